@@ -1,0 +1,43 @@
+# Every target but help and clean sets up .venv by itself; tools/bootstrap.py says how, and does nothing the second time.
+
+# $(call python,ARGUMENTS) runs the environment's Python. The loop finds any Python 3 that really runs, to start the bootstrap.
+python = @for python in "$$PYTHON" python3 python python3.13 python3.12 python3.11; do \
+	if "$$python" -c "import sys; sys.exit(sys.version_info < (3, 6))" >/dev/null 2>&1; \
+	then exec "$$python" tools/bootstrap.py $(1); fi; done; \
+	echo "No Python 3 runs here: install Python 3.12 (with venv) and try again." >&2; exit 1
+
+.PHONY: help install lab demo test docs notebook readme lock address clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/  /' | awk '{ printf "  make %-10s", $$1; $$1 = ""; print }'
+
+install: ## set up .venv with everything, at the tested versions
+	$(call python)
+
+lab: ## open the notebooks in JupyterLab
+	$(call python,-m jupyterlab nbs/index.ipynb)
+
+demo: ## cut people out of the sample photos; prints IoU per photo and where the pictures are
+	$(call python,benchmarks/demo.py)
+
+test: ## all tests but the slow ones, each notebook among them; choose some with PYTEST_ADDOPTS
+	$(call python,-m pytest)
+
+docs: ## build the site into docs/_build/html
+	$(call python,docs/build.py)
+
+notebook: ## run one notebook, store its outputs, clean and export it: make notebook NAME=02_data_prep
+	$(call python,tools/notebook.py "$(NAME)")
+
+readme: ## render README.md from nbs/index.ipynb
+	$(call python,tools/readme.py)
+
+lock: ## find new exact versions for constraints.txt
+	$(call python,tools/lock.py)
+
+address: ## write the public address of settings.ini into the notebooks as Colab badges
+	$(call python,tools/address.py)
+
+clean: ## remove what can be made again, all but .venv
+	rm -rf build dist *.egg-info _proc docs/_build nbs/_work .pytest_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
