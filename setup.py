@@ -25,9 +25,8 @@ setup(
     long_description_content_type="text/markdown",
     author=settings["author"],
     keywords=settings["keywords"],
-    license=settings["license"],
-    license_files=["LICENSE"],
-    url=settings["address"] or None,
+    license_expression=settings["license"],
+    project_urls={"Source": settings["address"]} if settings["address"] else {},
     classifiers=[
         f"Development Status :: {statuses[settings['status']]}",
         f"Intended Audience :: {settings['audience']}",
