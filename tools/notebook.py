@@ -1,0 +1,28 @@
+"""Run notebooks from top to bottom, store their outputs, clean them and export the package.
+
+    python tools/notebook.py 02_data_prep ...      these, or all of nbs/ when none is named
+"""
+import sys
+from pathlib import Path
+
+from nbdev.clean import nbdev_clean
+from nbdev.export import nbdev_export
+from nbdev.test import nbdev_test
+
+root = Path(__file__).resolve().parent.parent
+
+
+def main(names: list[str]):
+    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or sorted((root / "nbs").glob("*.ipynb"))
+    missing = [path for path in paths if not path.exists()]
+    if missing: sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=02_data_prep")
+    for path in paths:
+        # The export comes first too: the notebook's own later cells, and the other notebooks, import the package.
+        nbdev_export(path=str(path))
+        nbdev_test(path=str(path), n_workers=0, save=True)
+        nbdev_clean(fname=str(path))
+        print(f"{path.name}: outputs stored, clean, exported")
+
+
+if __name__ == "__main__":
+    main([name for name in sys.argv[1:] if name])
