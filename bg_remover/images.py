@@ -130,7 +130,7 @@ def write_image(
         raise ImageError(f"{path}: this format keeps no transparency; write the cut-out as .png or .webp")
     _encode(path, cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR))
 
-
+# %% ../nbs/00_images.ipynb #00-images-41
 def write_mask(
     path: str | os.PathLike, # a .png file
     mask: np.ndarray, # uint8, H×W: 255 person, 128 crowd, 0 background
@@ -143,7 +143,7 @@ def write_mask(
                          " (write zeros and ones as mask * np.uint8(255))")
     _encode(path, mask)
 
-# %% ../nbs/00_images.ipynb #00-images-47
+# %% ../nbs/00_images.ipynb #00-images-48
 def _stretch(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     "Stretch smoothly: averaging when it shrinks, so that no pixel is skipped; bilinear when it grows."
     shrinks = size[0] < pixels.shape[0] or size[1] < pixels.shape[1]
