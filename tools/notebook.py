@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from nbdev.clean import nbdev_clean
-from nbdev.export import nbdev_export
+from nbdev.doclinks import nbdev_export
 from nbdev.test import nbdev_test
 
 root = Path(__file__).resolve().parent.parent

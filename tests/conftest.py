@@ -1,0 +1,34 @@
+"""What all tests share: where the project is, and that the quick answers come first."""
+import os
+import subprocess
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+first, last = ["test_project", "test_make"], ["test_docs", "test_wheel", "test_notebooks"]
+
+
+def pytest_collection_modifyitems(items):
+    "Checks of the source first, then the modules, then what builds, installs or runs a whole notebook."
+    def place(item):
+        name = item.path.stem
+        return first.index(name) - len(first) if name in first else last.index(name) + 1 if name in last else 0
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    "The root of the project."
+    return root
+
+
+@pytest.fixture(scope="session")
+def project_files() -> list[Path]:
+    "Every file that belongs to the project: what git tracks, or would."
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True)
+    paths = [root / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]

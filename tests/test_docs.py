@@ -1,0 +1,79 @@
+"""The site builds without a warning, holds every notebook as it is stored and every parameter's comment, and asks nothing of the network."""
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+lessons = sorted(path for path in (root / "nbs").glob("*.ipynb") if path.name[0].isdigit())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    built = subprocess.run([sys.executable, "docs/build.py", str(out)], cwd=root, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr[-6000:]
+    return out / "html"
+
+
+def text_of(page: Path) -> str:
+    "What a reader sees, without tags."
+    html = re.sub(r"<(script|style).*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+
+
+def article_of(page: Path) -> str: return re.search(r'<article.*?</article>', page.read_text(encoding="utf-8"), re.S)[0]
+
+
+@pytest.mark.parametrize("path", lessons, ids=lambda path: path.stem)
+def test_each_notebook_is_a_page(site, path):
+    page = site / f"{path.stem}.html"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
+    pictures = sum(bool({"image/png", "image/jpeg"} & set(output.get("data", {}))) for cell in cells for output in cell.get("outputs", []))
+    assert f"<title>{title} - " in page.read_text(encoding="utf-8")
+    assert article_of(page).count('src="_images/') >= pictures
+    assert "#|" not in text_of(page), "a directive is left on the page"
+    assert 'alt=""' not in article_of(page) and "alt=\"_images" not in article_of(page)
+
+
+def test_pages_lead_to_one_another(site):
+    for before, after in zip(lessons, lessons[1:]):
+        assert re.search(rf'rel="next"[^>]*href="{after.stem}.html"', (site / f"{before.stem}.html").read_text(encoding="utf-8"))
+        assert re.search(rf'rel="prev"[^>]*href="{before.stem}.html"', (site / f"{after.stem}.html").read_text(encoding="utf-8"))
+
+
+def test_exported_code_is_shown(site):
+    assert "def iou(" in text_of(site / "00_metrics.html")
+
+
+def test_reference_keeps_the_comment_of_each_parameter(site):
+    metrics = text_of(site / "api/metrics.html")
+    assert "prediction – H×W, bool" in metrics and "Returns:" in metrics
+    package = {path.stem for path in (root / "bg_remover").glob("*.py") if not path.name.startswith("_")}
+    assert {path.stem for path in (site / "api").glob("*.html")} == package
+
+
+def test_prose_links_into_the_reference(site):
+    assert re.search(r'href="api/\w+\.html#bg_remover\.', article_of(site / "00_metrics.html"))
+
+
+def test_nothing_is_fetched(site):
+    for page in site.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//[^"]*"', html), page.name
+        assert not re.findall(r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href="(?:https?:)?//[^"]*"', html), page.name
+    for style in site.rglob("*.css"): assert not re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")), style.name
+
+
+def test_names_in_prose_become_links_but_not_in_code_or_headings():
+    spec = importlib.util.spec_from_file_location("build", root / "docs/build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    names, link = {"iou": "bg_remover.metrics.iou"}, "{py:obj}`iou <bg_remover.metrics.iou>`"
+    assert build.link_names("Call `iou`, not `sum`.", names) == f"Call {link}, not `sum`."
+    for untouched in ("## The `iou`", "```python\n`iou`\n```", "[`iou`](x.md)", "``iou``"): assert build.link_names(untouched, names) == untouched

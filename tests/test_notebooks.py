@@ -1,0 +1,90 @@
+"""Each notebook reads as the house agreed, and runs from top to bottom as nbdev runs it: alone, offline, its file untouched."""
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+paths = sorted((root / "nbs").glob("*.ipynb"))
+lessons = [path for path in paths if path.name[0].isdigit()]
+name_of = lambda path: path.stem
+
+
+def cells_of(path: Path, kind: str) -> list[dict]:
+    "The cells of one kind, each with its source as one string."
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [{**cell, "source": "".join(cell["source"])} for cell in cells if cell["cell_type"] == kind]
+
+
+def code_lines(source: str) -> list[str]:
+    "The lines of a cell that a reader has to read: neither blank nor a directive."
+    return [line for line in source.splitlines() if line.strip() and not line.startswith("#|")]
+
+
+def test_there_are_notebooks(): assert len(lessons) >= 8 and root / "nbs/index.ipynb" in paths
+
+
+@pytest.mark.parametrize("path", paths, ids=name_of)
+def test_opens_with_title_and_subtitle(path):
+    first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+    assert first["cell_type"] == "markdown" and re.match(r"# .+\n\n> .+", "".join(first["source"]))
+
+
+@pytest.mark.parametrize("path", lessons, ids=name_of)
+def test_ends_with_summary_exercises_and_the_way_on(path):
+    end = "\n".join(cell["source"] for cell in cells_of(path, "markdown")[-4:])
+    assert "## Summary" in end and "## Exercises" in end
+    assert "Next" in end or path == lessons[-1]
+
+
+@pytest.mark.parametrize("path", paths, ids=name_of)
+def test_links_lead_somewhere(path):
+    for cell in cells_of(path, "markdown"):
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", cell["source"]):
+            assert re.match(r"https?:|mailto:|attachment:", target) or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", lessons, ids=name_of)
+def test_cells_are_short(path):
+    too_long = [code_lines(cell["source"])[0] for cell in cells_of(path, "code") if len(code_lines(cell["source"])) > 25]
+    assert not too_long, "more than 25 lines of code in one cell"
+
+
+@pytest.mark.parametrize("path", paths, ids=name_of)
+def test_imports_stand_alone(path):
+    for cell in cells_of(path, "code"):
+        kinds = {type(node) for node in ast.parse(re.sub(r"^[%!].*$", "", cell["source"], flags=re.M)).body}
+        if kinds & {ast.Import, ast.ImportFrom}:
+            assert kinds <= {ast.Import, ast.ImportFrom, ast.Try}, f"imports and other code in one cell:\n{cell['source']}"
+
+
+@pytest.mark.parametrize("path", lessons, ids=name_of)
+def test_outputs_are_stored_and_hold_nothing_of_this_machine(path):
+    outputs = [output for cell in cells_of(path, "code") for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", {}) or "image/jpeg" in output.get("data", {}) for output in outputs), "no stored picture"
+    assert not [output["ename"] for output in outputs if output["output_type"] == "error"]
+    texts = "".join("".join(output.get("text", "")) + "".join(output.get("data", {}).get("text/plain", "")) for output in outputs)
+    assert not re.search(r"(?<![\w.])(/home/|/root/|/tmp/|/Users/|[A-Z]:\\)|" + re.escape(str(root)), texts)
+
+
+@pytest.mark.parametrize("path", paths, ids=name_of)
+def test_size(path): assert path.stat().st_size < 700_000
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", paths, ids=name_of)
+def test_runs(path):
+    before = path.read_bytes()
+    # A proxy that is not there closes the network to whatever is not on this machine.
+    offline = {f"{scheme}_{word}": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS") for word in ("proxy", "PROXY")}
+    environment = {**os.environ, **offline, "no_proxy": "localhost,127.0.0.1", "NO_PROXY": "localhost,127.0.0.1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("MPLBACKEND", None)
+    code = "import sys; from nbdev.test import nbdev_test; nbdev_test(path=sys.argv[1], n_workers=0)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "Success." in done.stdout, done.stdout[-4000:] + done.stderr[-8000:]
+    assert path.read_bytes() == before

@@ -1,0 +1,216 @@
+"""The house in order: metadata agree, modules come from the notebooks, imports go one way, nothing is too large or names an address."""
+import ast
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from configparser import ConfigParser
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+root = Path(__file__).resolve().parent.parent
+package, notebooks = root / "bg_remover", sorted((root / "nbs").glob("*.ipynb"))
+modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
+order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization"]
+extras = ("learn", "dev", "docs")
+
+
+def load(path: Path):
+    "A script of the project as a module."
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def settings():
+    config = ConfigParser(delimiters=["="], interpolation=None)
+    config.read(root / "settings.ini", encoding="utf-8")
+    return config["DEFAULT"]
+
+
+@pytest.fixture(scope="module")
+def pyproject(): return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def required(settings, *keys) -> dict[str, Requirement]:
+    "The requirements under some keys of settings.ini, by name."
+    found = [Requirement(line) for key in keys for line in settings[key].split("\n")[1:]]
+    return {canonicalize_name(each.name): each for each in found}
+
+
+def run_nbdev(code: str, folder: Path):
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+# Metadata
+
+def test_settings_and_pyproject_agree(settings, pyproject):
+    assert pyproject["project"]["name"] == settings["lib_name"]
+    assert SpecifierSet(pyproject["project"]["requires-python"]) == SpecifierSet(f">={settings['min_python']},<{settings['below_python']}")
+    for key, value in pyproject["tool"]["nbdev"].items():
+        assert str(value).lower() == settings[key].lower(), key
+
+
+def test_version_is_the_packages(settings):
+    assert f'__version__ = "{settings["version"]}"' in (package / "__init__.py").read_text(encoding="utf-8")
+    assert settings["version"] in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_constraints_pin_every_requirement(settings):
+    lines = [line for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    pinned = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    for name, requirement in required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]).items():
+        assert requirement.specifier.contains(pinned[name]), f"{requirement} and {name}=={pinned[name]}"
+
+
+def test_every_supported_python_is_tried(settings):
+    workflow = (root / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    least, below = (int(settings[key].split(".")[1]) for key in ("min_python", "below_python"))
+    assert set(re.findall(r'"3\.(\d+)"', workflow)) == {str(minor) for minor in range(least, below)}
+
+
+# Imports
+
+def imported(tree: ast.AST) -> set[str]:
+    "The modules that some code imports, at any depth, with full names."
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import): found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            parent = ".".join(part for part in ("bg_remover" if node.level else "", node.module) if part)
+            found |= {f"{parent}.{alias.name}" for alias in node.names} if parent == "bg_remover" else {parent}
+    return found
+
+
+def project_imports(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith("bg_remover.")}
+
+
+@pytest.mark.parametrize("path", modules, ids=lambda path: path.stem)
+def test_modules_import_only_those_before_them(path):
+    allowed = {"removal": {"images"}}.get(path.stem, set(order[:order.index(path.stem)] if path.stem in order else order))
+    assert project_imports(path) <= allowed
+
+
+def test_removal_starts_without_the_learners_packages():
+    heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev", "fastcore", "IPython"]
+    code = f"import sys, bg_remover.removal; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout.strip() == "[]"
+
+
+def code_of(path: Path) -> str:
+    "The code of a script, or of a notebook's cells."
+    if path.suffix == ".py": return path.read_text(encoding="utf-8")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return re.sub(r"^[%!].*$", "", code, flags=re.M)
+
+
+def foreign_imports(path: Path) -> set[str]:
+    "The installed packages that a file imports, under the names pip knows; an unknown one keeps its own name."
+    known = packages_distributions()
+    tops = {name.split(".")[0] for name in imported(ast.parse(code_of(path))) if name} - sys.stdlib_module_names - {"bg_remover"}
+    tops -= {each.stem for folder in ("tests", "tools", "docs", "benchmarks") for each in (root / folder).glob("*.py")}
+    return {canonicalize_name(known.get(top, [top])[0]) for top in tops}
+
+
+@pytest.mark.parametrize("name", ["images", "removal"])
+def test_plain_install_brings_what_removal_imports(name, settings):
+    assert foreign_imports(package / f"{name}.py") <= set(required(settings, "requirements"))
+
+
+def test_every_import_is_declared(settings):
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements"))
+    everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
+    for path in [*modules, *notebooks, *(root / "benchmarks").glob("*.py")]:
+        assert foreign_imports(path) <= runtime_and_learn, path.name
+    for path in [*(root / "tests").glob("*.py"), *(root / "docs").glob("*.py"), *(root / "tools").glob("*.py")]:
+        assert foreign_imports(path) <= everything, path.name
+
+
+# Notebooks and what is made from them
+
+def copy_sources(folder: Path):
+    "What nbdev needs to work elsewhere: its settings and the notebooks, without samples and outputs."
+    for name in ("pyproject.toml", "settings.ini"): shutil.copy(root / name, folder)
+    (folder / "nbs").mkdir()
+    for path in notebooks: shutil.copy(path, folder / "nbs")
+
+
+def test_modules_are_exported_from_the_notebooks(tmp_path):
+    copy_sources(tmp_path)
+    (tmp_path / "bg_remover").mkdir()
+    shutil.copy(package / "__init__.py", tmp_path / "bg_remover")
+    run_nbdev("from nbdev.doclinks import nbdev_export; nbdev_export()", tmp_path)
+    exported = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "bg_remover").glob("*.py")}
+    ours = {path.name: path.read_text(encoding="utf-8") for path in package.glob("*.py")}
+    assert sorted(ours) == sorted(exported), "a module without a notebook, or one not exported yet: run nbdev-export"
+    for name in ours: assert ours[name] == exported[name], f"{name} is not what its notebook exports: run nbdev-export"
+
+
+def test_notebooks_are_clean(tmp_path):
+    copy_sources(tmp_path)
+    run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
+    dirty = [path.name for path in notebooks if (tmp_path / "nbs" / path.name).read_bytes() != path.read_bytes()]
+    assert not dirty, "run nbdev-clean"
+
+
+def test_readme_is_rendered_from_index():
+    assert (root / "README.md").read_text(encoding="utf-8") == load(root / "tools/readme.py").render(root / "nbs/index.ipynb"), "run make readme"
+
+
+# The public address
+
+def test_no_address_but_in_the_setting(settings, project_files):
+    hosts = r"(github|gitlab|bitbucket|codeberg)\.(com|org)[/:][\w.-]+/bg[_-]remover|colab\.research\.google\.com/github"
+    forbidden = re.compile("|".join([hosts, *([re.escape(settings["address"])] if settings["address"] else [])]))
+    address, named = load(root / "tools/address.py"), []
+    for path in project_files:
+        if path.name in ("address.py", "test_project.py", "settings.ini"): continue
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        if path.suffix == ".ipynb": text = json.dumps(address.with_badge(json.loads(text), ""))
+        if forbidden.search(text): named.append(path.relative_to(root))
+    assert not named
+
+
+def test_badges_come_and_go():
+    address = load(root / "tools/address.py")
+    link = address.colab_link("https://github.com/owner/name", "00_images.ipynb")
+    cells = lambda text: {"cells": [{"source": text}]}
+    with_link = address.with_badge(cells("# Images\n\n> Photos."), link)
+    assert with_link["cells"][0]["source"].endswith("(https://colab.research.google.com/github/owner/name/blob/main/nbs/00_images.ipynb)")
+    assert address.with_badge(with_link, link) == with_link
+    assert address.with_badge(with_link, "") == cells("# Images\n\n> Photos.")
+    with pytest.raises(ValueError, match="settings.ini"): address.colab_link("owner/name", "00_images.ipynb")
+
+
+def test_badges_are_as_the_setting_says(settings):
+    address = load(root / "tools/address.py")
+    for path in notebooks:
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+        link = address.colab_link(settings["address"], path.name) if path.name[0].isdigit() else ""
+        assert address.with_badge({"cells": [{"source": first}]}, link)["cells"][0]["source"] == first, f"{path.name}: run make address"
+
+
+# Sizes
+
+def megabytes(paths) -> float: return sum(path.stat().st_size for path in paths) / 1e6
+
+
+def test_sizes(project_files):
+    samples = [path for path in project_files if path.is_relative_to(root / "nbs/samples")]
+    assert samples and megabytes(samples) <= 4
+    weights = [path for path in project_files if path.is_relative_to(package / "weights")]
+    assert weights and all(megabytes([path]) <= 8 for path in weights)
+    assert not [path.name for path in project_files if megabytes([path]) > 9]
