@@ -22,7 +22,7 @@ import numpy as np
 class ImageError(ValueError):
     "A photo or a mask that cannot be read or written; the message names the file and says what to do."
 
-# %% ../nbs/00_images.ipynb #00-images-14
+# %% ../nbs/00_images.ipynb #00-images-16
 _jpeg_mark = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]") # the pixels' own bytes FF 00 and FF D0 to D7 are no marks
 
 
@@ -34,7 +34,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
         start = mark.end() + int.from_bytes(data[mark.end():mark.end() + 2], "big")
     return False
 
-# %% ../nbs/00_images.ipynb #00-images-16
+# %% ../nbs/00_images.ipynb #00-images-18
 def _png_is_whole(data: bytes) -> bool:
     "Whether a PNG reaches its last chunk, with the checksums right of all chunks that matter."
     start = 8
@@ -53,7 +53,7 @@ def _is_whole(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"): return _png_is_whole(data)
     return True # OpenCV itself refuses half a WebP, GIF, TIFF or AVIF
 
-# %% ../nbs/00_images.ipynb #00-images-19
+# %% ../nbs/00_images.ipynb #00-images-21
 if "OPENCV_LOG_LEVEL" not in os.environ: # what goes wrong is raised, so OpenCV need not print it as well
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -73,14 +73,14 @@ def _decode(source: str | os.PathLike | bytes, flags: int) -> np.ndarray:
     if pixels is None: raise ImageError(f"{_name(source)}: not a photo that OpenCV can read; convert it to JPEG or PNG")
     return pixels
 
-# %% ../nbs/00_images.ipynb #00-images-20
+# %% ../nbs/00_images.ipynb #00-images-22
 def read_image(
     source: str | os.PathLike | bytes, # a file, or the bytes of one
 ) -> np.ndarray: # RGB, uint8, H×W×3
     "Read a photo the right way up. Grey, CMYK and 16-bit photos become 8-bit RGB; transparency is dropped."
     return _decode(source, cv2.IMREAD_COLOR_RGB)
 
-# %% ../nbs/00_images.ipynb #00-images-35
+# %% ../nbs/00_images.ipynb #00-images-37
 def _is_mask(mask: np.ndarray) -> bool:
     "Whether an array is uint8 H×W and holds 0, 128 and 255 only."
     return mask.dtype == np.uint8 and mask.ndim == 2 and bool(np.isin(mask, (0, 128, 255)).all())
@@ -95,7 +95,7 @@ def read_mask(
     raise ImageError(f"{_name(source)}: a mask holds 0, 128 (crowd) and 255 only, this file has "
                      f"{len(np.unique(mask))} values from {mask.min()} to {mask.max()}; make it again, as PNG")
 
-# %% ../nbs/00_images.ipynb #00-images-39
+# %% ../nbs/00_images.ipynb #00-images-41
 def write_bytes(
     path: str | os.PathLike, # the file to make or replace
     data: bytes, # all it will hold
@@ -117,7 +117,7 @@ def _encode(path: Path, pixels: np.ndarray):
     if not done: raise ImageError(f"{path}: cannot be written in this format; use .jpg, .png or .webp")
     write_bytes(path, data.tobytes())
 
-# %% ../nbs/00_images.ipynb #00-images-40
+# %% ../nbs/00_images.ipynb #00-images-42
 def write_image(
     path: str | os.PathLike, # the suffix chooses the format: .jpg, .png, .webp
     image: np.ndarray, # RGB or RGBA, uint8, H×W×3 or H×W×4
@@ -130,7 +130,7 @@ def write_image(
         raise ImageError(f"{path}: this format keeps no transparency; write the cut-out as .png or .webp")
     _encode(path, cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR))
 
-# %% ../nbs/00_images.ipynb #00-images-41
+# %% ../nbs/00_images.ipynb #00-images-43
 def write_mask(
     path: str | os.PathLike, # a .png file
     mask: np.ndarray, # uint8, H×W: 255 person, 128 crowd, 0 background
@@ -143,7 +143,7 @@ def write_mask(
                          " (write zeros and ones as mask * np.uint8(255))")
     _encode(path, mask)
 
-# %% ../nbs/00_images.ipynb #00-images-48
+# %% ../nbs/00_images.ipynb #00-images-50
 def _stretch(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     "Stretch smoothly: averaging when it shrinks, so that no pixel is skipped; bilinear when it grows."
     shrinks = size[0] < pixels.shape[0] or size[1] < pixels.shape[1]
