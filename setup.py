@@ -2,7 +2,7 @@
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 
 here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
@@ -36,8 +36,8 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     python_requires=f">={settings['min_python']},<{settings['below_python']}",
-    packages=find_packages(include=[settings["lib_path"]]),
-    package_data={settings["lib_path"]: ["weights/*"]},
+    packages=[settings["lib_path"], f"{settings['lib_path']}.weights"],
+    package_data={f"{settings['lib_path']}.weights": ["*"]},
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in ("learn", "dev", "docs")},
     entry_points={"nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"]},
