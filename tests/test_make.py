@@ -198,3 +198,11 @@ def test_every_target_runs_a_file_that_is_there():
 
 def test_old_pythons_can_read_the_bootstrap():
     ast.parse((root / "tools/bootstrap.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_arguments_and_exit_status_reach_the_environment(bootstrap, tmp_path):
+    project_with(bootstrap, tmp_path)
+    bootstrap.set_up()
+    make_script(bootstrap.VENV_PYTHON, 'echo "$PWD: $*"', "exit 3")
+    done = subprocess.run([sys.executable, bootstrap.ROOT / "tools/bootstrap.py", "-m", "pytest", "two words"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 3 and done.stdout.strip() == f"{bootstrap.ROOT}: -m pytest two words"

@@ -136,6 +136,15 @@ def set_up():
     STATE.write_text(wanted, encoding="utf-8")
 
 
+def run(arguments):
+    "Become the environment's Python, so that Ctrl-C reaches it alone and it can end in its own way."
+    command = [str(VENV_PYTHON)] + arguments
+    os.chdir(str(ROOT))
+    if os.name != "nt":
+        os.execv(command[0], command)
+    sys.exit(subprocess.call(command)) # Windows has no exec that keeps the terminal
+
+
 def main():
     try:
         set_up()
@@ -144,10 +153,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit("\nStopped before .venv was ready; the next call starts it again.")
     if sys.argv[1:]:
-        try:
-            sys.exit(subprocess.call([str(VENV_PYTHON)] + sys.argv[1:], cwd=str(ROOT)))
-        except KeyboardInterrupt:
-            sys.exit(130)
+        run(sys.argv[1:])
 
 
 if __name__ == "__main__":
