@@ -144,6 +144,13 @@ def test_killed_while_installing(bootstrap, tmp_path):
     assert asked(calls, "-e .[") == 1 and bootstrap.STATE.read_text() == bootstrap.wanted_state()
 
 
+def test_two_calls_at_once_set_up_once(bootstrap, tmp_path):
+    calls = project_with(bootstrap, tmp_path, pip="sleep 0.3")
+    code = f"import sys; sys.path.insert(0, 'tools'); import bootstrap; bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"
+    both = [subprocess.Popen([sys.executable, "-c", code], cwd=bootstrap.ROOT) for _ in range(2)]
+    assert [one.wait(timeout=60) for one in both] == [0, 0] and asked(calls, "-e .[") == 1
+
+
 def test_failed_installation(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path, pip="exit 1")
     for _ in range(2): # the second call tries again

@@ -6,6 +6,7 @@
 Any Python 3.6 or newer can run this file; it looks for one that suits the package. `.venv/setup.state` says how far
 the setup came, so that an interrupted one is not taken for finished and a finished one is not done again.
 """
+import contextlib
 import hashlib
 import os
 import re
@@ -117,9 +118,30 @@ def check_opencv():
     raise SetupError("OpenCV was installed but does not start (%s): remove the folder .venv and try again." % message)
 
 
+@contextlib.contextmanager
+def alone():
+    "Wait while another setup of this project is under way. The lock goes with its process, however that ends."
+    with open(str(ROOT / ".venv.lock"), "w") as file:
+        if os.name == "nt":
+            import msvcrt
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def set_up():
     "Bring .venv to the wanted state, from wherever it stands."
     wanted = wanted_state()
+    if read_state() == wanted and VENV_PYTHON.exists():
+        return
+    with alone():
+        finish(wanted)
+
+
+def finish(wanted):
+    "The steps that are still missing; each notes in the state file that it begins or is done."
     unchecked = "unchecked " + wanted
     state = read_state()
     if state == wanted and VENV_PYTHON.exists():
