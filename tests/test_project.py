@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from configparser import ConfigParser
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -133,6 +133,7 @@ def test_plain_install_brings_what_removal_imports(name, settings):
 def test_every_import_is_declared(settings):
     runtime_and_learn = set(required(settings, "requirements", "learn_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
+    everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules, *notebooks, *(root / "benchmarks").glob("*.py")]:
         assert foreign_imports(path) <= runtime_and_learn, path.name
     for path in [*(root / "tests").glob("*.py"), *(root / "docs").glob("*.py"), *(root / "tools").glob("*.py")]:
