@@ -1,5 +1,6 @@
 """The house in order: metadata agree, modules come from the notebooks, imports go one way, nothing is too large or names an address."""
 import ast
+import functools
 import importlib.util
 import json
 import re
@@ -117,9 +118,13 @@ def code_of(path: Path) -> str:
     return re.sub(r"^[%!].*$", "", code, flags=re.M)
 
 
+@functools.cache
+def installed_packages() -> dict[str, list[str]]: return packages_distributions()
+
+
 def foreign_imports(path: Path) -> set[str]:
     "The installed packages that a file imports, under the names pip knows; an unknown one keeps its own name."
-    known = packages_distributions()
+    known = installed_packages()
     tops = {name.split(".")[0] for name in imported(ast.parse(code_of(path))) if name} - sys.stdlib_module_names - {"bg_remover"}
     tops -= {each.stem for folder in ("tests", "tools", "docs", "benchmarks") for each in (root / folder).glob("*.py")}
     return {canonicalize_name(known.get(top, [top])[0]) for top in tops}
