@@ -6,7 +6,7 @@ python = @for python in "$$PYTHON" python3 python python3.13 python3.12 python3.
 	then exec "$$python" tools/bootstrap.py $(1); fi; done; \
 	echo "No Python 3 runs here: install Python 3.12 (with venv) and try again." >&2; exit 1
 
-.PHONY: help install lab demo test docs notebook readme lock address clean
+.PHONY: help install lab demo test docs bench notebook readme lock address clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/  /' | awk '{ printf "  make %-10s", $$1; $$1 = ""; print }'
@@ -25,6 +25,10 @@ test: ## all tests but the slow ones, each notebook among them; choose some with
 
 docs: ## build the site into docs/_build/html
 	$(call python,docs/build.py)
+
+COCO ?= nbs/samples/mini_coco
+bench: ## measure the shipped model on COCO's val photos, the samples' unless COCO=folder names more
+	$(call python,benchmarks/evaluate.py "$(COCO)")
 
 notebook: ## run one notebook, store its outputs, clean and export it: make notebook NAME=02_data_prep
 	$(call python,tools/notebook.py "$(NAME)")

@@ -162,6 +162,7 @@ def run(arguments):
     "Become the environment's Python, so that Ctrl-C reaches it alone and it can end in its own way."
     command = [str(VENV_PYTHON)] + arguments
     os.chdir(str(ROOT))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") # errors only, no news about processors
     if os.name != "nt":
         os.execv(command[0], command)
     sys.exit(subprocess.call(command)) # Windows has no exec that keeps the terminal
