@@ -43,13 +43,13 @@ def pip(*arguments): return subprocess.run([sys.executable, "-m", "pip", "--disa
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    "The wheel, built from a copy, so that nothing is left in the repository and nothing old gets in."
+    "The wheel, built by way of the source archive, from a copy, so that nothing is left in the repository and nothing old gets in."
     source = tmp_path_factory.mktemp("source") / "a copy"
     source.mkdir()
-    for name in ("settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE"): shutil.copy(root / name, source)
+    for name in ("settings.ini", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "constraints.txt", "CHANGELOG.md", "CONTRIBUTING.md"): shutil.copy(root / name, source)
     shutil.copytree(root / "bg_remover", source / "bg_remover", ignore=shutil.ignore_patterns("__pycache__"))
     out = tmp_path_factory.mktemp("wheel")
-    built = pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", out, source)
+    built = subprocess.run([sys.executable, "-m", "build", "--no-isolation", "-o", out, source], capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
     return next(out.glob("*.whl"))
 
