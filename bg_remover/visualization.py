@@ -111,6 +111,7 @@ def read_pair(
     if frame.shape[:2] != mask.shape: raise ValueError(f"pair {index}: the frame is {frame.shape[:2]}, its mask {mask.shape}; bring both to one size")
     return frame, mask
 
+# %% ../nbs/06_visualization.ipynb #06-visualization-20
 def overlay_mask(
     frame: np.ndarray, # uint8 H×W×3
     mask: np.ndarray, # uint8 H×W: 0, 128 (crowd), 255
@@ -120,7 +121,7 @@ def overlay_mask(
     crowds = tint(frame, mask == 128, colours["orange"], outline=outline)
     return tint(crowds, mask == 255, colours["blue"], outline=outline)
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-20
+# %% ../nbs/06_visualization.ipynb #06-visualization-21
 def show_pairs(
     pairs, # `Pairs`, or a list of (frame, mask), as `list(zip(*batch))`
     titles: list[str] | None = None, # one for each pair
@@ -130,7 +131,7 @@ def show_pairs(
     "Show each frame with its mask laid over it: people blue, crowds orange."
     show_images([overlay_mask(*read_pair(pairs, index)) for index in range(len(pairs))], titles, columns, size)
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-25
+# %% ../nbs/06_visualization.ipynb #06-visualization-26
 def best_row(
     rows: list[dict], # from `read_history`
 ) -> dict: # the row with the highest val_iou
@@ -139,6 +140,7 @@ def best_row(
     if "val_iou" not in rows[0]: raise ValueError(f"no column val_iou in this history, only {', '.join(rows[0])}; train with val_batches")
     return max(rows, key=lambda row: np.nan_to_num(row["val_iou"]))
 
+# %% ../nbs/06_visualization.ipynb #06-visualization-27
 def draw_curves(
     axis: plt.Axes, # where to draw
     rows: list[dict], # from `read_history`
@@ -151,7 +153,7 @@ def draw_curves(
     axis.plot(epochs, [row[f"val_{name}"] for row in rows], "-", color=colour, linewidth=2)
     axis.plot(best["epoch"], best[f"val_{name}"], "o", color=colour, markersize=7, markeredgecolor="black")
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-26
+# %% ../nbs/06_visualization.ipynb #06-visualization-28
 def finish_panels(
     axes: list[plt.Axes], # the loss panel, the IoU panel
     histories: dict[str, list[dict]], # what they show
@@ -166,6 +168,7 @@ def finish_panels(
     axes[0].set_ylim(0, 1.05 * max(0.01, min(losses.max(), 6 * np.median(losses))))
     axes[1].set_ylim(0, 1)
 
+# %% ../nbs/06_visualization.ipynb #06-visualization-29
 def plot_history(
     histories: dict[str, list[dict]] | list[dict], # rows from `read_history`; several runs by name
     size: float = 3.9, # width of each of the two panels in inches
@@ -184,7 +187,7 @@ def plot_history(
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     plt.show()
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-34
+# %% ../nbs/06_visualization.ipynb #06-visualization-37
 verdicts = dict(right=colours["blue"], missed=colours["red"], false=colours["yellow"]) # apart for every kind of colour vision
 
 def overlay_errors(
@@ -201,7 +204,7 @@ def overlay_errors(
         image = tint(image, where, verdicts[name], 0.6)
     return image
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-37
+# %% ../nbs/06_visualization.ipynb #06-visualization-40
 def pair_names(
     pairs, # `Pairs`, or a list of (frame, mask)
 ) -> list[str]:
@@ -209,6 +212,7 @@ def pair_names(
     paths = getattr(pairs, "frame_paths", None)
     return [path.stem for path in paths] if paths else [str(index) for index in range(len(pairs))]
 
+# %% ../nbs/06_visualization.ipynb #06-visualization-41
 def plot_predictions(
     predict: Callable[[np.ndarray], np.ndarray], # uint8 H×W×3 RGB → float H×W in 0–1
     pairs, # `Pairs`, or a list of (frame, mask)
@@ -229,7 +233,7 @@ def plot_predictions(
     figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False)
     plt.show()
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-41
+# %% ../nbs/06_visualization.ipynb #06-visualization-45
 def rank_pairs(
     predict: Callable[[np.ndarray], np.ndarray], # uint8 H×W×3 RGB → float H×W in 0–1
     pairs, # `Pairs`, or a list of (frame, mask)
@@ -245,7 +249,7 @@ def rank_pairs(
     if not ranked: raise ValueError(f"no pair to rank: none of {len(pairs)} has at least {least_share:.0%} person")
     return sorted(ranked, key=lambda one: one[1])
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-43
+# %% ../nbs/06_visualization.ipynb #06-visualization-47
 def plot_worst(
     predict: Callable[[np.ndarray], np.ndarray], # uint8 H×W×3 RGB → float H×W in 0–1
     pairs, # `Pairs`, or a list of (frame, mask)
@@ -261,7 +265,7 @@ def plot_worst(
     first = max(0, (len(ranked) - count) // 2) if which == "median" else 0
     plot_predictions(predict, pairs, [index for index, _ in ranked[first:first + count]], threshold)
 
-# %% ../nbs/06_visualization.ipynb #06-visualization-50
+# %% ../nbs/06_visualization.ipynb #06-visualization-53
 def plot_cutouts(
     cutout: Callable[[np.ndarray], np.ndarray], # uint8 H×W×3 RGB → RGBA uint8 H×W×4
     images: list[np.ndarray], # photos, RGB uint8 H×W×3

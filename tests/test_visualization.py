@@ -217,6 +217,14 @@ def test_more_asked_than_there_are(pairs):
     assert titles()[::4] == ["b_bad", "c_fair", "a_good"]
 
 
+def test_the_threshold_reaches_score_and_overlay(pairs):
+    show.plot_predictions(predict, pairs, indices=[0], threshold=0.85) # above the right edge's 0.8
+    assert titles()[3] == "IoU 1.00" and (pictures()[3][6, 15] == round(200 * 0.55 + 40)).all()
+    assert dict(show.rank_pairs(predict, pairs, threshold=0.85))[0] == 1 and dict(show.rank_pairs(predict, pairs, threshold=0.95))[0] == 0
+    show.plot_worst(predict, pairs, count=1, which="best", threshold=0.85)
+    assert titles()[3] == "IoU 1.00"
+
+
 def test_pairs_without_files_are_numbered():
     show.plot_predictions(predict, [(photo(value=200), left_half()), (photo(value=50), left_half())], indices=[1])
     assert titles()[0] == "1" and titles()[3] == "IoU 0.00"
@@ -301,10 +309,10 @@ def test_a_wild_first_epoch_does_not_flatten_the_rest():
 
 
 def test_a_run_that_diverged_is_still_drawn():
-    history = rows([0.3, np.nan, np.nan], val_loss=np.nan)
-    history[2]["loss"] = np.inf
+    history = rows([0.3, np.nan, np.nan], val_loss=np.inf)
+    history[1]["loss"], history[2]["loss"] = np.inf, np.nan
     show.plot_history(history)
-    assert legend()[2] == "best 0.300 in epoch 1"
+    assert legend()[2] == "best 0.300 in epoch 1" and 0 < plt.gcf().axes[0].get_ylim()[1] < 10
     assert show.best_row(rows([np.nan, 0.1]))["epoch"] == 2
 
 
