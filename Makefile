@@ -43,5 +43,5 @@ address: ## write the public address of settings.ini into the notebooks as Colab
 	$(call python,tools/address.py)
 
 clean: ## remove what can be made again, all but .venv
-	rm -rf build dist *.egg-info _proc docs/_build nbs/_work .pytest_cache .hypothesis
-	find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
+	rm -rf build dist *.egg-info _proc docs/_build nbs/_work demo .pytest_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
