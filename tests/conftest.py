@@ -28,7 +28,19 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def project_files() -> list[Path]:
-    "Every file that belongs to the project: what git tracks, or would."
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True)
-    paths = [root / name for name in listed.stdout.decode().split("\0") if name]
+    "Every file that belongs to the project: what git tracks, or would; without git, what .gitignore does not name."
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True)
+        paths = [root / name for name in listed.stdout.decode().split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        patterns = [line.rstrip("/") for line in (root / ".gitignore").read_text(encoding="utf-8").split()]
+        paths = list(files_below(root, [".git", *patterns]))
     return [path for path in paths if path.is_file()]
+
+
+def files_below(folder: Path, patterns: list[str]):
+    "The files in a folder and its folders, but for those that a pattern names."
+    for path in folder.iterdir():
+        if any(path.relative_to(root).match(pattern) for pattern in patterns): continue
+        if path.is_dir(): yield from files_below(path, patterns)
+        else: yield path
