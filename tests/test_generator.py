@@ -270,6 +270,22 @@ def test_fit_sees_the_batches_in_the_order_promised(steps):
     assert resumed.fit(2, 4) == promised([2, 3], steps=steps)
 
 
+def test_an_interrupted_epoch_can_be_seen_again():
+    "As when a notebook's cell is stopped and run again: `train` sets the epoch when Keras begins one."
+    import keras
+    watch = Watch()
+    follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(watch.batches, "epoch", epoch))
+
+    def stop(step, logs):
+        if len(watch.seen) == 4: raise KeyboardInterrupt
+    interrupt = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+    with pytest.raises(KeyboardInterrupt): watch.model.fit(watch.batches, epochs=3, shuffle=False, verbose=0, callbacks=[follow, interrupt])
+    assert watch.seen == promised(range(2))[:4]
+    watch.seen.clear()
+    watch.model.fit(watch.batches, initial_epoch=1, epochs=3, shuffle=False, verbose=0, callbacks=[follow])
+    assert watch.seen == promised([1, 2])
+
+
 def test_no_batch_of_an_old_epoch_reaches_the_model():
     "Slow reading and Keras' own reading ahead, two threads of it, change nothing."
     watch = Watch()
