@@ -1,0 +1,65 @@
+"""Measure an exported model on COCO photos at their own size.
+
+    python benchmarks/evaluate.py COCO_ROOT [MODEL.onnx] [--split val] [--csv FILE]
+
+COCO_ROOT is laid out as COCO's zips unpack. Photos count when people (crowds left out) cover at least 5 % of them;
+pixels of crowds are ignored. The interval is a bootstrap over photos (10,000 draws, 95 %).
+"""
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from bg_remover.data_prep import prepare_pairs
+from bg_remover.generator import Pairs
+from bg_remover.metrics import summarize
+from bg_remover.removal import Remover
+from bg_remover.training import score_pairs
+
+least_share = 0.05
+
+
+def bootstrap_interval(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    "95 % interval of a mean over photos."
+    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
+    return tuple(np.percentile(means, (2.5, 97.5)))
+
+
+def measure(coco_root: Path, split: str, remover: Remover) -> tuple[list[str], list[dict]]:
+    "Names and scores of a split's photos with people."
+    with tempfile.TemporaryDirectory() as work:
+        folder = prepare_pairs(coco_root, split, Path(work) / "pairs", size=None)
+        pairs = Pairs(folder / "frames", folder / "masks")
+        return [path.stem for path in pairs.frame_paths], score_pairs(remover.probability, pairs, remover.threshold)
+
+
+def report(scores: list[dict]) -> str:
+    "The figures of a measurement, a line each."
+    result = summarize(scores, least_share)
+    low, high = bootstrap_interval(np.array([one["iou"] for one in scores if one["share"] >= least_share]))
+    return "\n".join([
+        f"photos with at least {least_share:.0%} person: {result['photos']} (of {len(scores)} with people)",
+        f"mean IoU per photo: {result['iou']:.3f} (95 % interval {low:.3f} to {high:.3f})",
+        *(f"{name.replace('_', ' ')}: {result[name]:.3f}" for name in ("whole_set_iou", "dice", "boundary_iou"))])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("coco_root", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", help="an .onnx file from export_onnx; left out: the shipped one")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--csv", type=Path, help="write the score of each photo here")
+    options = parser.parse_args()
+    names, scores = measure(options.coco_root, options.split, Remover(options.model))
+    print(report(scores))
+    if options.csv:
+        with open(options.csv, "w", newline="") as file:
+            writer = csv.DictWriter(file, ["photo", *scores[0]], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(dict(photo=name) | one for name, one in zip(names, scores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Loss and metric against other sources, interruption and resume, export."""
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+
+from bg_remover.generator import Pairs, batches
+from bg_remover.images import write_image, write_mask
+from bg_remover.model import build_unet, predict_probability, segmentation_models
+from bg_remover.training import (RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, read_history, save_half_weights,
+                                 save_weights, score_pairs, train)
+
+rng = np.random.default_rng(0)
+decoder = (16, 16, 8, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    "Ten photos of a bright square somewhere on noise."
+    folder = tmp_path_factory.mktemp("pairs")
+    for part in ("frames", "masks"): (folder / part).mkdir()
+    for number in range(10):
+        mask = np.zeros((40, 48), np.uint8)
+        top, left = rng.integers(0, 20, 2)
+        mask[top:top + 16, left:left + 16] = 255
+        frame = rng.integers(0, 60, (40, 48, 3), np.uint8) + mask[..., None] // 2
+        write_image(folder / "frames" / f"{number}.png", frame)
+        write_mask(folder / "masks" / f"{number}.png", mask)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unet():
+    keras.utils.set_random_seed(0)
+    return build_unet("mobilenetv2", (64, 64), encoder_weights=None, decoder_filters=decoder)
+
+
+def tiny_net():
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+                             keras.layers.BatchNormalization(), keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")], name="tiny")
+
+
+def tiny_run(folder, run_dir, epochs, augment=None, net=None, **settings):
+    "Train the tiny net on the pairs in `folder`; returns net and history."
+    pairs = Pairs(folder / "frames", folder / "masks")
+    net = net or tiny_net()
+    stream = batches(pairs, (32, 32), batch_size=4, shuffle=True, seed=5, augment=augment)
+    return net, train(net, stream, batches(pairs, (32, 32), batch_size=4), run_dir, epochs, verbose=0, **dict(learning_rate=1e-2) | settings)
+
+
+def test_loss_equals_segmentation_models():
+    sm = segmentation_models()
+    sm.set_framework("tf.keras")
+    truth = rng.integers(0, 2, (3, 8, 8, 1)).astype("float32")
+    for probability in (rng.random((3, 8, 8, 1)).astype("float32"), truth, 0.99 - 0.98 * truth): # at exactly 0 and 1 the two clip differently
+        theirs = sm.losses.bce_jaccard_loss(keras.ops.convert_to_tensor(truth), keras.ops.convert_to_tensor(probability))
+        assert np.isclose(bce_jaccard_loss(truth, probability), theirs, atol=1e-5)
+
+
+def test_loss_of_an_empty_photo_is_finite_and_zero_when_right():
+    nobody = np.zeros((1, 4, 4, 1), "float32")
+    assert float(bce_jaccard_loss(nobody, nobody)) < 1e-5
+
+
+def test_whole_set_iou_pools_all_batches():
+    truth, probability = rng.integers(0, 2, (6, 5, 5, 1)), rng.random((6, 5, 5, 1))
+    metric = WholeSetIoU()
+    for part in (slice(0, 1), slice(1, 6)): metric.update_state(keras.ops.convert_to_tensor(truth[part].astype("float32")), keras.ops.convert_to_tensor(probability[part].astype("float32")))
+    guess = probability.astype("float32") >= 0.5
+    assert np.isclose(float(metric.result()), (guess & (truth == 1)).sum() / (guess | (truth == 1)).sum())
+
+
+def test_whole_set_iou_of_nothing_is_one():
+    metric = WholeSetIoU()
+    metric.update_state(np.zeros((1, 2, 2, 1), "float32"), np.zeros((1, 2, 2, 1), "float32"))
+    assert float(metric.result()) == 1
+
+
+killer = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_training as test
+from bg_remover.generator import Pairs, batches
+from bg_remover.images import resize_image, resize_mask
+from bg_remover.training import train
+folder, run_dir, reads = Path({folder!r}), Path({run_dir!r}), 0
+def augment(frame, mask, image_size, rng):
+    global reads
+    reads += stream.epoch == 1
+    if reads > {allowed}: os.kill(os.getpid(), signal.SIGKILL)
+    return resize_image(frame, image_size), resize_mask(mask, image_size).reshape(*image_size, 1)
+pairs = Pairs(folder / "frames", folder / "masks")
+stream = batches(pairs, (32, 32), batch_size=4, shuffle=True, seed=5, augment=augment)
+train(test.tiny_net(), stream, batches(pairs, (32, 32), batch_size=4), run_dir, 3, learning_rate=1e-2, verbose=0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+@pytest.mark.parametrize("allowed", [0, 6], ids=["between epochs", "inside epoch 2"])
+def test_killed_run_goes_on_as_if_unbroken(pairs, tmp_path, allowed):
+    code = killer.format(tests=str(Path(__file__).parent), folder=str(pairs), run_dir=str(tmp_path / "killed"), allowed=allowed)
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
+    assert [row["epoch"] for row in read_history(tmp_path / "killed/history.csv")] == [1]
+    unbroken, expected = tiny_run(pairs, tmp_path / "unbroken", 3)
+    resumed, history = tiny_run(pairs, tmp_path / "killed", 3)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    for row, other in zip(history, expected): assert row == pytest.approx(other, abs=1e-5)
+    assert int(resumed.optimizer.iterations) == int(unbroken.optimizer.iterations) == 3 * 3
+    assert float(resumed.optimizer.learning_rate) == float(unbroken.optimizer.learning_rate)
+    for one, other in zip(resumed.get_weights(), unbroken.get_weights()): np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_learning_rate_halves_on_a_plateau_also_across_calls(pairs, tmp_path):
+    frozen = tiny_net()
+    frozen.trainable = False # nothing improves, so the plateau comes
+    _, unbroken = tiny_run(pairs, tmp_path / "unbroken", 9, net=frozen)
+    for epochs in (3, 9): _, broken = tiny_run(pairs, tmp_path / "broken", epochs, net=frozen)
+    rates = [row["learning_rate"] for row in unbroken]
+    assert rates[0] == pytest.approx(1e-2) and rates[-1] == pytest.approx(5e-3)
+    assert [row["learning_rate"] for row in broken] == rates
+
+
+def test_schedule_goes_on_where_it_was(pairs, tmp_path):
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, 9)
+    _, unbroken = tiny_run(pairs, tmp_path / "unbroken", 3, learning_rate=schedule)
+    for epochs in (1, 3): _, broken = tiny_run(pairs, tmp_path / "broken", epochs, learning_rate=schedule)
+    rates = [row["learning_rate"] for row in broken]
+    assert rates == [row["learning_rate"] for row in unbroken] and rates[0] > rates[1] > rates[2]
+
+
+def test_finished_run_is_not_done_again(pairs, tmp_path):
+    tiny_run(pairs, tmp_path, 1)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    tiny_run(pairs, tmp_path, 1)
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_other_settings_are_refused(pairs, tmp_path):
+    tiny_run(pairs, tmp_path, 1)
+    with pytest.raises(RunError, match="other settings"): tiny_run(pairs, tmp_path, 2, learning_rate=1e-3)
+
+
+def test_damaged_weights_are_named(pairs, tmp_path):
+    tiny_run(pairs, tmp_path, 1)
+    (tmp_path / "last-1.weights.h5").write_bytes(b"not weights")
+    with pytest.raises(RunError, match="last-1.weights.h5"): tiny_run(pairs, tmp_path, 2)
+
+
+def test_best_weights_are_those_of_the_best_epoch(pairs, tmp_path):
+    net, history = tiny_run(pairs, tmp_path, 4)
+    net.load_weights(tmp_path / "best.weights.h5")
+    best = max(row["val_iou"] for row in history)
+    val = batches(Pairs(pairs / "frames", pairs / "masks"), (32, 32), batch_size=4)
+    assert net.evaluate(val, verbose=0, return_dict=True)["iou"] == pytest.approx(best, abs=1e-6)
+
+
+def test_failed_save_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
+    net, path = tiny_net(), tmp_path / "net.weights.h5"
+    save_weights(net, path)
+    before = path.read_bytes()
+    def full_disk(part):
+        part.write_bytes(b"half")
+        raise OSError("no space left on device")
+    monkeypatch.setattr(net, "save_weights", full_disk)
+    with pytest.raises(OSError): save_weights(net, path)
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_evaluate_scores_at_native_size_and_ignores_crowds(pairs, tmp_path):
+    for part in ("frames", "masks"): (tmp_path / part).mkdir()
+    mask = np.zeros((30, 20), np.uint8)
+    mask[:10], mask[10:20] = 255, 128
+    write_image(tmp_path / "frames/a.png", np.zeros((30, 20, 3), np.uint8))
+    write_mask(tmp_path / "masks/a.png", mask)
+    top_two_thirds = lambda image: np.repeat(np.arange(30) < 20, 20).reshape(30, 20).astype("float32")
+    one = Pairs(tmp_path / "frames", tmp_path / "masks")
+    assert evaluate(top_two_thirds, one)["iou"] == 1
+    assert score_pairs(top_two_thirds, one)[0]["share"] == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="no photo"): evaluate(top_two_thirds, one, least_share=0.5)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_exported_file_answers_as_keras_does(unet, tmp_path, half):
+    export_onnx(unet, tmp_path / "net.onnx", threshold=0.4, half=half, trained_on="squares")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    pixels = rng.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    difference = np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels, training=False)))
+    assert difference.mean() < 1e-3 and (half or difference.max() < 1e-3)
+    description = json.loads(session.get_modelmeta().custom_metadata_map["bg_remover"])
+    assert description["image_size"] == [64, 64] and description["threshold"] == 0.4 and description["trained_on"] == "squares"
+
+
+def test_half_weights_load_back(unet, tmp_path):
+    save_weights(unet, tmp_path / "full.weights.h5")
+    save_half_weights(unet, tmp_path / "half.weights.h5")
+    assert (tmp_path / "half.weights.h5").stat().st_size < 0.65 * (tmp_path / "full.weights.h5").stat().st_size
+    again = build_unet("mobilenetv2", (64, 64), encoder_weights=None, decoder_filters=decoder)
+    again.load_weights(tmp_path / "half.weights.h5")
+    image = rng.integers(0, 255, (50, 70, 3), np.uint8)
+    assert np.abs(predict_probability(again, image) - predict_probability(unet, image)).max() < 1e-3
+    assert len(list(tmp_path.iterdir())) == 2
