@@ -77,7 +77,7 @@ def copy_file(pages: Path):
     def replace(found):
         target = pages / "files" / found[1]
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not (root / found[1]).is_file(): raise FileNotFoundError(f"a notebook links to ../{found[1]}, which is not there; correct the link")
+        if not (root / found[1]).is_file(): sys.exit(f"a notebook links to ../{found[1]}, which is no file of the project; correct the link")
         shutil.copy(root / found[1], target)
         return f"](files/{found[1]}"
     return replace

@@ -19,7 +19,7 @@ nb_ipywidgets_js = {} # these would be fetched from the network
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-exclude_patterns = ["samples", "files"]
+suppress_warnings = ["toc.not_included"] # texts that a notebook links to are pages too, outside the menu
 
 html_theme = "furo"
 html_title = settings["title"]
