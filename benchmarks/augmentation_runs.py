@@ -23,17 +23,13 @@ def coco_pairs(pairs_dir: Path, split: str, count: int | None = None) -> Pairs:
     "The first `count` COCO pairs of a split, in the order of their names."
     with open(pairs_dir / "index.csv", newline="") as file:
         names = [row["name"] for row in csv.DictReader(file) if row["split"] == split and row["source"].startswith("coco")]
-    keep = set(sorted(names)[:count])
-    pairs = Pairs(pairs_dir / "frames", pairs_dir / "masks")
-    pairs.mask_paths = [path for path in pairs.mask_paths if path.stem in keep]
-    pairs.frame_paths = [path for path in pairs.frame_paths if path.stem in keep]
-    return pairs
+    return Pairs(pairs_dir / "frames", pairs_dir / "masks", names=sorted(names)[:count])
 
 
 def small_unet(encoder: Path, image_size: tuple[int, int]) -> keras.Model:
     "The slim U-Net, encoder and decoder free to learn."
     keras.utils.set_random_seed(0)
-    model = freeze_encoder(build_unet("mobilenetv2", image_size, encoder, (64, 48, 32, 24, 16)), frozen=False)
+    model = freeze_encoder(build_unet("mobilenetv2", image_size, encoder, (64, 48, 32, 24, 16)), share=0)
     for layer in model.get_layer("unet").layers:
         # With few steps in an epoch, moving averages at Keras' 0.99 would lag behind the weights for many epochs.
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable: layer.momentum = 0.9

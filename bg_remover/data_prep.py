@@ -95,6 +95,7 @@ def draw_mask(
             raise DataError(f"annotation {annotation['id']} cannot be drawn ({error})") from error
     return mask
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-18b
 def person_mask(
     coco: COCO, # from `open_coco`
     image_id: int, # the photo
@@ -127,6 +128,7 @@ def prepare_pair(
     else: write_image(frame_path, resize_image(frame, size))
     write_mask(mask_path, mask if size is None else resize_mask(mask, size))
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-35b
 def prepare_batch(
     jobs: list[Job], # what to make
     dest: Path, # folder with frames/ and masks/
@@ -250,6 +252,7 @@ def _save_answer(answer: requests.Response, part: Path, have: int):
     if total and part.stat().st_size < total: # urllib3 1 says nothing about it
         raise requests.ConnectionError("the server closed the connection too early")
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-59b
 def fetch_rest(
     url: str, # what to download
     part: Path, # the half-finished file
@@ -272,6 +275,7 @@ def _check_file(path: Path, url: str, size: int | None, sha1: str | None):
     path.unlink()
     raise DownloadError(f"{url}: {problem}; what came was removed, call again to download it anew")
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-60b
 def fetch(
     url: str, # what to download
     path: str | os.PathLike, # the file to make; left alone if it is there

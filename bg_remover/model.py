@@ -146,11 +146,12 @@ def fetch_imagenet(
 # %% ../nbs/04_model.ipynb #04-model-42
 def freeze_encoder(
     model: keras.Model, # from `build_unet`
-    frozen: bool = True, # False: thaw all but its batch normalisation
+    share: float = 1.0, # of the encoder's layers, counted from the photo; 0 thaws all but its batch normalisation
 ) -> keras.Model: # the same model; compile it again, as `train` does
-    "Train the decoder alone, or, thawed, decoder and encoder."
-    for layer in encoder_layers(model.get_layer("unet")):
-        layer.trainable = not (frozen or isinstance(layer, keras.layers.BatchNormalization))
+    "Train the decoder alone, or the decoder and the deeper part of the encoder."
+    layers = encoder_layers(model.get_layer("unet"))
+    for number, layer in enumerate(layers):
+        layer.trainable = number >= share * len(layers) and not isinstance(layer, keras.layers.BatchNormalization)
     return model
 
 # %% ../nbs/04_model.ipynb #04-model-45
