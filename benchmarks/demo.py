@@ -13,17 +13,12 @@ from bg_remover.data_prep import prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, write_image
 from bg_remover.metrics import score, summarize
 from bg_remover.removal import Remover
+from bg_remover.visualization import lay_on, on_checkerboard
 
 root = Path(__file__).resolve().parent.parent
 samples = root / "nbs/samples/mini_coco"
 top, bottom = (250, 214, 165), (94, 129, 172) # RGB of the new background
-in_the_picture = ("000000343937", "000000168974", "000000519208", "000000357888")
-
-
-def lay_on(cutout: np.ndarray, background: np.ndarray) -> np.ndarray:
-    "Mix a cut-out with what lies behind it; RGB uint8."
-    alpha = cutout[..., 3:] / 255
-    return (cutout[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+in_the_picture = ("000000343937", "000000168974", "000000519208", "000000547336") # all CC BY, and so is the picture
 
 
 def gradient(shape: tuple) -> np.ndarray:
@@ -31,17 +26,12 @@ def gradient(shape: tuple) -> np.ndarray:
     return np.linspace(top, bottom, shape[0])[:, None].repeat(shape[1], axis=1)
 
 
-def checkerboard(shape: tuple, square: int = 12) -> np.ndarray:
-    "The usual sign for transparency."
-    return np.where(sum(np.indices(shape[:2]) // square) % 2, 204, 255)[..., None]
-
-
 def cut_samples(out: Path):
     "Cut out every validation sample with people and say how good each mask is."
     folder = prepare_pairs(samples, "val", out / "pairs", size=None)
     remover, scores = Remover(), []
     print(f"{'photo':<16}{'IoU':>6}   picture")
-    for mask_path in sorted((folder / "masks").iterdir()):
+    for mask_path in sorted((folder / "masks").glob("*.png")):
         stem = mask_path.stem
         frame = read_image(folder / "frames" / f"{stem}.jpg")
         scores.append(score(remover.probability(frame), read_mask(mask_path), remover.threshold))
@@ -60,7 +50,7 @@ def draw_picture(path: Path, side: int = 300, gap: int = 8):
     for stem in in_the_picture:
         photo = read_image(samples / "val2017" / f"{stem}.jpg")
         cutout = remover.cutout(photo)
-        rows = [photo, lay_on(cutout, checkerboard(photo.shape)), lay_on(cutout, gradient(photo.shape))]
+        rows = [photo, on_checkerboard(cutout), lay_on(cutout, gradient(photo.shape))]
         short, (height, width) = min(photo.shape[:2]), photo.shape[:2]
         y, x = (height - short) // 2, (width - short) // 2
         tiles = [resize_image(row[y:y + short, x:x + short], (side, side)) for row in rows]

@@ -101,6 +101,9 @@ def main(root: Path, dest: Path):
     "Make the folder anew; another folder of that name is left alone."
     if dest.exists():
         if not (dest / "ATTRIBUTION.md").exists(): sys.exit(f"{dest} exists and is not a sample folder: name another one")
+        for folder in chosen: # before anything is removed
+            if not (root / f"annotations/instances_{folder}.json").is_file() or not (root / folder).is_dir():
+                sys.exit(f"{root}: no {folder} here; give a COCO folder")
         shutil.rmtree(dest)
     for folder in ("annotations", *chosen): (dest / folder).mkdir(parents=True)
     records = [record for folder in chosen for record in make_split(root, dest, folder)]

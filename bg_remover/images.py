@@ -15,6 +15,7 @@ from pathlib import Path
 
 try: import cv2
 except ImportError as error:
+    if error.name == "cv2": raise # not installed at all
     raise ImportError(f"OpenCV does not start ({error}); on Debian and Ubuntu run: apt-get install libgl1 libglib2.0-0") from error
 import numpy as np
 
@@ -146,8 +147,9 @@ def write_mask(
 # %% ../nbs/00_images.ipynb #00-images-50
 def _stretch(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     "Stretch smoothly: averaging when it shrinks, so that no pixel is skipped; bilinear when it grows."
-    shrinks = size[0] < pixels.shape[0] or size[1] < pixels.shape[1]
-    return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    smaller = min(size[0], pixels.shape[0]), min(size[1], pixels.shape[1]) # OpenCV averages only where no side grows
+    if smaller != pixels.shape[:2]: pixels = cv2.resize(pixels, smaller[::-1], interpolation=cv2.INTER_AREA)
+    return pixels if smaller == size else cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def resize_image(

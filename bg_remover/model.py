@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .images import resize_image, resize_probability, write_bytes
+from .images import resize_image, resize_probability
 
 # %% ../nbs/04_model.ipynb #04-model-20
 def segmentation_models():

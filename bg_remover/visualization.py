@@ -108,7 +108,7 @@ def read_pair(
     frame, mask = pairs[index]
     paths = getattr(pairs, "mask_paths", None)
     frame, mask = to_pixels(frame), read_mask(paths[index]) if paths else to_pixels(mask)
-    if frame.shape[:2] != mask.shape: raise ValueError(f"pair {index}: the frame is {frame.shape[:2]}, its mask {mask.shape}; bring both to one size")
+    if frame.shape[:2] != mask.shape: raise ValueError(f"{paths[index] if paths else f'pair {index}'}: the frame is {frame.shape[:2]}, its mask {mask.shape}; bring both to one size")
     return frame, mask
 
 # %% ../nbs/06_visualization.ipynb #06-visualization-20

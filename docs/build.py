@@ -98,7 +98,7 @@ def toctree(caption: str, entries: list[str]) -> str:
 
 def main(out: Path) -> int:
     pages, html = out / "source", out / "html"
-    shutil.rmtree(out, ignore_errors=True)
+    for made in ("source", "html", "doctrees"): shutil.rmtree(out / made, ignore_errors=True)
     shutil.copytree(root / "nbs", pages, ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml", "*.ipynb"))
     package = root / "bg_remover"
     names, notebooks = exported_names(package), sorted((root / "nbs").glob("[0-9]*.ipynb"))

@@ -484,3 +484,28 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(tmp_path, 
 
 
 def seen(folder: Path) -> list[Path]: return [*folder.glob("frames/*.jpg"), *folder.glob("masks/*.png")]
+
+
+def test_a_call_killed_before_its_first_pair_can_go_on(tmp_path, monkeypatch):
+    def full_disk(path, data): raise OSError("no space left on device")
+    monkeypatch.setattr(data_prep, "write_bytes", full_disk)
+    with pytest.raises(OSError): prepare_pairs(samples, "val", tmp_path / "pairs", limit=1)
+    monkeypatch.undo()
+    assert len(list((prepare_pairs(samples, "val", tmp_path / "pairs", limit=1) / "masks").glob("*.png"))) == 1
+
+
+def test_annotations_without_people_are_refused(tmp_path):
+    root = tmp_path / "coco"
+    shutil.copytree(samples, root)
+    path = root / "annotations/instances_val2017.json"
+    path.write_text(path.read_text().replace('"name": "person"', '"name": "human"').replace('"name":"person"', '"name":"human"'))
+    with pytest.raises(DataError, match="person"): prepare_pairs(root, "val", tmp_path / "pairs")
+
+
+@pytest.mark.parametrize("free, fits", [(150, True), (50, False)])
+def test_what_is_there_counts_when_space_is_checked(tmp_path, monkeypatch, free, fits):
+    archive = CocoZip("zips/some.zip", "some", 100, None)
+    (tmp_path / "some.zip.part").write_bytes(bytes(80)) # 120 bytes to go
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 1000 - free, free))
+    if fits: return data_prep.check_space(archive, tmp_path / "some.zip")
+    with pytest.raises(DownloadError, match="free"): data_prep.check_space(archive, tmp_path / "some.zip")

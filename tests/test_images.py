@@ -320,6 +320,7 @@ def test_shrinking_skips_no_pixel():
     stripes = np.zeros((8, 80, 3), np.uint8)
     stripes[:, ::8] = 240  # every eighth column: sampling would see all of them, or none
     assert (resize_image(stripes, (1, 10)) == 30).all()
+    assert (resize_image(stripes, (20, 10)) == 30).all()  # one side shrinks, the other grows
 
 
 @given(probability=arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(0, 1, width=32)),

@@ -89,6 +89,20 @@ def test_foreign_onnx_is_refused(tmp_path):
     with pytest.raises(ModelError, match="not one that export_onnx wrote"): open_model(tmp_path / "foreign.onnx")
 
 
+@pytest.mark.parametrize("text", ["{bad", "{}", "[]"])
+def test_damaged_description_is_named(tmp_path, text):
+    from onnx import load, save
+    model = load(shipped_model())
+    next(entry for entry in model.metadata_props if entry.key == "bg_remover").value = text
+    save(model, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="net.onnx.*description"): Remover(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.95])
+def test_what_is_certain_is_clear_or_solid(threshold):
+    assert alpha_from(np.float32([0, 1]), threshold).tolist() == [0, 255]
+
+
 def test_shipped_file_agrees_with_shipped_weights(remover):
     from bg_remover.model import predict_probability, pretrained_unet
     model = pretrained_unet()

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from bg_remover.generator import Pairs, batches
+from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.images import write_image, write_mask
 from bg_remover.model import build_unet, predict_probability, segmentation_models
 from bg_remover.training import (RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, read_history, save_half_weights,
@@ -146,6 +146,35 @@ def test_finished_run_is_not_done_again(pairs, tmp_path):
 def test_other_settings_are_refused(pairs, tmp_path):
     tiny_run(pairs, tmp_path, 1)
     with pytest.raises(RunError, match="other settings"): tiny_run(pairs, tmp_path, 2, learning_rate=1e-3)
+
+
+def test_other_frozen_layers_and_other_pairs_are_refused(pairs, tmp_path):
+    tiny_run(pairs, tmp_path, 1)
+    net = tiny_net()
+    net.layers[1].trainable = False
+    with pytest.raises(RunError, match="other settings"): tiny_run(pairs, tmp_path, 2, net=net)
+    some = Pairs(pairs / "frames", pairs / "masks", count=8)
+    with pytest.raises(RunError, match="other settings"):
+        train(tiny_net(), batches(some, (32, 32), batch_size=4, shuffle=True, seed=5), batches(some, (32, 32)), tmp_path, 2, learning_rate=1e-2)
+
+
+def test_left_over_weights_of_a_killed_run_are_removed(pairs, tmp_path):
+    (tmp_path / ".0123.weights.h5").write_bytes(b"half")
+    tiny_run(pairs, tmp_path, 1)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_damaged_history_is_named(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss\n1,0.5\n2")
+    with pytest.raises(ValueError, match="history.csv"): read_history(tmp_path / "history.csv")
+
+
+def test_mask_of_another_size_and_missing_masks_are_named(pairs, tmp_path):
+    for part in ("frames", "masks"): (tmp_path / part).mkdir()
+    write_image(tmp_path / "frames/a.png", np.zeros((4, 4, 3), np.uint8))
+    write_mask(tmp_path / "masks/a.png", np.zeros((4, 5), np.uint8))
+    with pytest.raises(PairError, match="a.png"): evaluate(lambda image: np.zeros(image.shape[:2]), Pairs(tmp_path / "frames", tmp_path / "masks"))
+    with pytest.raises(PairError, match="masks_dir"): evaluate(lambda image: np.zeros(image.shape[:2]), Pairs(pairs / "frames"))
 
 
 def test_damaged_weights_are_named(pairs, tmp_path):

@@ -13,7 +13,7 @@ badge_line = re.compile(r"\n*\[Open in Colab\]\([^)]*\)\n*\Z")
 
 
 def colab_link(address: str, notebook: str) -> str:
-    "Where Colab opens a notebook of a repository on GitHub; empty for any other address."
+    "Where Colab opens a notebook of a repository on GitHub; empty while there is no address. Colab opens no other host."
     parts = urlsplit(address.rstrip("/").removesuffix(".git"))
     if not address: return ""
     if parts.scheme != "https" or parts.netloc != "github.com" or parts.path.count("/") != 2:

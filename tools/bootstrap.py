@@ -110,7 +110,7 @@ def check_opencv():
     check = subprocess.run([str(VENV_PYTHON), "-c", "import cv2"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if check.returncode == 0:
         return
-    message = check.stderr.decode(errors="replace").strip().splitlines()[-1]
+    message = (check.stderr.decode(errors="replace").strip().splitlines() or ["exit status %d" % check.returncode])[-1]
     library = re.search(r"lib[\w.+-]*\.so[\w.]*", message)
     if library:
         raise SetupError("OpenCV needs the system library %s: install it (on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0; "
