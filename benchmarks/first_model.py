@@ -110,7 +110,7 @@ size, crowds ignored. Other photos of val2017 were trained on, so a measurement 
 
 ## Limits
 
-It is a first model, trained for two hours on two processor cores rather than for days on a GPU. It finds people who are large in
+It is a first model, trained for hours on two processor cores rather than for days on a GPU. It finds people who are large in
 the photo; it misses small and partly hidden ones, takes things beside a person for a part of them, and its outlines are as coarse
 as {side} × {side} pixels are. It was not tested for differences between groups of people.
 
