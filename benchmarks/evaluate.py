@@ -4,11 +4,12 @@
 
 COCO_ROOT is laid out as COCO's zips unpack. Photos count when people (crowds left out) cover at least 5 % of them;
 pixels of crowds are ignored. The shipped network was trained on a part of val2017: its own figure
-is on the photos of benchmarks/first_model_val.csv alone (the card beside the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %).
+is on the photos of benchmarks/person_model_val.csv alone (the card beside the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %).
 """
 import argparse
 import csv
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,19 @@ def bootstrap_interval(values: np.ndarray, draws: int = 10_000, seed: int = 0) -
     return tuple(np.percentile(means, (2.5, 97.5)))
 
 
-def measure(coco_root: Path, split: str, remover: Remover) -> tuple[list[str], list[dict]]:
-    "Names and scores of a split's photos with people."
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    "95 % interval of a share (Wilson, 1927, doi:10.1080/01621459.1927.10502953)."
+    z, share = 1.96, hits / count
+    middle, half = share + z**2 / (2 * count), z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return tuple((middle + side * half) / (1 + z**2 / count) for side in (-1, 1))
+
+
+def measure(coco_root: Path, split: str, predict: Callable, threshold: float = 0.5) -> tuple[list[str], list[dict]]:
+    "Names and scores of a split's photos with people, for any function from photo to probability."
     with tempfile.TemporaryDirectory() as work:
         folder = prepare_pairs(coco_root, split, Path(work) / "pairs", size=None)
         pairs = Pairs(folder / "frames", folder / "masks")
-        return [path.stem for path in pairs.frame_paths], score_pairs(remover.probability, pairs, remover.threshold)
+        return [path.stem for path in pairs.frame_paths], score_pairs(predict, pairs, threshold)
 
 
 def report(scores: list[dict]) -> str:
@@ -59,9 +67,11 @@ def main():
     parser.add_argument("coco_root", type=Path)
     parser.add_argument("model", type=Path, nargs="?", help="an .onnx file from export_onnx; left out: the shipped one")
     parser.add_argument("--split", default="val")
+    parser.add_argument("--threshold", type=float, help="person from this probability on; left out: as the model's file says")
     parser.add_argument("--csv", type=Path, help="write the score of each photo here")
     options = parser.parse_args()
-    names, scores = measure(options.coco_root, options.split, Remover(options.model))
+    remover = Remover(options.model)
+    names, scores = measure(options.coco_root, options.split, remover.probability, options.threshold or remover.threshold)
     print(report(scores))
     if options.csv: write_scores(options.csv, names, scores)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PairError', 'files_by_name', 'match_by_name', 'load_pair', 'Pairs', 'random_view', 'random_colour', 'augment_pair',
-           'shuffled', 'Batches', 'batches']
+           'paste_people', 'shuffled', 'Batches', 'batches']
 
 # %% ../nbs/03_generator.ipynb #03-generator-02
 import copy
@@ -139,6 +139,17 @@ def augment_pair(
     frame, mask = random_view(frame, mask, image_size, rng)
     return random_colour(frame, rng), mask
 
+# %% ../nbs/03_generator.ipynb #03-generator-34c
+def paste_people(
+    frame: np.ndarray, # uint8 H×W×3, the background
+    mask: np.ndarray, # uint8 H×W×1, its own people
+    other_frame: np.ndarray, # uint8 H×W×3
+    other_mask: np.ndarray, # uint8 H×W×1, the people to put in front
+) -> tuple[np.ndarray, np.ndarray]: # frame uint8 and mask uint8, H×W×3 and ×1
+    "Put the people of another pair of the same size in front of a frame."
+    cover = cv2.GaussianBlur(other_mask.astype(np.float32), (0, 0), 1)[..., None] # the seam must not give them away
+    return (frame + (other_frame.astype(np.float32) - frame) * cover).round().astype(np.uint8), mask | other_mask
+
 # %% ../nbs/03_generator.ipynb #03-generator-36
 @functools.lru_cache(maxsize=4)
 def shuffled(
@@ -182,6 +193,7 @@ def batches(
     batch_size: int = 16, # pairs in a batch; the last one of an epoch may have fewer
     shuffle: bool = False, # for training yes, for validation no
     augment: Callable | None = None, # such as `augment_pair`; None stretches the pair to image_size
+    paste: float = 0.0, # share of pairs in front of which `paste_people` puts those of another pair
     seed: int = 0, # of order and augmentation
     steps: int | None = None, # batches in an epoch, from an endless stream; None: every pair once
 ) -> Batches: # of frames float32 B×H×W×3 in 0–255 and masks float32 B×H×W×1, 0 or 1
@@ -190,9 +202,13 @@ def batches(
     if batch_size < 1 or (steps is not None and steps < 1) or not len(pairs):
         raise ValueError(f"{len(pairs)} pairs, batch_size={batch_size}, steps={steps}: each must be at least 1")
 
-    def read_one(index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def vary(index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         frame, mask = pairs[index]
-        if augment: frame, mask = augment(frame, mask, image_size, rng)
-        else: frame, mask = resize_image(frame, image_size), resize_mask(mask, image_size)[..., None]
+        if augment: return augment(frame, mask, image_size, rng)
+        return resize_image(frame, image_size), resize_mask(mask, image_size)[..., None]
+
+    def read_one(index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        frame, mask = vary(index, rng)
+        if paste and rng.random() < paste: frame, mask = paste_people(frame, mask, *vary(int(rng.integers(len(pairs))), rng))
         return frame.astype(np.float32), mask.astype(np.float32)
     return Batches(read_one, len(pairs), batch_size, shuffle, seed, steps)

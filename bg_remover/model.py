@@ -78,20 +78,23 @@ def build_unet(
     backbone: str = "resnet34", # one of `BACKBONES`
     image_size: tuple[int, int] = (256, 256), # (height, width), multiples of 32
     encoder_weights: str | os.PathLike | None = "imagenet", # "imagenet": downloaded once; a file; None: chance
-    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16), # channels of the five stages of the decoder
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16), # channels of the decoder's stages, five or fewer
 ) -> keras.Model: # RGB pixels 0–255 B×H×W×3 in, person probability B×H×W×1 out
     "A U-Net on an encoder of segmentation-models, preprocessing inside."
     image_size, decoder_filters = tuple(image_size), tuple(decoder_filters)
     if backbone not in BACKBONES: raise ValueError(f"unknown backbone {backbone!r}; choose one of {', '.join(BACKBONES)}")
     if len(image_size) != 2 or any(side < 32 or side % 32 for side in image_size):
         raise ValueError(f"image_size {image_size}: the encoder halves five times, so height and width must be multiples of 32")
-    if len(decoder_filters) != 5: raise ValueError(f"decoder_filters {decoder_filters}: the decoder has five stages, give five numbers")
+    if not 2 <= len(decoder_filters) <= 5: raise ValueError(f"decoder_filters {decoder_filters}: the decoder has two to five stages, give a number for each")
     weights = fetch_imagenet(backbone) if encoder_weights == "imagenet" else encoder_weights
     unet = segmentation_models().Unet(backbone, (*image_size, 3), encoder_weights=None, decoder_filters=decoder_filters)
     unet.name = "unet"
     if weights is not None: load_encoder(unet, weights)
     image = keras.Input((*image_size, 3), name="image")
-    return keras.Model(image, unet(BACKBONES[backbone].preprocess(image)), name=f"{backbone}_unet")
+    probability = unet(BACKBONES[backbone].preprocess(image))
+    smaller = 2 ** (5 - len(decoder_filters)) # each stage left out halves the answer
+    if smaller > 1: probability = keras.layers.UpSampling2D(smaller, interpolation="bilinear", name="enlarge")(probability)
+    return keras.Model(image, probability, name=f"{backbone}_unet")
 
 # %% ../nbs/04_model.ipynb #04-model-27
 def encoder_layers(
@@ -157,12 +160,14 @@ def freeze_encoder(
 # %% ../nbs/04_model.ipynb #04-model-45
 def pretrained_unet(
     weights_dir: str | os.PathLike | None = None, # holds person.json and person.weights.h5; None: those of this package
+    image_size: tuple[int, int] | None = None, # (height, width) of its input; None: the one it is used at
 ) -> keras.Model: # as from `build_unet`
     "The U-Net that comes with this package, ready to predict or to be trained further."
     folder = resources.files("bg_remover") / "weights" if weights_dir is None else Path(weights_dir)
     remedy = "install bg_remover again, or give a weights_dir that holds both files"
     with weights_file(folder / "person.json", remedy):
-        model = build_unet(**json.loads((folder / "person.json").read_text()), encoder_weights=None)
+        settings = json.loads((folder / "person.json").read_text()) | (dict(image_size=image_size) if image_size else {})
+        model = build_unet(**settings, encoder_weights=None)
     with weights_file(folder / "person.weights.h5", remedy): model.load_weights(folder / "person.weights.h5")
     return model
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['colours', 'verdicts', 'to_pixels', 'lay_on', 'on_checkerboard', 'draw_grid', 'show_images', 'tint', 'read_pair',
            'overlay_mask', 'show_pairs', 'best_row', 'draw_curves', 'finish_panels', 'plot_history', 'overlay_errors',
-           'pair_names', 'plot_predictions', 'rank_pairs', 'plot_worst', 'plot_cutouts']
+           'pair_names', 'plot_predictions', 'rank_pairs', 'plot_worst', 'plot_reliability', 'plot_cutouts']
 
 # %% ../nbs/06_visualization.ipynb #06-visualization-02
 import itertools
@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .images import read_mask
-from .metrics import mask_boundary, score
+from .metrics import calibration_error, mask_boundary, score
 
 # %% ../nbs/06_visualization.ipynb #06-visualization-08
 def to_pixels(
@@ -264,6 +264,23 @@ def plot_worst(
     if which == "best": ranked.reverse()
     first = max(0, (len(ranked) - count) // 2) if which == "median" else 0
     plot_predictions(predict, pairs, [index for index, _ in ranked[first:first + count]], threshold)
+
+# %% ../nbs/06_visualization.ipynb #06-visualization-51c
+def plot_reliability(
+    tables: dict[str, np.ndarray], # from `reliability`, by name
+    size: float = 3.6, # width in inches
+):
+    "Share of persons against the probability that was given, and the expected calibration error."
+    figure, axis = plt.subplots(figsize=(size, size), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for (name, table), colour in zip(tables.items(), itertools.cycle(np.array(list(colours.values())) / 255)):
+        table = table[table[:, 0] > 0]
+        given, found = table[:, 1] / table[:, 0], table[:, 2] / table[:, 0]
+        axis.plot(given, found, color=colour, label=f"{name}, error {calibration_error(table):.3f}")
+        axis.scatter(given, found, 400 * np.sqrt(table[:, 0] / table[:, 0].sum()), color=colour, alpha=0.4)
+    axis.set(xlabel="probability given", ylabel="share that is a person", xlim=(-0.1, 1.1), ylim=(-0.1, 1.1), aspect="equal")
+    axis.legend(fontsize=8)
+    plt.show()
 
 # %% ../nbs/06_visualization.ipynb #06-visualization-53
 def plot_cutouts(

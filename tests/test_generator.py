@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bg_remover.generator import Batches, PairError, Pairs, augment_pair, batches, random_view
+from bg_remover.generator import Batches, PairError, Pairs, augment_pair, batches, paste_people, random_view
 from bg_remover.images import ImageError, write_image, write_mask
 
 
@@ -162,7 +162,34 @@ def test_colour_leaves_the_mask_alone(folder):
     assert (moved == expected).all() and seen.dtype == np.uint8 and (seen != frame[0, 0]).any()
 
 
+def test_pasted_people_cover_and_nothing_else_changes():
+    rng = np.random.default_rng(0)
+    frame, other = rng.integers(0, 256, (2, 40, 40, 3), np.uint8)
+    mask, other_mask = np.zeros((2, 40, 40, 1), np.uint8)
+    mask[:8, :8], other_mask[20:36, 20:36] = 1, 1
+    pasted, both = paste_people(frame, mask, other, other_mask)
+    assert pasted.dtype == both.dtype == np.uint8 and (both == np.maximum(mask, other_mask)).all()
+    assert (pasted[25:31, 25:31] == other[25:31, 25:31]).all() # their inside
+    far = np.ones((40, 40), bool)
+    far[15:, 15:] = False
+    assert (pasted[far] == frame[far]).all()
+    seam = pasted[28, 17:23].astype(int) # neither frame alone, but always between the two
+    low, high = np.minimum(frame, other)[28, 17:23], np.maximum(frame, other)[28, 17:23]
+    assert (seam >= low).all() and (seam <= high).all() and (seam != frame[28, 17:23]).any() and (seam != other[28, 17:23]).any()
+
+
 # Batches
+
+def test_some_pairs_get_the_people_of_another(folder):
+    pairs = pairs_of(folder)
+    def stream(paste): return batches(pairs, (30, 40), 10, paste=paste, seed=0)[0][0]
+    never, sometimes, always, again = stream(0), stream(0.5), stream(1), stream(1)
+    backgrounds, people = always[:, 15, 30, 0], always[:, 15, 5, 0] # right half: background; left half: people
+    assert backgrounds.tolist() == list(range(0, 100, 10)) == never[:, 15, 5, 0].tolist()
+    assert set(people) <= set(backgrounds) and (people != backgrounds).sum() > 5
+    assert 0 < (sometimes != never).any(axis=(1, 2, 3)).sum() < 10
+    assert (always == again).all()
+
 
 def test_batches_hold_what_fit_needs(folder):
     plain = batches(pairs_of(folder), (32, 64), batch_size=4)

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bg_remover.metrics import boundary_iou, dice, iou, mask_boundary, score, soft_iou, summarize
+from bg_remover.metrics import boundary_iou, calibration_error, dice, iou, mask_boundary, reliability, score, soft_iou, summarize
 
 quick = settings(max_examples=60, deadline=None)
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -159,3 +159,33 @@ def test_summary_leaves_out_photos_with_too_little_person():
     assert summarize(scores, least_share=0.05)["photos"] == 1 and summarize(scores, least_share=0.05)["iou"] == 0.5
     with pytest.raises(ValueError, match="60%"): summarize(scores, least_share=0.6)
     with pytest.raises(ValueError, match="no photo"): summarize([])
+
+
+# Calibration
+
+@given(probability_and_mask, st.integers(1, 12))
+@quick
+def test_reliability_counts_what_a_loop_counts(given_pair, bins):
+    probability, mask = given_pair
+    table = np.zeros((bins, 3))
+    for one, kind in zip(probability.ravel().tolist(), mask.ravel().tolist()):
+        if kind == 128: continue
+        place = max(number for number in range(bins) if number == 0 or one * bins >= number)
+        table[place] += 1, one, kind == 255
+    np.testing.assert_allclose(reliability(probability, mask, bins), table, atol=1e-9)
+
+
+def test_tables_of_two_photos_add_up_to_the_table_of_both():
+    rng = np.random.default_rng(0)
+    probability, mask = rng.random((2, 5, 7)), rng.choice(np.array([0, 128, 255], np.uint8), (2, 5, 7))
+    together = reliability(probability.reshape(10, 7), mask.reshape(10, 7))
+    np.testing.assert_allclose(reliability(probability[0], mask[0]) + reliability(probability[1], mask[1]), together)
+
+
+def test_calibration_error_of_kept_and_of_broken_promises():
+    rng = np.random.default_rng(0)
+    probability = rng.random((500, 500))
+    kept = np.uint8(255) * (rng.random((500, 500)) < probability)
+    assert calibration_error(reliability(probability, kept)) < 0.01
+    assert calibration_error(reliability(np.full((4, 4), 0.9), np.zeros((4, 4), np.uint8))) == pytest.approx(0.9)
+    assert calibration_error(reliability(np.eye(3), np.uint8(255) * np.eye(3, dtype=np.uint8))) == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bg_remover.model as module
-from bg_remover.images import resize_image
+from bg_remover.images import resize_image, resize_probability
 from bg_remover.model import (BACKBONES, WeightsError, build_unet, encoder_layers, freeze_encoder, load_encoder,
                               predict_probability, pretrained_unet, segmentation_models)
 
@@ -94,9 +94,22 @@ def test_what_is_no_rgb_photo_is_refused(model, bad):
 @pytest.mark.parametrize("settings, message", [
     (dict(backbone="resnet35"), "unknown backbone 'resnet35'; choose one of resnet18"),
     (dict(image_size=(250, 256)), "multiples of 32"), (dict(image_size=(256, 0)), "multiples of 32"), (dict(image_size=(256,)), "multiples of 32"),
-    (dict(decoder_filters=(64, 32)), "give five numbers")])
+    (dict(decoder_filters=(64,)), "two to five stages"), (dict(decoder_filters=(64,) * 6), "two to five stages")])
 def test_settings_no_network_can_have(settings, message):
     with pytest.raises(ValueError, match=message): build_unet(encoder_weights=None, **settings)
+
+
+@pytest.mark.parametrize("filters", [(24, 16, 8, 8), (16, 8, 8)])
+def test_a_shorter_decoder_still_answers_at_the_size_of_the_input(filters, photo):
+    keras.utils.set_random_seed(0)
+    short = build_unet("mobilenetv2", (64, 96), None, filters)
+    pixels = resize_image(photo, (64, 96))[None].astype(np.float32)
+    answer = np.asarray(short(pixels, training=False))[0, ..., 0]
+    coarse = np.asarray(short.get_layer("unet")(pixels / 127.5 - 1, training=False))[0, ..., 0]
+    times = 2 ** (5 - len(filters))
+    assert answer.shape == (64, 96) and coarse.shape == (64 // times, 96 // times)
+    inside = answer[times:-times, times:-times] # OpenCV and Keras treat the outermost pixels each in their own way
+    np.testing.assert_allclose(inside, resize_probability(coarse, (64, 96))[times:-times, times:-times], atol=1e-5)
 
 
 def test_nothing_in_the_module_needs_tensorflow():
@@ -224,6 +237,12 @@ def test_the_shipped_network_is_what_its_settings_say(shipped, photo):
     assert shipped.name == f"{settings['backbone']}_unet" and list(shipped.input_shape[1:3]) == settings["image_size"]
     assert all(weight.dtype == "float32" and np.isfinite(np.asarray(weight)).all() for weight in shipped.weights)
     assert predict_probability(shipped, photo).shape == (37, 53)
+
+
+def test_the_shipped_network_at_another_size_has_the_same_weights(shipped):
+    small = pretrained_unet(image_size=(64, 96))
+    assert small.input_shape == (None, 64, 96, 3) and len(small.get_weights()) == len(shipped.get_weights())
+    for one, other in zip(small.get_weights(), shipped.get_weights()): np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("name, spoil, message", [

@@ -12,9 +12,9 @@ import pytest
 
 from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.images import write_image, write_mask
-from bg_remover.model import build_unet, predict_probability, segmentation_models
-from bg_remover.training import (RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, read_history, save_half_weights,
-                                 save_weights, score_pairs, train)
+from bg_remover.model import build_unet, encoder_layers, predict_probability, segmentation_models
+from bg_remover.training import (EncoderRate, RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, read_history, save_half_weights,
+                                 save_weights, score_pairs, train, warm_cosine)
 
 rng = np.random.default_rng(0)
 decoder = (16, 16, 8, 8, 8)
@@ -134,6 +134,31 @@ def test_schedule_goes_on_where_it_was(pairs, tmp_path):
     for epochs in (1, 3): _, broken = tiny_run(pairs, tmp_path / "broken", epochs, learning_rate=schedule)
     rates = [row["learning_rate"] for row in broken]
     assert rates == [row["learning_rate"] for row in unbroken] and rates[0] > rates[1] > rates[2]
+
+
+def test_encoder_takes_its_share_of_each_step():
+    slow, fast = (keras.Variable(np.ones(3, np.float32), name=name) for name in ("slow", "fast"))
+    optimizer = EncoderRate(0.01, frozenset({slow.path}), share=0.1)
+    for _ in range(3): optimizer.apply([keras.ops.ones(3), keras.ops.ones(3)], [slow, fast])
+    assert np.asarray(fast) == pytest.approx(1 - 3 * 0.01, abs=1e-5) and np.asarray(slow) == pytest.approx(1 - 3 * 0.001, abs=1e-5)
+
+
+def test_only_the_encoder_of_a_unet_is_slowed(unet, pairs, tmp_path):
+    data = Pairs(pairs / "frames", pairs / "masks", count=2)
+    net = keras.models.clone_model(unet)
+    net.set_weights(unet.get_weights())
+    train(net, batches(data, (64, 64), 2), batches(data, (64, 64)), tmp_path, 1, learning_rate=1e-2, encoder_share=0.0, verbose=0)
+    moved = {weight.path for weight, before in zip(net.trainable_weights, unet.trainable_weights) if np.abs(np.asarray(weight) - np.asarray(before)).max() > 0}
+    encoder = {weight.path for layer in encoder_layers(net.get_layer("unet")) for weight in layer.trainable_weights}
+    assert encoder and moved == {weight.path for weight in net.trainable_weights} - encoder
+
+
+def test_warm_cosine_climbs_and_falls():
+    rate = warm_cosine(1e-2, 200)
+    values = [float(rate(step)) for step in range(201)]
+    assert values[0] == 0 and values[10] == max(values) == pytest.approx(1e-2) and values[5] == pytest.approx(5e-3)
+    assert values[10:] == sorted(values[10:], reverse=True) and values[-1] == pytest.approx(2e-4)
+    assert values[105] == pytest.approx((1e-2 + 2e-4) / 2, rel=0.01) # half way down the cosine
 
 
 def test_finished_run_is_not_done_again(pairs, tmp_path):

@@ -329,3 +329,15 @@ def test_the_figure_can_be_saved_in_a_script(tmp_path):
     show.plot_history(rows([0.4]))
     plt.savefig(tmp_path / "history.png")
     assert cv2.imread(str(tmp_path / "history.png")).std() > 10
+
+
+def test_plot_reliability_puts_promise_against_truth():
+    table = np.array([[10, 1.0, 2], [0, 0, 0], [30, 27.0, 24]])
+    show.plot_reliability({"ours": table})
+    axis, = plt.gcf().axes
+    line = axis.lines[1]
+    np.testing.assert_allclose(line.get_xdata(), [0.1, 0.9]) # the empty bin has no dot
+    np.testing.assert_allclose(line.get_ydata(), [0.2, 0.8])
+    few, many = axis.collections[0].get_sizes()
+    assert few < many
+    assert [text.get_text() for text in axis.get_legend().texts] == ["ours, error 0.100"] # (1 + 3) / 40

@@ -1,0 +1,172 @@
+"""Compare the shipped network with others, on photos that none of ours was trained on.
+
+    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--picture FILE.jpg]
+
+DATA holds coco/ (COCO's own layout) and pairs/ (frames, masks, index.csv with the split `alarm`: photos without people).
+PEERS holds three published TensorFlow Lite networks; ORIGINAL.onnx comes from original_recipe.py. Each gets the whole photo,
+stretched to its input, and its answer is stretched back, bilinear, to the photo's own size; pixels of crowds are ignored.
+
+    IoU            mean over the photos of which people, crowds left out, cover at least 5 %, with its 95 % interval
+    small, middle, large: the same, for people who cover up to 15 %, up to 35 %, and more of the photo
+    pooled         intersection and union of all these photos, divided once
+    boundary       boundary IoU, mean per photo
+    soft 256       the original tutorial's measure: no threshold, 256 × 256, pooled over batches of 16, crowds count as people
+    ahead          how much higher the IoU of bg_remover is, photo by photo, with its 95 % interval
+    false alarms   share of photos without people in which at least 1 % of the pixels are called a person (Wilson interval)
+    ms             median time from a photo in memory to its probability, all cores
+
+Thresholds are 0.5, but for the last line: there ours takes the threshold stored in its file. Writes benchmarks/quality.csv
+(this table) and benchmarks/quality_photos.csv (IoU of each photo).
+"""
+import argparse
+import csv
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from evaluate import bootstrap_interval, least_share, wilson_interval
+
+from bg_remover.data_prep import open_coco, prepare_pairs
+from bg_remover.generator import Pairs
+from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability
+from bg_remover.metrics import score, soft_iou, summarize
+from bg_remover.removal import Remover
+
+folder = Path(__file__).parent
+alarm_share = 0.01
+sizes = {"small": (least_share, 0.15), "middle": (0.15, 0.35), "large": (0.35, 1.01)}
+peers = { # file, pixels as it wants them, its answer as a probability
+    "DeepLab v3, MobileNetV2": ("deeplabv3_mnv2_pascal_quant", lambda pixels: pixels.astype(np.uint8), lambda answer: (answer == 15).astype(np.float32)),
+    "BodyPix, MobileNet 0.5": ("body_pix_050", lambda pixels: pixels / 127.5 - 1, lambda answer: 1 / (1 + np.exp(-answer))),
+    "ML Kit selfie": ("selfie_mlkit_256", lambda pixels: pixels / 255, lambda answer: answer),
+}
+
+
+class Peer:
+    "A published TensorFlow Lite network as a function from photo to probability."
+    def __init__(self, path: Path, prepare: Callable, read: Callable):
+        import tensorflow as tf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore") # the interpreter will move to a package of its own
+            self.interpreter = tf.lite.Interpreter(str(path), num_threads=2)
+        self.interpreter.allocate_tensors()
+        self.entry = self.interpreter.get_input_details()[0]
+        self.exit = self.interpreter.get_output_details()[0]
+        self.prepare, self.read = prepare, read
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        pixels = resize_image(photo, tuple(self.entry["shape"][1:3])).astype(np.float32)
+        self.interpreter.set_tensor(self.entry["index"], self.prepare(pixels)[None].astype(self.entry["dtype"]))
+        self.interpreter.invoke()
+        answer = self.read(np.squeeze(self.interpreter.get_tensor(self.exit["index"])))
+        return resize_probability(answer.astype(np.float32), photo.shape[:2])
+
+
+def photos_with_people(coco_root: Path, work: Path) -> Pairs:
+    "COCO's validation photos with people, at their own size."
+    made = prepare_pairs(coco_root, "val", work / "native", size=None)
+    return Pairs(made / "frames", made / "masks")
+
+
+def photos_without_people(data: Path) -> list[Path]:
+    "The `alarm` photos, and those of COCO's validation photos on which nobody is marked."
+    with open(data / "pairs/index.csv", newline="") as file:
+        alarm = [data / f"pairs/frames/{row['name']}.jpg" for row in csv.DictReader(file) if row["split"] == "alarm"]
+    coco = open_coco(data / "coco", "val")
+    people = set(coco.getImgIds(catIds=1))
+    return alarm + [path for path in sorted((data / "coco/val2017").glob("*.jpg")) if int(path.stem) not in people]
+
+
+def soft_pooled(predict: Callable, pairs: Pairs) -> float:
+    "The original's measure: mean over batches of 16 of the soft IoU at 256 × 256."
+    batches = []
+    for first in range(0, len(pairs), 16):
+        frames, masks = zip(*(pairs[index] for index in range(first, min(first + 16, len(pairs)))))
+        answers = np.stack([resize_probability(predict(frame), (256, 256)) for frame in frames])
+        batches.append(soft_iou(answers, np.stack([resize_mask(mask[..., 0], (256, 256)) for mask in masks])))
+    return float(np.mean(batches))
+
+
+def large_enough(scores: list[dict]) -> np.ndarray:
+    "IoU of the photos that count."
+    return np.array([one["iou"] for one in scores if one["share"] >= least_share])
+
+
+def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]) -> tuple[dict, list[dict]]:
+    "All figures of one network, and its score on each photo."
+    scores, times = [], []
+    for frame, mask in zip(map(read_image, pairs.frame_paths), map(read_mask, pairs.mask_paths)):
+        begun = time.perf_counter()
+        probability = predict(frame)
+        times.append(1000 * (time.perf_counter() - begun))
+        scores.append(score(probability, mask, threshold))
+    alarms = sum((predict(read_image(path)) >= threshold).mean() >= alarm_share for path in empty)
+    total = summarize(scores, least_share)
+    row = dict(IoU=total["iou"], **dict(zip(("low", "high"), bootstrap_interval(large_enough(scores)))))
+    row |= {name: np.mean([one["iou"] for one in scores if low <= one["share"] < high]) for name, (low, high) in sizes.items()}
+    row |= {"pooled": total["whole_set_iou"], "boundary": total["boundary_iou"], "soft 256": soft_pooled(predict, pairs), "false alarms": alarms / len(empty)}
+    row["ms"] = float(np.median(times))
+    return row | dict(zip(("alarms low", "alarms high"), wilson_interval(alarms, len(empty)))), scores
+
+
+def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs, scores: dict[str, list[dict]], path: Path):
+    "Each network's worst, median and best photo, among those that may be shown."
+    import matplotlib
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+    from bg_remover.visualization import draw_grid, overlay_errors
+    free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"] if image["license"] in (4, 5, 7, 8)}
+    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free and next(iter(scores.values()))[index]["share"] >= least_share]
+    pictures, titles = [], []
+    for name, predict in predicts.items():
+        ranked = sorted(shown, key=lambda index: scores[name][index]["iou"])
+        for word, index in zip(("worst", "median", "best"), (ranked[0], ranked[len(ranked) // 2], ranked[-1])):
+            frame = read_image(pairs.frame_paths[index])
+            pictures.append(overlay_errors(frame, predict(frame), read_mask(pairs.mask_paths[index])))
+            titles.append(f"{name}: {word}, {scores[name][index]['iou']:.2f}")
+    draw_grid(pictures, titles, 3, 3).savefig(path, dpi=90)
+
+
+def write_table(path: Path, rows: list[dict]):
+    "A csv file with figures of four digits."
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{float(value):.4f}" if isinstance(value, (float, np.floating)) else value for name, value in row.items()} for row in rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("peers", type=Path)
+    parser.add_argument("--original", type=Path, help="the original recipe's network, exported")
+    parser.add_argument("--picture", type=Path, help="draw worst, median and best photos into this file")
+    options = parser.parse_args()
+    ours = Remover()
+    tools = {"bg_remover": (ours.probability, 0.5), f"bg_remover at {ours.threshold}": (ours.probability, ours.threshold)}
+    if options.original: tools["original recipe"] = Remover(options.original).probability, 0.5
+    tools |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5) for name, (file, prepare, read) in peers.items()}
+    table, scores, empty = [], {}, photos_without_people(options.data)
+    with tempfile.TemporaryDirectory() as work:
+        pairs = photos_with_people(options.data / "coco", Path(work))
+        for name, (predict, threshold) in tools.items():
+            row, scores[name] = measure(predict, threshold, pairs, empty)
+            ahead = large_enough(scores["bg_remover"]) - large_enough(scores[name])
+            row |= dict(zip(("ahead", "ahead low", "ahead high"), (ahead.mean(), *bootstrap_interval(ahead))))
+            table.append(dict(network=name) | row)
+            if len(table) == 1: print(f"{'':26}" + "".join(f"{column:>13}" for column in row))
+            print(f"{name:26}" + "".join(f"{value:13.3f}" for value in row.values()), flush=True)
+        if options.picture: draw({name: predict for name, (predict, _) in tools.items()}, options.data / "coco", pairs, scores, options.picture)
+        names = [path.stem for path in pairs.frame_paths]
+    print(f"{len(large_enough(scores['bg_remover']))} photos with people, {len(empty)} without")
+    write_table(folder / "quality.csv", table)
+    write_table(folder / "quality_photos.csv", [dict(photo=name, share=scores["bg_remover"][index]["share"]) | {tool: scores[tool][index]["iou"] for tool in tools}
+                                                for index, name in enumerate(names)])
+
+
+if __name__ == "__main__":
+    main()

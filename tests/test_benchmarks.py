@@ -1,0 +1,72 @@
+"""The parts of the benchmarks that can be wrong without anybody noticing."""
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bg_remover.model import build_unet, encoder_layers
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import deeplab_encoder
+import evaluate
+
+
+@pytest.fixture(scope="module")
+def unet(): return build_unet("mobilenetv2", (64, 64), None, (8, 8, 8, 8)).get_layer("unet")
+
+
+def test_every_convolution_of_the_encoder_has_a_name_in_deeplab(unet):
+    names = [deeplab_encoder.deeplab_name(layer.name) for layer in encoder_layers(unet) if "Conv2D" in type(layer).__name__]
+    blocks = [f"expanded_conv_{number}/{part}" for number in range(1, 17) for part in ("expand", "depthwise", "project")]
+    assert names == ["Conv", "expanded_conv/depthwise", "expanded_conv/project", *blocks, "aspp0"]
+
+
+def test_a_filled_encoder_answers_as_kernel_and_bias_do(unet):
+    rng = np.random.default_rng(0)
+    layers = {}
+    for layer in encoder_layers(unet):
+        if "Conv2D" not in type(layer).__name__: continue
+        *rest, inputs, outputs = layer.kernel.shape
+        channels = 256 if layer.name == "Conv_1" else outputs
+        count = inputs if "Depthwise" in type(layer).__name__ else channels
+        layers[deeplab_encoder.deeplab_name(layer.name)] = rng.normal(0, 0.01, (*rest, inputs, channels)), rng.normal(0, 1, count)
+    deeplab_encoder.fill(unet, layers)
+    for conv, follows, name in (("expanded_conv_depthwise", "expanded_conv_depthwise_BN", "expanded_conv/depthwise"), ("Conv_1", "Conv_1_bn", "aspp0")):
+        kernel, bias = layers[name]
+        pixels = rng.normal(0, 1, (1, 3, 3, kernel.shape[2])).astype(np.float32)
+        answer = np.asarray(unet.get_layer(follows)(unet.get_layer(conv)(pixels), training=False))[0, 1, 1]
+        if "depthwise" in conv: expected = (pixels[0] * kernel[..., 0]).sum((0, 1)) + bias # the middle pixel sees all nine
+        else: expected = pixels[0, 1, 1] @ kernel[0, 0] + bias
+        np.testing.assert_allclose(answer[:len(expected)], expected, atol=1e-4)
+
+
+def test_filters_come_out_at_one_size_whatever_they_were():
+    rng = np.random.default_rng(0)
+    for depthwise, shape in ((False, (3, 3, 8, 5)), (True, (3, 3, 8, 1))):
+        kernel = rng.normal(0, 1, shape) * 10.0 ** rng.integers(-3, 1, shape[2:])
+        even, factor = deeplab_encoder.standardize(kernel, depthwise)
+        np.testing.assert_allclose(even * (factor[:, None] if depthwise else factor), kernel)
+        filters = even.reshape(9, 8) if depthwise else even.reshape(72, 5)
+        np.testing.assert_allclose((filters**2).mean(axis=0), 2 / len(filters))
+    silent, factor = deeplab_encoder.standardize(np.zeros((1, 1, 4, 2)), False)
+    assert (silent == 0).all() and (factor == 1).all()
+
+
+@given(st.integers(1, 400), st.data())
+@settings(max_examples=50, deadline=None)
+def test_wilson_interval_solves_its_equation(count, data):
+    "The ends are the shares p at which the hits lie 1.96 deviations away."
+    hits = data.draw(st.integers(0, count))
+    low, high = evaluate.wilson_interval(hits, count)
+    assert -1e-9 <= low <= hits / count + 1e-9 and hits / count - 1e-9 <= high <= 1 + 1e-9
+    for p in (low, high): assert (hits / count - p) ** 2 == pytest.approx(1.96**2 * p * (1 - p) / count, abs=1e-9)
+
+
+def test_bootstrap_interval_is_near_the_normal_one():
+    values = np.random.default_rng(1).normal(0.6, 0.2, 400)
+    low, high = evaluate.bootstrap_interval(values)
+    half = 1.96 * values.std() / 20
+    assert low == pytest.approx(values.mean() - half, abs=0.003) and high == pytest.approx(values.mean() + half, abs=0.003)
