@@ -35,7 +35,7 @@ def cut_samples(out: Path):
         stem = mask_path.stem
         frame = read_image(folder / "frames" / f"{stem}.jpg")
         scores.append(score(remover.probability(frame), read_mask(mask_path), remover.threshold))
-        cutout = remover.cutout(frame)
+        cutout = remover.cutout(frame, empty_ok=True)
         write_image(out / f"{stem}_cutout.png", cutout)
         write_image(out / f"{stem}.jpg", np.hstack([frame, lay_on(cutout, gradient(frame.shape))]))
         print(f"{stem:<16}{scores[-1]['iou']:>6.3f}   {out / f'{stem}.jpg'}")
@@ -49,7 +49,7 @@ def draw_picture(path: Path, side: int = 300, gap: int = 8):
     remover, columns = Remover(), []
     for stem in in_the_picture:
         photo = read_image(samples / "val2017" / f"{stem}.jpg")
-        cutout = remover.cutout(photo)
+        cutout = remover.cutout(photo, empty_ok=True)
         rows = [photo, on_checkerboard(cutout), lay_on(cutout, gradient(photo.shape))]
         short, (height, width) = min(photo.shape[:2]), photo.shape[:2]
         y, x = (height - short) // 2, (width - short) // 2

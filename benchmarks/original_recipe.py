@@ -1,0 +1,78 @@
+"""Train a network the way the original tutorial did, with its faults, to have something to compare with.
+
+    python benchmarks/original_recipe.py DATA IMAGENET_ENCODER.h5 WORK_DIR ORIGINAL.onnx [--epochs 56]
+
+The backbone, the photos, the batch and the number of steps are those of person_model.py. All else is the original's: everything
+squeezed to 256 × 256 beforehand, masks kept as JPEG with the values 0 and 1, BGR pixels fed to an encoder that ImageNet taught in
+RGB and in another range, the decoder as it comes, everything trained at once by Adam at 1e-4, no augmentation, validation photos in
+a new order each time, and the epoch chosen by their loss. One fault is not repeated: overlapping people are not added up, because
+DATA holds their union. Called again after an interruption it goes on. `quality.py --original ORIGINAL.onnx` measures the result.
+"""
+import argparse
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+
+from person_model import batch_size, net, phases, split_rows, steps
+
+from bg_remover.model import load_encoder, segmentation_models
+from bg_remover.training import bce_jaccard_loss, export_onnx
+
+side = 256
+
+
+def through_jpeg(mask: np.ndarray) -> np.ndarray:
+    "A mask of zeros and ones after it was kept as a JPEG file."
+    return cv2.imdecode(cv2.imencode(".jpg", mask)[1], cv2.IMREAD_GRAYSCALE)
+
+
+def load_split(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    "Frames (uint8 BGR) and masks (uint8) of a split, as the original's folders held them."
+    frames, masks = [], []
+    for row in split_rows(data, split):
+        frames.append(cv2.resize(cv2.imread(str(data / f"pairs/frames/{row['name']}.jpg")), (side, side)))
+        mask = cv2.resize(cv2.imread(str(data / f"pairs/masks/{row['name']}.png"), cv2.IMREAD_GRAYSCALE), (side, side))
+        masks.append(through_jpeg(np.uint8(mask >= 128))[..., None])
+    return np.stack(frames), np.stack(masks)
+
+
+class Shuffled(keras.utils.PyDataset):
+    "Batches in a new order each epoch, in training and in validation alike."
+    def __init__(self, frames: np.ndarray, masks: np.ndarray, count: int, seed: int):
+        super().__init__()
+        self.frames, self.masks, self.count, self.rng = frames, masks, count, np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def on_epoch_end(self): self.order = np.resize(self.rng.permutation(len(self.frames)), self.count * batch_size)
+    def __len__(self): return self.count
+
+    def __getitem__(self, index: int):
+        chosen = self.order[index * batch_size:(index + 1) * batch_size]
+        return np.float32(self.frames[chosen]), np.float32(self.masks[chosen])
+
+
+def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int) -> keras.Model: # BGR pixels in
+    "The original's training; the weights of the epoch with the lowest validation loss."
+    keras.utils.set_random_seed(0)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    unet = segmentation_models().Unet(net["backbone"], (side, side, 3), encoder_weights=None)
+    load_encoder(unet, encoder)
+    unet.compile(keras.optimizers.Adam(1e-4), loss=bce_jaccard_loss)
+    best, held_out = work_dir / "best.weights.h5", load_split(data, "choose")
+    unet.fit(Shuffled(*load_split(data, "train"), steps, 0), validation_data=Shuffled(*held_out, len(held_out[0]) // batch_size, 1), epochs=epochs, verbose=2, callbacks=[
+        keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True, save_weights_only=True),
+        keras.callbacks.ReduceLROnPlateau(), keras.callbacks.CSVLogger(work_dir / "history.csv", append=True), keras.callbacks.BackupAndRestore(work_dir / "backup")])
+    unet.load_weights(best)
+    return unet
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "encoder", "work_dir", "onnx"): parser.add_argument(name, type=Path)
+    parser.add_argument("--epochs", type=int, default=sum(epochs for _, _, epochs, *_ in phases))
+    options = parser.parse_args()
+    unet = train_original(options.data, options.encoder, options.work_dir, options.epochs)
+    image = keras.Input((side, side, 3), name="image")
+    export_onnx(keras.Model(image, unet(keras.ops.flip(image, axis=-1))), options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")
