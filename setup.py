@@ -40,6 +40,6 @@ setup(
     package_data={f"{settings['lib_path']}.weights": ["*"]},
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in ("learn", "dev", "docs")},
-    entry_points={"nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"]},
+    entry_points={"nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"], "console_scripts": [settings["console_scripts"]]},
     zip_safe=False,
 )
