@@ -35,6 +35,7 @@ def find_own(
 
 
 def prepare_own_pair(
+    name: str, # of what is written
     photo: Path, # any size and format
     mask: Path | None, # of the photo's size; anything that `read_any_mask` takes
     dest: Path, # folder with frames/ and masks/
@@ -42,13 +43,13 @@ def prepare_own_pair(
 ):
     "Write one frame, then its mask, unless they are there and newer than what they are made from."
     if mask is None: raise DataError(f"{photo}: no mask of this name in masks")
-    made = dest / "masks" / f"{photo.stem}.png"
+    made = dest / "masks" / f"{name}.png"
     if made.exists() and made.stat().st_mtime > max(photo.stat().st_mtime, mask.stat().st_mtime): return
     frame, true = read_image(photo), read_any_mask(mask)
     if true.shape != frame.shape[:2]: raise DataError(f"{mask}: the mask is {true.shape}, its photo {frame.shape[:2]}; save it at the photo's size")
     scale = min(1, longest / max(true.shape))
     size = tuple(max(1, round(side * scale)) for side in true.shape)
-    write_image(dest / "frames" / f"{photo.stem}.jpg", resize_image(frame, size))
+    write_image(dest / "frames" / f"{name}.jpg", resize_image(frame, size))
     write_mask(made, resize_mask(true, size))
 
 # %% ../nbs/07_fine_tuning.ipynb #07-fine-tuning-09
@@ -60,13 +61,12 @@ def prepare_own(
     "Make pairs from your own photos and masks. Call it again after a change, and it follows."
     found, dest, problems = find_own(source), Path(dest), []
     claim_folder(dest, dict(kind="own photos", longest=longest))
-    for photo, mask in found.values():
-        try: prepare_own_pair(photo, mask, dest, longest)
+    for name, (photo, mask) in found.items():
+        try: prepare_own_pair(name, photo, mask, dest, longest)
         except (ImageError, DataError) as error: problems.append(str(error))
     if len(problems) == len(found): raise DataError(f"{source}: not one pair could be made; the first problem is {problems[0]}")
-    names = {photo.stem for photo, _ in found.values()}
     for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos that you took away
-        if left.stem not in names: left.unlink()
+        if left.stem not in found: left.unlink()
     report_problems(problems, "Put them right and call again.")
     return dest
 
