@@ -9,7 +9,9 @@ __all__ = ['largest_photo', 'open_photo', 'read_pixels', 'check_form', 'Cut', 'c
 import functools
 import io
 import os
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from .images import ImageError, _name, read_image
 from .removal import Photo, Remover, estimate_foreground, replace_background
@@ -33,7 +35,8 @@ def _photo_formats() -> tuple[str, ...]:
 def _try_to_open(data: bytes) -> Image.Image:
     "Open a file whose kind Pillow finds out; for the usual kinds nothing more has to be imported."
     may_be_heic = data[4:8] == b"ftyp"
-    return Image.open(io.BytesIO(data), formats=_photo_formats() if may_be_heic else _formats)
+    with warnings.catch_warnings(action="ignore"): # that it is large is said in our own words
+        return Image.open(io.BytesIO(data), formats=_photo_formats() if may_be_heic else _formats)
 
 # %% ../nbs/07_photos.ipynb #07-photos-10
 def open_photo(
@@ -41,7 +44,7 @@ def open_photo(
     largest: int = largest_photo, # pixels; what is larger is refused
 ) -> Image.Image: # with size, format and notes; not decoded yet
     "Read a photo's header, or raise an `ImageError` that names the file."
-    name, data = _name(photo), photo if isinstance(photo, bytes) else open(photo, "rb").read()
+    name, data = _name(photo), photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     try: picture = _try_to_open(data)
     except Image.DecompressionBombError as error: raise ImageError(f"{name}: {error}; make it smaller") from error
     except UnidentifiedImageError: picture = None
@@ -94,9 +97,10 @@ def _camera_notes(picture: Image.Image, height: int, width: int) -> bytes:
     for tag in _layout_of_a_tiff: notes.pop(tag, None)
     if not notes: return b""
     notes[_orientation] = 1
-    details = notes.get_ifd(_details)
-    details.pop(_maker_note, None)
-    if details: details[_width], details[_height] = width, height
+    if _details in notes:
+        details = notes.get_ifd(_details)
+        details.pop(_maker_note, None)
+        details[_width], details[_height] = width, height
     return notes.tobytes()
 
 
@@ -162,6 +166,7 @@ def cut_photo(
     found = bool(alpha.any())
     if visible is not None: alpha = np.minimum(alpha, visible)
     exif = _camera_notes(picture, *alpha.shape) if keep_metadata else b""
-    try: data = _encode(_compose(pixels, alpha, mask, background), form, exif=exif, icc_profile=None if mask else _profile(picture))
-    except OSError as error: raise ImageError(f"{_name(photo)}: cannot be written as {form} ({error}); use 'png'") from error # above 16,383 pixels a side
+    result = _compose(pixels, alpha, mask, background)
+    try: data = _encode(result, form, exif=exif, icc_profile=None if mask else _profile(picture))
+    except (OSError, ValueError) as error: raise ImageError(f"{_name(photo)}: cannot be written as {form} ({error}); use 'png'") from error # above 16,383 pixels a side
     return Cut(data, found, float((alpha >= 128).mean()), _frames(picture))
