@@ -147,7 +147,7 @@ def _records(source: str, dest: str, model: Path | None, form: str | None, worke
 def _tell(record, as_json: bool):
     "Say what became of a photo: a line of JSON for each, or a plain line where there is something to know."
     if as_json: print(json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(record).items()}), flush=True)
-    elif record.verdict == "failed": _say(record.error)
+    elif record.verdict == "failed": _say(record.error.removeprefix("ImageError: "))
     elif record.verdict == "nobody": _say(f"{record.path}: nobody found" + ("" if record.output else ", so no file was made"))
     elif record.note: _say(f"{record.path}: {record.note}")
 
@@ -329,13 +329,13 @@ def export(
     path: Annotated[Path, typer.Argument(metavar="OUT", help="The .onnx file to make.")],
     threshold: Annotated[float, typer.Option(min=0.01, max=0.99, help="How sure the network has to be that a pixel is person.")] = 0.5,
 ):
-    """Write the network of a run as one .onnx file, with another threshold if you like.
+    """Write the network of a run as one .onnx file.
 
     \b
     bg-remover export run strict.onnx --threshold 0.7
     bg-remover remove photo.jpg cutout.png --model strict.onnx
 
-    `bg-remover train` writes RUN/model.onnx by itself. A higher threshold takes less for a person.
+    `bg-remover train` writes RUN/model.onnx by itself. This is for another threshold: a higher one takes less for a person.
     """
     if path.suffix != ".onnx": raise typer.BadParameter(f"{path} does not end in .onnx")
     with _learning():
@@ -372,7 +372,7 @@ def evaluate(
     least_share: Annotated[float, typer.Option(metavar="SHARE", help="Leave out photos with less person than this; benchmarks here use 0.05.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ):
-    """Say how good masks are: mean IoU per photo, whole-set IoU, boundary IoU.
+    """Measure masks of any tool against true ones: IoU, boundary IoU.
 
     \b
     bg-remover remove photos masks --mask

@@ -70,7 +70,7 @@ def check_request(
 ) -> dict: # the same, the background read
     "Check once what is asked of every photo, and read a background photo once."
     check_form(form, mask, background)
-    if background is not None and background != "blur" and not isinstance(background, (tuple, np.ndarray)): background = as_image(background)
+    if not isinstance(background, (tuple, np.ndarray, type(None))) and background != "blur": background = as_image(background)
     if background is not None: replace_background(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), background) # raises where it is none
     return dict(form=form, mask=mask, background=background, keep_metadata=keep_metadata, largest=largest)
 
