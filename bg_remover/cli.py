@@ -251,8 +251,8 @@ def prepare(
     """Make pairs of frames and masks to train on and to measure with.
 
     \b
-    bg-remover prepare mine pairs                  your own: mine/photos and mine/masks
-    bg-remover prepare coco pairs --split val      COCO: coco/annotations and coco/val2017
+    bg-remover prepare mine pairs               mine/photos and mine/masks
+    bg-remover prepare coco pairs --split val   coco/annotations and coco/val2017
 
     Photos and masks belong together by their names: cat.jpg and cat.png, or cat.jpg.png. A mask is white on black, or a
     cut-out with transparency. `bg-remover train` does this by itself for your own photos.
@@ -299,12 +299,13 @@ def train(
     """Train the network further on your own photos and masks.
 
     \b
-    bg-remover remove mine/photos mine/masks --mask     let it draw masks, and correct them with a brush
-    bg-remover train mine run                           minutes for some photos, hours for thousands
+    bg-remover remove mine/photos mine/masks --mask
+    (correct mine/masks with a brush)
+    bg-remover train mine run
     bg-remover remove holiday cutouts --model run/model.onnx
 
-    Five photos help, fifty are a good start. Some are held out; they say how good the network was before, and is after.
-    Interrupted, the same command goes on.
+    Five photos help, fifty are a good start; it takes minutes for some, hours for thousands. Some are held out: they say
+    how good the network was before, and is after. Interrupted, the same command goes on.
     """
     size = image_size and (image_size, image_size)
     with _learning():
@@ -355,13 +356,13 @@ def _figures(scores: dict[str, dict], least_share: float) -> dict:
     return figures
 
 
-def _print_figures(figures: dict, scores: dict[str, dict]):
+def _print_figures(figures: dict, scores: dict[str, dict], least_share: float):
     "The figures as a table, and the photos to look at first."
     interval = lambda name: f"   (95 % interval {figures[f'{name}_low']:.3f} to {figures[f'{name}_high']:.3f})"
-    print(f"photos        {figures['photos']:5}")
+    print(f"photos        {figures['photos']}")
     for name, label in (("iou", "mean IoU"), ("whole_set_iou", "whole-set IoU"), ("boundary_iou", "boundary IoU"), ("dice", "mean Dice")):
         print(f"{label:14}{figures[name]:.3f}{interval(name) if f'{name}_low' in figures else ''}")
-    worst = sorted(scores, key=lambda name: scores[name]["iou"])[:3]
+    worst = sorted((name for name in scores if scores[name]["share"] >= least_share), key=lambda name: scores[name]["iou"])[:3]
     print("worst         " + ", ".join(f"{name} {scores[name]['iou']:.3f}" for name in worst))
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-46
@@ -389,5 +390,5 @@ def evaluate(
         for problem in problems: _say(problem)
         figures = _figures(scores, least_share)
     if as_json: print(json.dumps(figures))
-    else: _print_figures(figures, scores)
+    else: _print_figures(figures, scores, least_share)
     raise typer.Exit(1 if problems else 0)

@@ -251,7 +251,7 @@ def test_without_the_learners_packages_it_says_what_to_install(arguments, missin
 def test_help_is_a_lesson_that_fits_the_screen(name):
     done = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], terminal_width=80, prog_name="bg-remover")
     assert done.exit_code == 0 and f"bg-remover {name or 'remove'} " in done.output
-    assert max(map(len, done.output.splitlines())) <= 80 and "..." not in done.output.replace("mobilenetv2 ...", "").replace("[ARGS]...", "")
+    assert max(map(len, done.output.splitlines())) <= 80 and not re.search(r"[a-z,]\.\.\.", done.output) # a summary that was cut off
 
 
 def test_version_and_no_command():
@@ -264,7 +264,8 @@ def test_completion_knows_commands_and_options():
     words = dict(_BG_REMOVER_COMPLETE="complete_bash", COMP_WORDS="bg-remover remove --ba", COMP_CWORD="2")
     assert b"--background" in command(environment=words).stdout
     assert b"evaluate" in command(environment=words | dict(COMP_WORDS="bg-remover ev", COMP_CWORD="1")).stdout
-    assert b"complete" in command("--show-completion", environment=dict(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"), input=b"").stdout + b"complete"
+    script = command("--show-completion", "bash", environment=dict(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")).stdout
+    assert b"_BG_REMOVER_COMPLETE=complete_bash" in script and b"bg-remover" in script
 
 
 def test_a_start_brings_nothing_that_it_does_not_need(tmp_path):

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 root = Path(__file__).resolve().parent.parent
 package, notebooks = root / "bg_remover", sorted((root / "nbs").glob("*.ipynb"))
 modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
-order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization"]
+order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "fine_tuning", "visualization"]
 alone = {"removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos"}} # what a plain install runs
 extras = ("learn", "heic", "dev", "docs")
 
@@ -56,6 +56,12 @@ def run_nbdev(code: str, folder: Path):
 
 
 # Metadata
+
+def test_the_command_is_a_function_that_is_there(settings):
+    name, target = settings["console_scripts"].split("=")
+    module, function = target.split(":")
+    assert name == settings["lib_name"] and f"\ndef {function}(" in (root / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
 
 def test_settings_and_pyproject_agree(settings, pyproject):
     assert pyproject["project"]["name"] == settings["lib_name"]
@@ -101,7 +107,7 @@ def project_imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", modules, ids=lambda path: path.stem)
 def test_modules_import_only_those_before_them(path):
-    allowed = alone.get(path.stem, set(order[:order.index(path.stem)] if path.stem in order else order))
+    allowed = alone.get(path.stem, set(order[:order.index(path.stem)] if path.stem in order else [*order, *alone])) # the command comes after all
     assert project_imports(path) <= allowed
 
 
