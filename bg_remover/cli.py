@@ -217,7 +217,7 @@ def remove(
 @contextlib.contextmanager
 def _quiet():
     "Send away what libraries write to the error channel past Python; Python's own messages stay."
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
     screen, ours = os.dup(2), sys.stderr

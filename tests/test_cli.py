@@ -349,31 +349,31 @@ def test_from_own_photos_to_an_own_network_to_a_cut_out(run, tmp_path):
     assert cut.returncode == 0 and json.loads(cut.stdout)["verdict"] in ("done", "nobody")
 
 
-def test_a_finished_run_is_not_trained_again_and_refuses_other_photos(run, mine, tmp_path):
+def test_a_finished_run_is_not_trained_again_and_refuses_other_photos(run, mine, tmp_path, call):
     folder, done = run
     before = {path.name: path.read_bytes() for path in folder.glob("last-*")}
-    again = command("train", mine, folder, *tiny, timeout=300)
+    again = call("train", mine, folder, *tiny)
     assert again.stdout == done.stdout and {path.name: path.read_bytes() for path in folder.glob("last-*")} == before
     other = shutil.copytree(mine, tmp_path / "other")
     (other / "photos/4.jpg").unlink()
     moved = shutil.copytree(folder, tmp_path / "run")
-    assert "other photos" in refused(command("train", other, moved, *tiny, timeout=300), 1)
+    assert "other photos" in refused(call("train", other, moved, *tiny), 1)
 
 
-def test_export_writes_another_threshold(run, tmp_path):
+def test_export_writes_another_threshold(run, tmp_path, call):
     folder, _ = run
-    done = command("export", folder, tmp_path / "strict.onnx", "--threshold", "0.7", timeout=300)
+    done = call("export", folder, tmp_path / "strict.onnx", "--threshold", "0.7")
     assert done.returncode == 0 and Remover(tmp_path / "strict.onnx").threshold == 0.7
     photo = read_image(person)
     assert np.array_equal(Remover(tmp_path / "strict.onnx").answer(photo), Remover(folder / "model.onnx").answer(photo))
-    assert "no finished run" in refused(command("export", tmp_path, tmp_path / "none.onnx", timeout=300), 1)
+    assert "no finished run" in refused(call("export", tmp_path, tmp_path / "none.onnx"), 1)
 
 
-def test_prepare_takes_coco_and_own_photos(mine, tmp_path):
-    done = command("prepare", samples.parent, tmp_path / "coco", "--split", "val", "--limit", 3, timeout=120)
-    assert done.stdout.decode() == f"3 pairs in {tmp_path / 'coco'}\n" and done.stderr == b""
-    assert command("prepare", mine, tmp_path / "own", timeout=120).stdout.startswith(b"5 pairs")
-    assert "put your photos into photos" in refused(command("prepare", tmp_path, tmp_path / "none", timeout=120), 1)
+def test_prepare_takes_coco_and_own_photos(mine, tmp_path, call):
+    done = call("prepare", samples.parent, tmp_path / "coco", "--split", "val", "--limit", 3)
+    assert done.stdout.decode() == f"3 pairs in {tmp_path / 'coco'}\n" and done.returncode == 0
+    assert call("prepare", mine, tmp_path / "own").stdout.startswith(b"5 pairs")
+    assert "put your photos into photos" in refused(call("prepare", tmp_path, tmp_path / "none"), 1)
 
 
 # --- masks of any tool, measured
