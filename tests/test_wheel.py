@@ -87,6 +87,11 @@ def cut(python: Path, folder: Path):
     done = subprocess.run([python, "-I", "cut.py", photo], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]" and (folder / "cutout.png").stat().st_size > 1000
+    command = next(python.parent.glob("bg-remover*"))
+    done = subprocess.run([command, "remove", photo, "by-command.png"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and (folder / "by-command.png").stat().st_size > 1000, done.stderr
+    done = subprocess.run([command, "train", "mine", "run"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1 and 'pip install "bg-remover[learn]"' in done.stderr, done.stderr
 
 
 def test_wheel_holds_the_model_and_nothing_strange(wheel):
