@@ -70,7 +70,8 @@ def check_request(
 ) -> dict: # the same, the background read
     "Check once what is asked of every photo, and read a background photo once."
     check_form(form, mask, background)
-    if background is not None and background != "blur" and not isinstance(background, (tuple, np.ndarray)): background = as_image(background)
+    is_blur = isinstance(background, str) and background == "blur"
+    if background is not None and not is_blur and not isinstance(background, tuple): background = as_image(background)
     if background is not None: replace_background(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), background) # raises where it is none
     return dict(form=form, mask=mask, background=background, keep_metadata=keep_metadata, largest=largest)
 
@@ -262,7 +263,7 @@ def remove_folder(
 def _records(source: Path, dest: Path, task, overwrite: bool, form: str, executor, workers: int) -> Iterator[Record]:
     "Do the work, remembering what nobody is in."
     crew = executor or (_Here() if workers == 1 else _Processes(workers))
-    room = 1 if isinstance(crew, _Here) else 4 * workers
+    room = 1 if isinstance(crew, _Here) else 2 * workers # each has its next photo waiting
     try:
         for record in _as_finished(_jobs(source, dest, form, overwrite), task, crew, room):
             if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
