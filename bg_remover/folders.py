@@ -231,7 +231,7 @@ def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Reco
 
 
 def _prepare_folders(source: Path, dest: Path, overwrite: bool):
-    "Make the folder of the results, and free it from what killed runs left; raise where it cannot be."
+    "Make the folder of the results, free from what killed runs left; raise where it cannot be."
     here, there = source.resolve(), dest.resolve()
     if not here.is_dir(): raise FolderError(f"{source}: no such folder; name one with photos")
     if there == here or there in here.parents: raise FolderError(f"{dest}: holds the photos themselves; choose another folder for the results")
@@ -270,3 +270,4 @@ def _records(source: Path, dest: Path, task, overwrite: bool, form: str, executo
             yield record
     finally:
         if executor is None: crew.shutdown(cancel_futures=True)
+        remove_leftovers(dest) # of workers that died
