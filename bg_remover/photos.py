@@ -93,7 +93,7 @@ def _profile(picture: Image.Image) -> bytes | None:
 
 def _camera_notes(picture: Image.Image, height: int, width: int) -> bytes:
     "A photo's EXIF for upright pixels, without previews; empty where there is none."
-    notes = picture.getexif()
+    with warnings.catch_warnings(action="ignore"): notes = picture.getexif() # the damaged ones are left out
     for tag in _layout_of_a_tiff: notes.pop(tag, None)
     if not notes: return b""
     notes[_orientation] = 1
@@ -106,7 +106,9 @@ def _camera_notes(picture: Image.Image, height: int, width: int) -> bytes:
 
 def _frames(picture: Image.Image) -> str:
     "A note where a photo is one of many."
-    count = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1 # the others are previews and depth
+    if picture.format == "MPO": return "" # the others are previews and depth
+    try: count = getattr(picture, "n_frames", 1)
+    except Exception: return "first frame; those behind it are damaged"
     return f"first of {count} frames" if count > 1 else ""
 
 # %% ../nbs/07_photos.ipynb #07-photos-19
@@ -165,7 +167,8 @@ def cut_photo(
     alpha = remover.alpha(pixels)
     found = bool(alpha.any())
     if visible is not None: alpha = np.minimum(alpha, visible)
-    exif = _camera_notes(picture, *alpha.shape) if keep_metadata else b""
+    try: exif = _camera_notes(picture, *alpha.shape) if keep_metadata else b""
+    except Exception: exif = b"" # damaged, which is no reason to refuse the pixels
     result = _compose(pixels, alpha, mask, background)
     try: data = _encode(result, form, exif=exif, icc_profile=None if mask else _profile(picture))
     except (OSError, ValueError) as error: raise ImageError(f"{_name(photo)}: cannot be written as {form} ({error}); use 'png'") from error # above 16,383 pixels a side
