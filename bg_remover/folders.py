@@ -226,11 +226,14 @@ def _as_finished(jobs: Iterator[Record | tuple[Path, Path]], task, executor: con
     waiting = {}
     def finished():
         for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done: yield _result(future, task, waiting.pop(future))
-    for job in jobs:
-        if isinstance(job, Record): yield job
-        else: waiting[executor.submit(task, *job)] = job
-        if len(waiting) >= room: yield from finished()
-    while waiting: yield from finished()
+    try:
+        for job in jobs:
+            if isinstance(job, Record): yield job
+            else: waiting[executor.submit(task, *job)] = job
+            if len(waiting) >= room: yield from finished()
+        while waiting: yield from finished()
+    finally:
+        for future in waiting: future.cancel() # whoever stops listening wants no more of it
 
 # %% ../nbs/07_folders.ipynb #07-folders-26
 _open_once = functools.lru_cache(1)(Remover)
@@ -276,6 +279,7 @@ def remove_folder(
 ) -> Iterator[Record]: # as they finish
     "Cut the people out of all photos of a folder. One bad photo stops nothing; what is finished is not done again."
     source, dest, how = Path(source), Path(dest), check_request(**how)
+    if workers > 1 and hasattr(model, "session"): raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
     if not isinstance(model, Remover): open_model(model or shipped_model(), 1) # what is wrong with it concerns all photos
     _prepare_folders(source, dest, _wishes(model, **how), overwrite)
     if workers == 1 and executor is None and not isinstance(model, Remover): model = Remover(model)

@@ -20,7 +20,7 @@ from PIL import Image
 from bg_remover import folders, images
 from bg_remover.folders import FolderError, Record, find_photos, is_finished, output_path, remove_file, remove_folder
 from bg_remover.images import read_image, write_image
-from bg_remover.removal import ModelError
+from bg_remover.removal import ModelError, Remover
 from stand_in import BrightRemover as Stub
 
 samples = Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco/val2017"
@@ -121,6 +121,10 @@ def test_a_wrong_wish_is_refused_at_once(photos, tmp_path, how, error):
 
 def test_a_wrong_model_is_refused_at_once(photos, tmp_path):
     with pytest.raises(ModelError, match="nowhere.onnx"): remove_folder(photos, tmp_path / "out", tmp_path / "nowhere.onnx")
+
+
+def test_an_open_network_stays_in_its_process(photos, tmp_path):
+    with pytest.raises(TypeError, match="onnx file"): remove_folder(photos, tmp_path / "out", Remover(), workers=2)
 
 
 def test_an_empty_folder(tmp_path):
