@@ -51,7 +51,8 @@ _UsageError = typer.BadParameter.__base__ # click's own, or the copy that newer 
 
 def _say(message: object):
     "One line to standard error, which is for messages; standard output is for results."
-    print(f"bg-remover: {message}", file=sys.stderr)
+    text = str(message).replace("overwrite=True", "--overwrite").replace("`largest`", "--largest") # as one says it in a shell
+    print(f"bg-remover: {text}", file=sys.stderr)
 
 
 def main():

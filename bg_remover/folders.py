@@ -11,6 +11,7 @@ import concurrent.futures
 import errno
 import functools
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -70,7 +71,8 @@ def check_request(
 ) -> dict: # the same, the background read
     "Check once what is asked of every photo, and read a background photo once."
     check_form(form, mask, background)
-    if not isinstance(background, (tuple, np.ndarray, type(None))) and background != "blur": background = as_image(background)
+    is_blur = isinstance(background, str) and background == "blur"
+    if background is not None and not is_blur and not isinstance(background, tuple): background = as_image(background)
     if background is not None: replace_background(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), background) # raises where it is none
     return dict(form=form, mask=mask, background=background, keep_metadata=keep_metadata, largest=largest)
 
@@ -148,6 +150,27 @@ def _remember(dest: Path, name: bytes):
     with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
 
 # %% ../nbs/07_folders.ipynb #07-folders-20
+def _fingerprint(content: bytes | np.ndarray) -> str: return hashlib.sha256(content).hexdigest()
+
+
+def _wishes(model: str | os.PathLike | Remover | None, background, largest: int, **how) -> dict:
+    "What results depend on, fit to be written down."
+    network = type(model).__name__ if isinstance(model, Remover) else _fingerprint(Path(model or shipped_model()).read_bytes())
+    background = _fingerprint(np.ascontiguousarray(background)) if isinstance(background, np.ndarray) else background and str(background)
+    return dict(network=network, background=background, **how)
+
+
+def _hold_to(dest: Path, wishes: dict, overwrite: bool):
+    "Remember what results are made with; raise where those that are there were made with something else."
+    path = dest / ".bg_remover.json"
+    try: before = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError): before = {}
+    others = [name for name in wishes if before.get(name, wishes[name]) != wishes[name]]
+    if others and not overwrite:
+        raise FolderError(f"{dest}: holds results made with another {' and '.join(others)}; choose another folder, or make them anew with overwrite=True")
+    if before != wishes: write_bytes(path, json.dumps(wishes, indent=1).encode())
+
+# %% ../nbs/07_folders.ipynb #07-folders-22
 class _Here(concurrent.futures.Executor):
     "An executor that does each task at once, in this process."
     def submit(self, function, /, *arguments):
@@ -166,7 +189,7 @@ def _start_worker():
         os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
 
-# %% ../nbs/07_folders.ipynb #07-folders-21
+# %% ../nbs/07_folders.ipynb #07-folders-23
 class _Processes(concurrent.futures.Executor):
     "Processes that start with the first task, and anew when one of them has died."
     def __init__(self, workers: int): self.workers, self.pool = workers, None
@@ -187,7 +210,7 @@ class _Processes(concurrent.futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False):
         if self.pool: self.pool.shutdown(wait, cancel_futures=cancel_futures)
 
-# %% ../nbs/07_folders.ipynb #07-folders-22
+# %% ../nbs/07_folders.ipynb #07-folders-24
 def _result(future: concurrent.futures.Future, task, job: tuple[Path, Path]) -> Record:
     "A task's record. Where a worker has died, the task is done again on its own, to see whether it was to blame."
     try: return future.result()
@@ -203,13 +226,16 @@ def _as_finished(jobs: Iterator[Record | tuple[Path, Path]], task, executor: con
     waiting = {}
     def finished():
         for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done: yield _result(future, task, waiting.pop(future))
-    for job in jobs:
-        if isinstance(job, Record): yield job
-        else: waiting[executor.submit(task, *job)] = job
-        if len(waiting) >= room: yield from finished()
-    while waiting: yield from finished()
+    try:
+        for job in jobs:
+            if isinstance(job, Record): yield job
+            else: waiting[executor.submit(task, *job)] = job
+            if len(waiting) >= room: yield from finished()
+        while waiting: yield from finished()
+    finally:
+        for future in waiting: future.cancel() # whoever stops listening wants no more of it
 
-# %% ../nbs/07_folders.ipynb #07-folders-24
+# %% ../nbs/07_folders.ipynb #07-folders-26
 _open_once = functools.lru_cache(1)(Remover)
 
 
@@ -229,18 +255,19 @@ def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Reco
         else: yield path, output
 
 
-def _prepare_folders(source: Path, dest: Path, overwrite: bool):
-    "Make the folder of the results, and free it from what killed runs left; raise where it cannot be."
+def _prepare_folders(source: Path, dest: Path, wishes: dict, overwrite: bool):
+    "Make the folder of the results, free from what killed runs left; raise where it cannot be."
     here, there = source.resolve(), dest.resolve()
     if not here.is_dir(): raise FolderError(f"{source}: no such folder; name one with photos")
     if there == here or there in here.parents: raise FolderError(f"{dest}: holds the photos themselves; choose another folder for the results")
     try:
         dest.mkdir(parents=True, exist_ok=True)
+        _hold_to(dest, wishes, overwrite)
         if overwrite: (dest / "nobody.txt").unlink(missing_ok=True)
     except OSError as error: raise FolderError(f"{dest}: cannot be a folder for results ({error.strerror}); choose another one") from error
     remove_leftovers(dest)
 
-# %% ../nbs/07_folders.ipynb #07-folders-25
+# %% ../nbs/07_folders.ipynb #07-folders-27
 def remove_folder(
     source: str | os.PathLike, # a folder with photos, in folders or not
     dest: str | os.PathLike, # the folder for the results, made where it is not there
@@ -252,8 +279,9 @@ def remove_folder(
 ) -> Iterator[Record]: # as they finish
     "Cut the people out of all photos of a folder. One bad photo stops nothing; what is finished is not done again."
     source, dest, how = Path(source), Path(dest), check_request(**how)
-    _prepare_folders(source, dest, overwrite)
+    if workers > 1 and hasattr(model, "session"): raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
     if not isinstance(model, Remover): open_model(model or shipped_model(), 1) # what is wrong with it concerns all photos
+    _prepare_folders(source, dest, _wishes(model, **how), overwrite)
     if workers == 1 and executor is None and not isinstance(model, Remover): model = Remover(model)
     task = functools.partial(_remove_one, model=model, overwrite=overwrite, how=how)
     return _records(source, dest, task, overwrite, how["form"], executor, workers)
@@ -262,10 +290,11 @@ def remove_folder(
 def _records(source: Path, dest: Path, task, overwrite: bool, form: str, executor, workers: int) -> Iterator[Record]:
     "Do the work, remembering what nobody is in."
     crew = executor or (_Here() if workers == 1 else _Processes(workers))
-    room = 1 if isinstance(crew, _Here) else 4 * workers
+    room = 1 if isinstance(crew, _Here) else 2 * workers # each has its next photo waiting
     try:
         for record in _as_finished(_jobs(source, dest, form, overwrite), task, crew, room):
             if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
             yield record
     finally:
         if executor is None: crew.shutdown(cancel_futures=True)
+        remove_leftovers(dest) # of workers that died

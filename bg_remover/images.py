@@ -148,12 +148,14 @@ def write_bytes(
 
 # %% ../nbs/00_images.ipynb #00-images-41b
 def _is_alive(process: int) -> bool:
-    "Whether a process of this machine still runs."
+    "Whether a process of this machine still runs, and can still write."
     if os.name == "nt": return False # there, a file that somebody is writing cannot be removed anyway
     try: os.kill(process, 0) # sends nothing, only asks
     except ProcessLookupError: return False
     except OSError: pass # it runs, but belongs to somebody else
-    return True
+    try: state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError: return True # no Linux
+    return state != "Z" # dead, and nobody has asked yet how it died
 
 
 def remove_leftovers(

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 # %% ../nbs/07_photos.ipynb #07-photos-09
 largest_photo = 100_000_000 # pixels; cutting a photo takes about 30 bytes of memory for each
 _formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+warnings.filterwarnings("ignore", module=r"PIL\.") # what goes wrong is raised, so Pillow need not print it as well
 
 
 @functools.cache
@@ -35,8 +36,7 @@ def _photo_formats() -> tuple[str, ...]:
 def _try_to_open(data: bytes) -> Image.Image:
     "Open a file whose kind Pillow finds out; for the usual kinds nothing more has to be imported."
     may_be_heic = data[4:8] == b"ftyp"
-    with warnings.catch_warnings(action="ignore"): # that it is large is said in our own words
-        return Image.open(io.BytesIO(data), formats=_photo_formats() if may_be_heic else _formats)
+    return Image.open(io.BytesIO(data), formats=_photo_formats() if may_be_heic else _formats)
 
 # %% ../nbs/07_photos.ipynb #07-photos-10
 def open_photo(
@@ -46,7 +46,7 @@ def open_photo(
     "Read a photo's header, or raise an `ImageError` that names the file."
     name, data = _name(photo), photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     try: picture = _try_to_open(data)
-    except Image.DecompressionBombError as error: raise ImageError(f"{name}: {error}; make it smaller") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error: raise ImageError(f"{name}: {error}; make it smaller") from error
     except UnidentifiedImageError: picture = None
     except Exception as error: raise ImageError(f"{name}: its header is damaged; copy or download it again") from error # Pillow's errors share no narrower class
     if picture is None: raise ImageError(f"{name}: {_why_unknown(data)}")
@@ -106,7 +106,9 @@ def _camera_notes(picture: Image.Image, height: int, width: int) -> bytes:
 
 def _frames(picture: Image.Image) -> str:
     "A note where a photo is one of many."
-    count = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1 # the others are previews and depth
+    if picture.format == "MPO": return "" # the others are previews and depth
+    try: count = getattr(picture, "n_frames", 1)
+    except Exception: return "first frame; those behind it are damaged"
     return f"first of {count} frames" if count > 1 else ""
 
 # %% ../nbs/07_photos.ipynb #07-photos-19
@@ -165,7 +167,8 @@ def cut_photo(
     alpha = remover.alpha(pixels)
     found = bool(alpha.any())
     if visible is not None: alpha = np.minimum(alpha, visible)
-    exif = _camera_notes(picture, *alpha.shape) if keep_metadata else b""
+    try: exif = _camera_notes(picture, *alpha.shape) if keep_metadata else b""
+    except Exception: exif = b"" # damaged, which is no reason to refuse the pixels
     result = _compose(pixels, alpha, mask, background)
     try: data = _encode(result, form, exif=exif, icc_profile=None if mask else _profile(picture))
     except (OSError, ValueError) as error: raise ImageError(f"{_name(photo)}: cannot be written as {form} ({error}); use 'png'") from error # above 16,383 pixels a side

@@ -24,11 +24,14 @@ def refuse(*arguments, **keywords): raise AssertionError("the network was asked 
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 
 from bg_remover.images import read_image, write_image
+from bg_remover.photos import cut_photo
 from bg_remover.removal import Remover
 import bg_remover
 
 photo = read_image(sys.argv[1])
-cutout = Remover().cutout(photo)
+remover = Remover()
+assert cut_photo(sys.argv[1], remover, "webp").data.startswith(b"RIFF")
+cutout = remover.cutout(photo)
 write_image("cutout.png", cutout)
 assert cutout.dtype == "uint8" and cutout.shape == (*photo.shape[:2], 4), cutout.shape
 assert cutout[..., 3].min() == 0 and cutout[..., 3].max() == 255
