@@ -16,17 +16,11 @@ import numpy as np
 
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.generator import Pairs
-from bg_remover.metrics import summarize
+from bg_remover.metrics import bootstrap_interval, summarize
 from bg_remover.removal import Remover
 from bg_remover.training import score_pairs
 
 least_share = 0.05
-
-
-def bootstrap_interval(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    "95 % interval of a mean over photos."
-    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
-    return tuple(np.percentile(means, (2.5, 97.5)))
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:

@@ -28,12 +28,12 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import bootstrap_interval, least_share, wilson_interval
+from evaluate import least_share, wilson_interval
 
 from bg_remover.data_prep import open_coco, prepare_pairs
 from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability
-from bg_remover.metrics import score, soft_iou, summarize
+from bg_remover.metrics import bootstrap_interval, score, soft_iou, summarize
 from bg_remover.removal import Remover
 
 folder = Path(__file__).parent

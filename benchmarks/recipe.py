@@ -17,11 +17,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from evaluate import bootstrap_interval
 from person_model import net, split_pairs
 
 from bg_remover.generator import Pairs, augment_pair, batches, random_colour, random_view
 from bg_remover.images import resize_image, resize_mask
+from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import build_unet, freeze_encoder, predict_probability
 from bg_remover.training import score_pairs, train, warm_cosine
 

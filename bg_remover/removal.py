@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Photo', 'ModelError', 'open_model', 'shipped_model', 'as_image', 'Network', 'fit_lines', 'guided_filter', 'refine',
-           'alpha_from', 'estimate_foreground', 'PersonNotFound', 'Remover']
+           'alpha_from', 'estimate_foreground', 'replace_background', 'PersonNotFound', 'Remover']
 
 # %% ../nbs/07_removal.ipynb #07-removal-02
 import json
@@ -40,11 +40,13 @@ def _check_description(description, session: onnxruntime.InferenceSession):
 # %% ../nbs/07_removal.ipynb #07-removal-08
 def open_model(
     path: str | os.PathLike, # an .onnx file written by `export_onnx`
+    threads: int = 0, # that one question may use; 0: as many as there are cores
 ) -> tuple[onnxruntime.InferenceSession, dict]: # the network and its description
     "Open an exported network and check that it is what its description says."
     if not Path(path).is_file(): raise ModelError(f"{path}: no such file; give an .onnx file written by export_onnx")
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 4 # what goes wrong is raised, so it need not be printed as well
+    quiet.intra_op_num_threads = threads
     try: session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
     except Exception as error: # onnxruntime's exceptions share no narrower base class
         raise ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall bg_remover") from error
@@ -92,8 +94,9 @@ class Network:
     "An exported network, opened once and asked as often as you like."
     def __init__(self,
         model: str | os.PathLike | None = None, # an .onnx file from `export_onnx`; None: the one that ships with the package
+        threads: int = 0, # that one question may use; 0: as many as there are cores
     ):
-        self.session, self.description = open_model(shipped_model() if model is None else model)
+        self.session, self.description = open_model(shipped_model() if model is None else model, threads)
         self.image_size, self.threshold = tuple(self.description["image_size"]), self.description["threshold"]
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
@@ -260,6 +263,15 @@ def _lay_over(colours: np.ndarray, alpha: np.ndarray, background: np.ndarray) ->
     mixed.reshape(-1, 3)[soft] = (share * _pick(colours, soft) + (1 - share) * _pick(background, soft)).round()
     return mixed
 
+
+def replace_background(
+    photo: np.ndarray, # uint8 H×W×3
+    alpha: np.ndarray, # uint8 H×W: how opaque the people are
+    background: tuple[int, int, int] | Photo, # (red, green, blue), another photo, or "blur"
+) -> np.ndarray: # uint8 H×W×3
+    "The people before a colour, before another photo, or before their own background out of focus."
+    return _lay_over(estimate_foreground(photo, alpha), alpha, _choose_background(background, photo, alpha))
+
 # %% ../nbs/07_removal.ipynb #07-removal-42
 class PersonNotFound(Exception):
     "An answer rather than a failure: no pixel of a photo reaches the threshold."
@@ -276,20 +288,22 @@ class Remover(Network):
         "Where the people are; all False where there is nobody."
         return self.probability(photo) >= self.threshold
 
-    def _layers(self, photo: Photo, empty_ok: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # photo, colours, alpha
+    def _layers(self, photo: Photo, empty_ok: bool) -> tuple[np.ndarray, np.ndarray]: # photo uint8 H×W×3, alpha uint8 H×W
         pixels, name = as_image(photo), photo if isinstance(photo, (str, os.PathLike)) else "this photo"
         probability = self.probability(pixels)
         found = probability.max() >= self.threshold
         if not (found or empty_ok): raise PersonNotFound(f"{name}: nobody found; empty_ok=True takes that for an empty cut-out")
-        alpha = alpha_from(probability, self.threshold) * found
-        return pixels, estimate_foreground(pixels, alpha), alpha
+        return pixels, alpha_from(probability, self.threshold) * found
+
+    def alpha(self, photo: Photo) -> np.ndarray: # uint8 H×W
+        "How opaque each pixel of a cut-out is; 0 everywhere where there is nobody."
+        return self._layers(photo, empty_ok=True)[1]
 
     def cutout(self, photo: Photo, empty_ok: bool = False) -> np.ndarray: # RGBA uint8 H×W×4
         "The people on a transparent background, black where alpha is 0. With `empty_ok`, nobody is an empty cut-out, no error."
-        _, colours, alpha = self._layers(photo, empty_ok)
-        return cv2.merge([*cv2.split(colours), alpha])
+        pixels, alpha = self._layers(photo, empty_ok)
+        return cv2.merge([*cv2.split(estimate_foreground(pixels, alpha)), alpha])
 
     def replace(self, photo: Photo, background: tuple[int, int, int] | Photo, empty_ok: bool = False) -> np.ndarray: # RGB uint8
         "The people before a colour (red, green, blue), before another photo, or before their own background out of focus: \"blur\"."
-        pixels, colours, alpha = self._layers(photo, empty_ok)
-        return _lay_over(colours, alpha, _choose_background(background, pixels, alpha))
+        return replace_background(*self._layers(photo, empty_ok), background)

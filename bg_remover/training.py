@@ -14,7 +14,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -189,6 +189,7 @@ def train(
     weight_decay: float = 0.0, # of AdamW; 0 is plain Adam
     encoder_share: float = 1.0, # learning rate of the encoder, as a share of learning_rate
     verbose: int = 2, # as Keras' fit: 0 silent, 1 a bar, 2 a line per epoch
+    more_callbacks: Sequence[keras.callbacks.Callback] = (), # to follow a run, such as a progress bar
 ) -> list[dict]: # the history, a row per epoch
     "Fit a model, keeping the run on disk; called again with the same arguments it goes on where it was."
     run = RunFolder(run_dir)
@@ -202,7 +203,7 @@ def train(
     follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(train_batches, "epoch", epoch))
     callbacks = [follow, run] if callable(learning_rate) else [follow, Plateau(run.history, learning_rate), run]
     model.fit(train_batches, validation_data=val_batches, epochs=epochs, initial_epoch=len(run.history),
-              shuffle=False, callbacks=callbacks, verbose=verbose) # the batches shuffle themselves, by seed and epoch
+              shuffle=False, callbacks=[*callbacks, *more_callbacks], verbose=verbose) # the batches shuffle themselves, by seed and epoch
     return run.history
 
 # %% ../nbs/05_training.ipynb #05-training-27

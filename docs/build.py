@@ -31,12 +31,21 @@ def exported_names(package: Path) -> dict[str, str]: # name → where it lives, 
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")}
 
 
+def lessons() -> list[Path]:
+    "The numbered notebooks in the order in which the table of the index names them; what it leaves out comes last."
+    index = "\n".join(cell.source for cell in read_nb(root / "nbs/index.ipynb").cells)
+    order = re.findall(r"^\| \[(\w+)\]\(\1\.ipynb\)", index, re.M)
+    place = {name: number for number, name in enumerate(order)}
+    return sorted((root / "nbs").glob("[0-9]*.ipynb"), key=lambda path: (place.get(path.stem, len(place)), path.name))
+
+
 def modules(package: Path) -> list[Path]:
     "The package's modules in the order of the notebooks they come from."
-    def notebook(path):
-        source = re.search(r"File to edit: (\S+)", path.read_text(encoding="utf-8"))
-        return source.group(1) if source else "~"
-    return sorted((path for path in package.glob("*.py") if not path.name.startswith("_")), key=lambda path: (notebook(path), path.name))
+    order = [path.name for path in lessons()]
+    def place(path):
+        source = re.search(r"File to edit: \.\./nbs/(\S+\.ipynb)", path.read_text(encoding="utf-8"))
+        return order.index(source.group(1)) if source else len(order)
+    return sorted((path for path in package.glob("*.py") if not path.name.startswith("_")), key=lambda path: (place(path), path.name))
 
 
 def link_names(text: str, names: dict[str, str]) -> str:
@@ -101,7 +110,7 @@ def main(out: Path) -> int:
     for made in ("source", "html", "doctrees"): shutil.rmtree(out / made, ignore_errors=True)
     shutil.copytree(root / "nbs", pages, ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml", "*.ipynb"))
     package = root / "bg_remover"
-    names, notebooks = exported_names(package), sorted((root / "nbs").glob("[0-9]*.ipynb"))
+    names, notebooks = exported_names(package), lessons()
     contents = toctree("Notebooks", [path.stem for path in notebooks]) + "\n" + toctree("Reference", write_reference(pages, package))
     for path in notebooks: write_page(path, pages / path.name, names)
     write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer=contents)

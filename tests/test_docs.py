@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 root = Path(__file__).resolve().parent.parent
-lessons = sorted(path for path in (root / "nbs").glob("*.ipynb") if path.name[0].isdigit())
+
+
+def build_script():
+    "docs/build.py as a module."
+    spec = importlib.util.spec_from_file_location("build", root / "docs/build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    return build
+
+
+lessons = build_script().lessons()
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +57,13 @@ def test_pages_lead_to_one_another(site):
         assert re.search(rf'rel="prev"[^>]*href="{before.stem}.html"', (site / f"{after.stem}.html").read_text(encoding="utf-8"))
 
 
+def test_the_index_names_every_lesson():
+    text = (root / "nbs/index.ipynb").read_text(encoding="utf-8")
+    assert [path.stem for path in lessons if f"| [{path.stem}]({path.name}) |" not in text] == []
+    numbers = [path.name[:2] for path in lessons]
+    assert numbers == sorted(numbers)
+
+
 def test_exported_code_is_shown(site):
     assert "def iou(" in text_of(site / "00_metrics.html")
 
@@ -71,9 +88,7 @@ def test_nothing_is_fetched(site):
 
 
 def test_names_in_prose_become_links_but_not_in_code_or_headings():
-    spec = importlib.util.spec_from_file_location("build", root / "docs/build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = build_script()
     names, link = {"iou": "bg_remover.metrics.iou"}, "{py:obj}`iou <bg_remover.metrics.iou>`"
     assert build.link_names("Call `iou`, not `sum`.", names) == f"Call {link}, not `sum`."
     for untouched in ("## The `iou`", "```python\n`iou`\n```", "[`iou`](x.md)", "``iou``"): assert build.link_names(untouched, names) == untouched

@@ -20,8 +20,9 @@ from packaging.utils import canonicalize_name
 root = Path(__file__).resolve().parent.parent
 package, notebooks = root / "bg_remover", sorted((root / "nbs").glob("*.ipynb"))
 modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
-order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization"]
-extras = ("learn", "dev", "docs")
+order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "fine_tuning", "visualization"]
+alone = {"removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos"}} # what a plain install runs
+extras = ("learn", "heic", "dev", "docs")
 
 
 def load(path: Path):
@@ -55,6 +56,12 @@ def run_nbdev(code: str, folder: Path):
 
 
 # Metadata
+
+def test_the_command_is_a_function_that_is_there(settings):
+    name, target = settings["console_scripts"].split("=")
+    module, function = target.split(":")
+    assert name == settings["lib_name"] and f"\ndef {function}(" in (root / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
 
 def test_settings_and_pyproject_agree(settings, pyproject):
     assert pyproject["project"]["name"] == settings["lib_name"]
@@ -100,13 +107,13 @@ def project_imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", modules, ids=lambda path: path.stem)
 def test_modules_import_only_those_before_them(path):
-    allowed = {"removal": {"images"}}.get(path.stem, set(order[:order.index(path.stem)] if path.stem in order else order))
+    allowed = alone.get(path.stem, set(order[:order.index(path.stem)] if path.stem in order else [*order, *alone, "__version__"])) # the command comes after all
     assert project_imports(path) <= allowed
 
 
-def test_removal_starts_without_the_learners_packages():
+def test_folders_start_without_the_learners_packages():
     heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev", "fastcore", "IPython"]
-    code = f"import sys, bg_remover.removal; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, bg_remover.folders; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout.strip() == "[]"
 
 
@@ -130,13 +137,13 @@ def foreign_imports(path: Path) -> set[str]:
     return {canonicalize_name(known.get(top, [top])[0]) for top in tops}
 
 
-@pytest.mark.parametrize("name", ["images", "removal"])
-def test_plain_install_brings_what_removal_imports(name, settings):
-    assert foreign_imports(package / f"{name}.py") <= set(required(settings, "requirements"))
+@pytest.mark.parametrize("name", ["images", *alone])
+def test_plain_install_brings_what_it_runs(name, settings):
+    assert foreign_imports(package / f"{name}.py") - {"pillow-heif"} <= set(required(settings, "requirements")) # without it, a photo that needs it is refused
 
 
 def test_every_import_is_declared(settings):
-    runtime_and_learn = set(required(settings, "requirements", "learn_requirements"))
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules, *notebooks, *(root / "benchmarks").glob("*.py")]:

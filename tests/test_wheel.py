@@ -24,11 +24,14 @@ def refuse(*arguments, **keywords): raise AssertionError("the network was asked 
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 
 from bg_remover.images import read_image, write_image
+from bg_remover.photos import cut_photo
 from bg_remover.removal import Remover
 import bg_remover
 
 photo = read_image(sys.argv[1])
-cutout = Remover().cutout(photo)
+remover = Remover()
+assert cut_photo(sys.argv[1], remover, "webp").data.startswith(b"RIFF")
+cutout = remover.cutout(photo)
 write_image("cutout.png", cutout)
 assert cutout.dtype == "uint8" and cutout.shape == (*photo.shape[:2], 4), cutout.shape
 assert cutout[..., 3].min() == 0 and cutout[..., 3].max() == 255
@@ -87,6 +90,11 @@ def cut(python: Path, folder: Path):
     done = subprocess.run([python, "-I", "cut.py", photo], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]" and (folder / "cutout.png").stat().st_size > 1000
+    command = next(python.parent.glob("bg-remover*"))
+    done = subprocess.run([command, "remove", photo, "by-command.png"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and (folder / "by-command.png").stat().st_size > 1000, done.stderr
+    done = subprocess.run([command, "train", "mine", "run"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1 and 'pip install "bg-remover[learn]"' in done.stderr, done.stderr
 
 
 def test_wheel_holds_the_model_and_nothing_strange(wheel):
