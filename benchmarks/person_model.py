@@ -49,6 +49,7 @@ source_names = {
 phases = [ # folder, side of the square input, epochs, highest learning rate, share of the encoder's layers that stays frozen, its share of the rate
     ("0-decoder", 256, 12, 2e-3, 1.0, 1.0),
     ("1-encoder", 256, 44, 1e-3, 0.1, 0.1),
+    ("2-larger", 352, 6, 3e-4, 0.1, 0.1),
 ]
 
 

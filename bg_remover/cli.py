@@ -305,7 +305,7 @@ def train(
     bg-remover train mine run
     bg-remover remove holiday cutouts --model run/model.onnx
 
-    Five photos help, fifty are a good start; it takes minutes for some, hours for thousands. Some are held out: they say
+    Five photos are enough to try it, fifty are better; it takes minutes for some, hours for thousands. Some are held out: they say
     how good the network was before, and is after. Interrupted, the same command goes on.
     """
     size = image_size and (image_size, image_size)
