@@ -80,6 +80,10 @@ def check_request(
 _hopeless = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO} # the next photo would fare no better
 
 
+def _no_more(path: Path, error: OSError) -> FolderError:
+    return FolderError(f"{path}: cannot be written ({error.strerror}); make room or choose another folder, and start again: what is finished is kept")
+
+
 def _write(dest: Path, data: bytes):
     "Write a result whole or not at all, and know which failures concern all photos."
     try:
@@ -87,7 +91,7 @@ def _write(dest: Path, data: bytes):
         write_bytes(dest, data)
     except OSError as error:
         if error.errno not in _hopeless: raise
-        raise FolderError(f"{dest}: cannot be written ({error.strerror}); make room or choose another folder, and start again: what is finished is kept") from error
+        raise _no_more(dest, error) from error
 
 
 def remove_file(
@@ -147,7 +151,9 @@ def _remembered(dest: Path) -> set[bytes]: # names within the folder of the phot
 
 def _remember(dest: Path, name: bytes):
     "Add a photo to those with nobody in them, in one stroke: two runs may do so at the same time."
-    with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
+    try:
+        with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
+    except OSError as error: raise _no_more(dest / "nobody.txt", error) from error
 
 # %% ../nbs/07_folders.ipynb #07-folders-20
 def _fingerprint(content: bytes | np.ndarray) -> str: return hashlib.sha256(content).hexdigest()
@@ -160,15 +166,24 @@ def _wishes(model: str | os.PathLike | Remover | None, background, largest: int,
     return dict(network=network, background=background, **how)
 
 
+def _made_with(dest: Path) -> dict:
+    "What the results in a folder were made with; empty where nobody knows."
+    try: return json.loads((dest / ".bg_remover.json").read_bytes())
+    except (FileNotFoundError, ValueError): return {}
+
+
+def _note(dest: Path, wishes: dict):
+    "Write down what the results in a folder are made with."
+    if _made_with(dest) != wishes: write_bytes(dest / ".bg_remover.json", json.dumps(wishes, indent=1).encode())
+
+
 def _hold_to(dest: Path, wishes: dict, overwrite: bool):
     "Remember what results are made with; raise where those that are there were made with something else."
-    path = dest / ".bg_remover.json"
-    try: before = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError): before = {}
+    before = _made_with(dest)
     others = [name for name in wishes if before.get(name, wishes[name]) != wishes[name]]
     if others and not overwrite:
         raise FolderError(f"{dest}: holds results made with another {' and '.join(others)}; choose another folder, or make them anew with overwrite=True")
-    if before != wishes: write_bytes(path, json.dumps(wishes, indent=1).encode())
+    _note(dest, dict.fromkeys(wishes) if others else wishes) # until the last of them is replaced, they fit no wish at all
 
 # %% ../nbs/07_folders.ipynb #07-folders-22
 class _Here(concurrent.futures.Executor):
@@ -281,20 +296,23 @@ def remove_folder(
     source, dest, how = Path(source), Path(dest), check_request(**how)
     if workers > 1 and hasattr(model, "session"): raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
     if not isinstance(model, Remover): open_model(model or shipped_model(), 1) # what is wrong with it concerns all photos
-    _prepare_folders(source, dest, _wishes(model, **how), overwrite)
+    wishes = _wishes(model, **how)
+    _prepare_folders(source, dest, wishes, overwrite)
     if workers == 1 and executor is None and not isinstance(model, Remover): model = Remover(model)
     task = functools.partial(_remove_one, model=model, overwrite=overwrite, how=how)
-    return _records(source, dest, task, overwrite, how["form"], executor, workers)
-
-
-def _records(source: Path, dest: Path, task, overwrite: bool, form: str, executor, workers: int) -> Iterator[Record]:
-    "Do the work, remembering what nobody is in."
+    jobs = _jobs(source, dest, how["form"], overwrite)
     crew = executor or (_Here() if workers == 1 else _Processes(workers))
-    room = 1 if isinstance(crew, _Here) else 2 * workers # each has its next photo waiting
+    return _records(source, dest, _as_finished(jobs, task, crew, 1 if isinstance(crew, _Here) else 2 * workers), wishes, None if executor else crew)
+
+
+def _records(source: Path, dest: Path, finished: Iterator[Record], wishes: dict, ours: concurrent.futures.Executor | None) -> Iterator[Record]:
+    "Hand on the records, remembering what nobody is in, and clear up whichever way it ends."
     try:
-        for record in _as_finished(_jobs(source, dest, form, overwrite), task, crew, room):
+        for record in finished:
             if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
             yield record
+        _note(dest, wishes) # now all of them are made with these
     finally:
-        if executor is None: crew.shutdown(cancel_futures=True)
+        finished.close()
+        if ours: ours.shutdown(cancel_futures=True)
         remove_leftovers(dest) # of workers that died
