@@ -93,7 +93,7 @@ def _write(dest: Path, data: bytes):
         if error.errno not in _hopeless: raise
         raise _no_more(dest, error) from error
 
-
+# %% ../nbs/07_folders.ipynb #07-folders-13
 def remove_file(
     source: str | os.PathLike, # a photo
     dest: str | os.PathLike, # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
@@ -116,7 +116,7 @@ def remove_file(
     if not cut.found: return record(None, "nobody", note=cut.note)
     return record(dest, "done", share=cut.share, note=cut.note)
 
-# %% ../nbs/07_folders.ipynb #07-folders-15
+# %% ../nbs/07_folders.ipynb #07-folders-16
 photo_suffixes = (".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jp2")
 
 
@@ -142,7 +142,7 @@ def output_path(
     if len(os.fsencode(name)) <= 255: return path.with_name(name)
     return path.with_name(f"{path.name[:50]}~{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{form}") # the longest name there can be
 
-# %% ../nbs/07_folders.ipynb #07-folders-18
+# %% ../nbs/07_folders.ipynb #07-folders-19
 def _remembered(dest: Path) -> set[bytes]: # names within the folder of the photos
     "The photos that an earlier run has found nobody in."
     try: return set((dest / "nobody.txt").read_bytes().split(b"\n"))
@@ -155,7 +155,7 @@ def _remember(dest: Path, name: bytes):
         with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
     except OSError as error: raise _no_more(dest / "nobody.txt", error) from error
 
-# %% ../nbs/07_folders.ipynb #07-folders-20
+# %% ../nbs/07_folders.ipynb #07-folders-21
 def _fingerprint(content: bytes | np.ndarray) -> str: return hashlib.sha256(content).hexdigest()
 
 
@@ -185,7 +185,7 @@ def _hold_to(dest: Path, wishes: dict, overwrite: bool):
         raise FolderError(f"{dest}: holds results made with another {' and '.join(others)}; choose another folder, or make them anew with overwrite=True")
     _note(dest, dict.fromkeys(wishes) if others else wishes) # until the last of them is replaced, they fit no wish at all
 
-# %% ../nbs/07_folders.ipynb #07-folders-22
+# %% ../nbs/07_folders.ipynb #07-folders-23
 class _Here(concurrent.futures.Executor):
     "An executor that does each task at once, in this process."
     def submit(self, function, /, *arguments):
@@ -204,7 +204,7 @@ def _start_worker():
         os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
 
-# %% ../nbs/07_folders.ipynb #07-folders-23
+# %% ../nbs/07_folders.ipynb #07-folders-24
 class _Processes(concurrent.futures.Executor):
     "Processes that start with the first task, and anew when one of them has died."
     def __init__(self, workers: int): self.workers, self.pool = workers, None
@@ -225,7 +225,7 @@ class _Processes(concurrent.futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False):
         if self.pool: self.pool.shutdown(wait, cancel_futures=cancel_futures)
 
-# %% ../nbs/07_folders.ipynb #07-folders-24
+# %% ../nbs/07_folders.ipynb #07-folders-25
 def _result(future: concurrent.futures.Future, task, job: tuple[Path, Path]) -> Record:
     "A task's record. Where a worker has died, the task is done again on its own, to see whether it was to blame."
     try: return future.result()
@@ -250,7 +250,7 @@ def _as_finished(jobs: Iterator[Record | tuple[Path, Path]], task, executor: con
     finally:
         for future in waiting: future.cancel() # whoever stops listening wants no more of it
 
-# %% ../nbs/07_folders.ipynb #07-folders-26
+# %% ../nbs/07_folders.ipynb #07-folders-27
 _open_once = functools.lru_cache(1)(Remover)
 
 
@@ -282,7 +282,20 @@ def _prepare_folders(source: Path, dest: Path, wishes: dict, overwrite: bool):
     except OSError as error: raise FolderError(f"{dest}: cannot be a folder for results ({error.strerror}); choose another one") from error
     remove_leftovers(dest)
 
-# %% ../nbs/07_folders.ipynb #07-folders-27
+# %% ../nbs/07_folders.ipynb #07-folders-28
+def _records(source: Path, dest: Path, finished: Iterator[Record], wishes: dict, ours: concurrent.futures.Executor | None) -> Iterator[Record]:
+    "Hand on the records, remembering what nobody is in, and clear up whichever way it ends."
+    try:
+        for record in finished:
+            if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
+            yield record
+        _note(dest, wishes) # now all of them are made with these
+    finally:
+        finished.close()
+        if ours: ours.shutdown(cancel_futures=True)
+        remove_leftovers(dest) # of workers that died
+
+# %% ../nbs/07_folders.ipynb #07-folders-29
 def remove_folder(
     source: str | os.PathLike, # a folder with photos, in folders or not
     dest: str | os.PathLike, # the folder for the results, made where it is not there
@@ -303,16 +316,3 @@ def remove_folder(
     jobs = _jobs(source, dest, how["form"], overwrite)
     crew = executor or (_Here() if workers == 1 else _Processes(workers))
     return _records(source, dest, _as_finished(jobs, task, crew, 1 if isinstance(crew, _Here) else 2 * workers), wishes, None if executor else crew)
-
-
-def _records(source: Path, dest: Path, finished: Iterator[Record], wishes: dict, ours: concurrent.futures.Executor | None) -> Iterator[Record]:
-    "Hand on the records, remembering what nobody is in, and clear up whichever way it ends."
-    try:
-        for record in finished:
-            if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
-            yield record
-        _note(dest, wishes) # now all of them are made with these
-    finally:
-        finished.close()
-        if ours: ours.shutdown(cancel_futures=True)
-        remove_leftovers(dest) # of workers that died
