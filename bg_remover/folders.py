@@ -300,7 +300,7 @@ def remove_folder(
     source: str | os.PathLike, # a folder with photos, in folders or not
     dest: str | os.PathLike, # the folder for the results, made where it is not there
     model: str | os.PathLike | Remover | None = None, # an .onnx file; None: the network that ships with the package
-    workers: int = 1, # processes; 1: no other than this one
+    workers: int = 1, # processes, or what `executor` has of them; 1: no other than this one
     overwrite: bool = False, # make again what is finished
     executor: concurrent.futures.Executor | None = None, # any other that can do the work, in place of processes
     **how, # what `cut_photo` takes: form, mask, background, keep_metadata, largest
