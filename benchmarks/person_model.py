@@ -4,7 +4,7 @@
     python benchmarks/person_model.py ship DATA RUN_DIR               writes bg_remover/weights/ and the model's card
 
 DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout, for the closing
-measurement). ENCODER.h5 comes from deeplab_encoder.py. Two phases: the decoder alone, then the encoder with it, in small steps.
+measurement). ENCODER.h5 comes from deeplab_encoder.py. Three phases: the decoder alone, then the encoder with it, in small steps, then both on larger windows.
 Whatever is chosen (epoch, input size, threshold) is chosen on the split `choose`; COCO's val photos only confirm.
 Tried on 150 steps of 192 × 192, one seed each, IoU on `choose` at 256: encoder from DeepLab 0.601, from ImageNet 0.574; going
 on from there with the encoder's deeper part at 5e-4, its filters not yet brought to one size: 0.534; everything but the first
@@ -93,9 +93,10 @@ holds its recipe and wrote this page.
 
 {sources}
 
-Those from COCO and VOC came twice in each turn. {photo_passes:,} photo passes on two processor cores, in windows of {window} × {window} pixels.
+Those from COCO and VOC came twice in each turn. {photo_passes:,} photo passes on two processor cores.
 The encoder started from the backbone of a published DeepLab (`benchmarks/deeplab_encoder.py`), which had learnt on PASCAL VOC and,
-before that, on ImageNet; first the decoder learnt alone, then the encoder with it at a tenth of its rate.
+before that, on ImageNet. In windows of {window} × {window} pixels first the decoder learnt alone, then the encoder with it at a tenth of its rate;
+windows of {last_window} × {last_window} closed the training.
 Loss: binary cross-entropy + Jaccard. Augmentation: `augment_pair`, and in front of every fifth photo the people of another.
 
 What was chosen was chosen on {chosen} other COCO photos: the epoch by whole-set IoU, and by mean IoU per photo at their own size
@@ -209,7 +210,7 @@ def ship(data: Path, run_dir: Path, remark: str):
     write_bytes(weights / "MODEL_CARD.md", card_text.format(
         backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])), weights=model.count_params(), side=side, half=side // 2, threshold=threshold,
         sources="\n".join(f"- {source_names[name]}: {count:,}" for name, count in sorted(sources.items())), chosen=len(split_rows(data, "choose")),
-        window=phases[-1][1], tried="\n".join(f"| {size} × {size} | {value:.3f} | {ms:.0f} |" for size, (value, ms) in by_side.items()), patience=patience,
+        window=phases[0][1], last_window=phases[-1][1], tried="\n".join(f"| {size} × {size} | {value:.3f} | {ms:.0f} |" for size, (value, ms) in by_side.items()), patience=patience,
         at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], calibration=calibration_error(table), difference=difference, changed=changed, remark=f"{remark}\n\n" if remark else "",
         measured="\n".join(f"- {line}" for line in report(scores).splitlines()), **facts).encode())
 
