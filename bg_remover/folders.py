@@ -80,6 +80,10 @@ def check_request(
 _hopeless = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO} # the next photo would fare no better
 
 
+def _no_more(path: Path, error: OSError) -> FolderError:
+    return FolderError(f"{path}: cannot be written ({error.strerror}); make room or choose another folder, and start again: what is finished is kept")
+
+
 def _write(dest: Path, data: bytes):
     "Write a result whole or not at all, and know which failures concern all photos."
     try:
@@ -87,9 +91,9 @@ def _write(dest: Path, data: bytes):
         write_bytes(dest, data)
     except OSError as error:
         if error.errno not in _hopeless: raise
-        raise FolderError(f"{dest}: cannot be written ({error.strerror}); make room or choose another folder, and start again: what is finished is kept") from error
+        raise _no_more(dest, error) from error
 
-
+# %% ../nbs/07_folders.ipynb #07-folders-13
 def remove_file(
     source: str | os.PathLike, # a photo
     dest: str | os.PathLike, # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
@@ -112,7 +116,7 @@ def remove_file(
     if not cut.found: return record(None, "nobody", note=cut.note)
     return record(dest, "done", share=cut.share, note=cut.note)
 
-# %% ../nbs/07_folders.ipynb #07-folders-15
+# %% ../nbs/07_folders.ipynb #07-folders-16
 photo_suffixes = (".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jp2")
 
 
@@ -138,7 +142,7 @@ def output_path(
     if len(os.fsencode(name)) <= 255: return path.with_name(name)
     return path.with_name(f"{path.name[:50]}~{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{form}") # the longest name there can be
 
-# %% ../nbs/07_folders.ipynb #07-folders-18
+# %% ../nbs/07_folders.ipynb #07-folders-19
 def _remembered(dest: Path) -> set[bytes]: # names within the folder of the photos
     "The photos that an earlier run has found nobody in."
     try: return set((dest / "nobody.txt").read_bytes().split(b"\n"))
@@ -147,9 +151,11 @@ def _remembered(dest: Path) -> set[bytes]: # names within the folder of the phot
 
 def _remember(dest: Path, name: bytes):
     "Add a photo to those with nobody in them, in one stroke: two runs may do so at the same time."
-    with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
+    try:
+        with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
+    except OSError as error: raise _no_more(dest / "nobody.txt", error) from error
 
-# %% ../nbs/07_folders.ipynb #07-folders-20
+# %% ../nbs/07_folders.ipynb #07-folders-21
 def _fingerprint(content: bytes | np.ndarray) -> str: return hashlib.sha256(content).hexdigest()
 
 
@@ -160,17 +166,26 @@ def _wishes(model: str | os.PathLike | Remover | None, background, largest: int,
     return dict(network=network, background=background, **how)
 
 
+def _made_with(dest: Path) -> dict:
+    "What the results in a folder were made with; empty where nobody knows."
+    try: return json.loads((dest / ".bg_remover.json").read_bytes())
+    except (FileNotFoundError, ValueError): return {}
+
+
+def _note(dest: Path, wishes: dict):
+    "Write down what the results in a folder are made with."
+    if _made_with(dest) != wishes: write_bytes(dest / ".bg_remover.json", json.dumps(wishes, indent=1).encode())
+
+
 def _hold_to(dest: Path, wishes: dict, overwrite: bool):
     "Remember what results are made with; raise where those that are there were made with something else."
-    path = dest / ".bg_remover.json"
-    try: before = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError): before = {}
+    before = _made_with(dest)
     others = [name for name in wishes if before.get(name, wishes[name]) != wishes[name]]
     if others and not overwrite:
         raise FolderError(f"{dest}: holds results made with another {' and '.join(others)}; choose another folder, or make them anew with overwrite=True")
-    if before != wishes: write_bytes(path, json.dumps(wishes, indent=1).encode())
+    _note(dest, dict.fromkeys(wishes) if others else wishes) # until the last of them is replaced, they fit no wish at all
 
-# %% ../nbs/07_folders.ipynb #07-folders-22
+# %% ../nbs/07_folders.ipynb #07-folders-23
 class _Here(concurrent.futures.Executor):
     "An executor that does each task at once, in this process."
     def submit(self, function, /, *arguments):
@@ -189,14 +204,18 @@ def _start_worker():
         os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
 
-# %% ../nbs/07_folders.ipynb #07-folders-23
+# %% ../nbs/07_folders.ipynb #07-folders-24
 class _Processes(concurrent.futures.Executor):
     "Processes that start with the first task, and anew when one of them has died."
     def __init__(self, workers: int): self.workers, self.pool = workers, None
 
     def _start(self):
         self.pool = concurrent.futures.ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _start_worker)
-        try: self.pool.submit(os.getpid).result()
+        blocked = hasattr(signal, "pthread_sigmask") and signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) # a worker that still starts would not know better
+        try: first = self.pool.submit(os.getpid)
+        finally:
+            if blocked is not False: signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        try: first.result()
         except concurrent.futures.BrokenExecutor as error:
             raise FolderError("the worker processes do not start; in a script, call remove_folder under `if __name__ == \"__main__\":`") from error
 
@@ -210,7 +229,7 @@ class _Processes(concurrent.futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False):
         if self.pool: self.pool.shutdown(wait, cancel_futures=cancel_futures)
 
-# %% ../nbs/07_folders.ipynb #07-folders-24
+# %% ../nbs/07_folders.ipynb #07-folders-25
 def _result(future: concurrent.futures.Future, task, job: tuple[Path, Path]) -> Record:
     "A task's record. Where a worker has died, the task is done again on its own, to see whether it was to blame."
     try: return future.result()
@@ -235,7 +254,7 @@ def _as_finished(jobs: Iterator[Record | tuple[Path, Path]], task, executor: con
     finally:
         for future in waiting: future.cancel() # whoever stops listening wants no more of it
 
-# %% ../nbs/07_folders.ipynb #07-folders-26
+# %% ../nbs/07_folders.ipynb #07-folders-27
 _open_once = functools.lru_cache(1)(Remover)
 
 
@@ -267,12 +286,25 @@ def _prepare_folders(source: Path, dest: Path, wishes: dict, overwrite: bool):
     except OSError as error: raise FolderError(f"{dest}: cannot be a folder for results ({error.strerror}); choose another one") from error
     remove_leftovers(dest)
 
-# %% ../nbs/07_folders.ipynb #07-folders-27
+# %% ../nbs/07_folders.ipynb #07-folders-28
+def _records(source: Path, dest: Path, finished: Iterator[Record], wishes: dict, ours: concurrent.futures.Executor | None) -> Iterator[Record]:
+    "Hand on the records, remembering what nobody is in, and clear up whichever way it ends."
+    try:
+        for record in finished:
+            if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
+            yield record
+        _note(dest, wishes) # now all of them are made with these
+    finally:
+        finished.close()
+        if ours: ours.shutdown(cancel_futures=True)
+        remove_leftovers(dest) # of workers that died
+
+# %% ../nbs/07_folders.ipynb #07-folders-29
 def remove_folder(
     source: str | os.PathLike, # a folder with photos, in folders or not
     dest: str | os.PathLike, # the folder for the results, made where it is not there
     model: str | os.PathLike | Remover | None = None, # an .onnx file; None: the network that ships with the package
-    workers: int = 1, # processes; 1: no other than this one
+    workers: int = 1, # processes, or what `executor` has of them; 1: no other than this one
     overwrite: bool = False, # make again what is finished
     executor: concurrent.futures.Executor | None = None, # any other that can do the work, in place of processes
     **how, # what `cut_photo` takes: form, mask, background, keep_metadata, largest
@@ -281,20 +313,10 @@ def remove_folder(
     source, dest, how = Path(source), Path(dest), check_request(**how)
     if workers > 1 and hasattr(model, "session"): raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
     if not isinstance(model, Remover): open_model(model or shipped_model(), 1) # what is wrong with it concerns all photos
-    _prepare_folders(source, dest, _wishes(model, **how), overwrite)
+    wishes = _wishes(model, **how)
+    _prepare_folders(source, dest, wishes, overwrite)
     if workers == 1 and executor is None and not isinstance(model, Remover): model = Remover(model)
     task = functools.partial(_remove_one, model=model, overwrite=overwrite, how=how)
-    return _records(source, dest, task, overwrite, how["form"], executor, workers)
-
-
-def _records(source: Path, dest: Path, task, overwrite: bool, form: str, executor, workers: int) -> Iterator[Record]:
-    "Do the work, remembering what nobody is in."
+    jobs = _jobs(source, dest, how["form"], overwrite)
     crew = executor or (_Here() if workers == 1 else _Processes(workers))
-    room = 1 if isinstance(crew, _Here) else 2 * workers # each has its next photo waiting
-    try:
-        for record in _as_finished(_jobs(source, dest, form, overwrite), task, crew, room):
-            if record.verdict == "nobody": _remember(dest, os.fsencode(record.path.relative_to(source)))
-            yield record
-    finally:
-        if executor is None: crew.shutdown(cancel_futures=True)
-        remove_leftovers(dest) # of workers that died
+    return _records(source, dest, _as_finished(jobs, task, crew, 1 if isinstance(crew, _Here) else 2 * workers), wishes, None if executor else crew)

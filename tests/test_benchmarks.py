@@ -13,6 +13,7 @@ from bg_remover.model import build_unet, encoder_layers
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import deeplab_encoder
 import evaluate
+import fuzz
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,21 @@ def test_bootstrap_interval_is_near_the_normal_one():
     low, high = bootstrap_interval(values)
     half = 1.96 * values.std() / 20
     assert low == pytest.approx(values.mean() - half, abs=0.003) and high == pytest.approx(values.mean() + half, abs=0.003)
+
+
+def test_the_fuzz_sees_what_goes_wrong(tmp_path, monkeypatch):
+    files, cut = fuzz.whole_files(), fuzz.remove_file
+    assert {fuzz.try_one(number, 0, files, tmp_path)[1] for number in range(40)} == {"done", "refused"}
+    assert fuzz.try_one(5, 0, files, tmp_path) == fuzz.try_one(5, 0, files, tmp_path)
+
+    def half_a_file(source, dest, *rest, **how):
+        record = cut(source, dest, *rest, **how)
+        dest.write_bytes(b"half")
+        return record
+
+    def fail(*_, **__): raise KeyError("nobody expects this")
+
+    for wrong, outcome in ((half_a_file, "partial"), (fail, "crash")):
+        monkeypatch.setattr(fuzz, "remove_file", wrong)
+        assert {fuzz.try_one(number, 0, files, tmp_path)[1] for number in range(10)} == {outcome}
+        for path in tmp_path.iterdir(): path.unlink()

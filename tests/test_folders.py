@@ -284,6 +284,11 @@ def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
     with pytest.raises(FolderError, match="made with another network;"): remove_folder(photos, tmp_path / "out")
     assert contents(tmp_path / "out") == before
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), largest=10**7))["skipped"] # what it does not change, it may
+    stopped = remove_folder(photos, tmp_path / "out", Stub(), mask=True, overwrite=True)
+    next(stopped)
+    stopped.close() # now it holds both kinds
+    for how in (dict(mask=True), {}):
+        with pytest.raises(FolderError, match="made with another"): remove_folder(photos, tmp_path / "out", Stub(), **how)
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True, overwrite=True))["done"]
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True))["skipped"]
 
