@@ -211,7 +211,11 @@ class _Processes(concurrent.futures.Executor):
 
     def _start(self):
         self.pool = concurrent.futures.ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _start_worker)
-        try: self.pool.submit(os.getpid).result()
+        blocked = hasattr(signal, "pthread_sigmask") and signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) # a worker that still starts would not know better
+        try: first = self.pool.submit(os.getpid)
+        finally:
+            if blocked is not False: signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        try: first.result()
         except concurrent.futures.BrokenExecutor as error:
             raise FolderError("the worker processes do not start; in a script, call remove_folder under `if __name__ == \"__main__\":`") from error
 
