@@ -320,7 +320,7 @@ def train(
 def _print_gain(result: dict[str, dict], path: Path):
     "What the training did for the photos held out, and what to do with it."
     before, after = (result[when]["iou"] for when in ("before", "after"))
-    print(f"mean IoU on {result['after']['photos']} held out: {before:.3f} before, {after:.3f} after")
+    print(f"photos held out: {result['after']['photos']}, mean IoU {before:.3f} before, {after:.3f} after")
     if after <= before: _say("it did not get better; take more photos, look at their masks, or train for longer")
     print(f"use it with: bg-remover remove IN OUT --model {path}")
 

@@ -347,7 +347,7 @@ def run(mine, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 def test_from_own_photos_to_an_own_network_to_a_cut_out(run, tmp_path):
     folder, done = run
     assert done.returncode == 0, done.stderr.decode()
-    assert re.search(r"mean IoU on 1 held out: 0\.\d{3} before, 0\.\d{3} after", done.stdout.decode()) and b"epoch 1 of 1" in done.stderr
+    assert re.search(r"photos held out: 1, mean IoU 0\.\d{3} before, 0\.\d{3} after", done.stdout.decode()) and b"epoch 1 of 1" in done.stderr
     assert all(line.startswith(b"bg-remover: ") for line in done.stderr.splitlines()), "TensorFlow talks"
     assert Remover(folder / "model.onnx").image_size == (32, 32)
     noted = json.loads((folder / "pairs.json").read_text())
