@@ -226,6 +226,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'bg_remover.removal._unmix': ('removal.html#_unmix', 'bg_remover/removal.py'),
                                     'bg_remover.removal.alpha_from': ('removal.html#alpha_from', 'bg_remover/removal.py'),
                                     'bg_remover.removal.as_image': ('removal.html#as_image', 'bg_remover/removal.py'),
+                                    'bg_remover.removal.drop_doubtful': ('removal.html#drop_doubtful', 'bg_remover/removal.py'),
                                     'bg_remover.removal.estimate_foreground': ('removal.html#estimate_foreground', 'bg_remover/removal.py'),
                                     'bg_remover.removal.fit_lines': ('removal.html#fit_lines', 'bg_remover/removal.py'),
                                     'bg_remover.removal.guided_filter': ('removal.html#guided_filter', 'bg_remover/removal.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Photo', 'ModelError', 'open_model', 'shipped_model', 'as_image', 'Network', 'fit_lines', 'guided_filter', 'refine',
-           'alpha_from', 'estimate_foreground', 'replace_background', 'PersonNotFound', 'Remover']
+           'alpha_from', 'estimate_foreground', 'replace_background', 'drop_doubtful', 'PersonNotFound', 'Remover']
 
 # %% ../nbs/07_removal.ipynb #07-removal-02
 import json
@@ -30,6 +30,8 @@ def _check_description(description, session: onnxruntime.InferenceSession):
         raise ValueError(f"image_size is to be two whole numbers, not {size!r}")
     if type(threshold) not in (int, float) or not 0 < threshold < 1:
         raise ValueError(f"threshold is to be a number between 0 and 1, not {threshold!r}")
+    sure = description.get("sure", 0)
+    if type(sure) not in (int, float) or not 0 <= sure < 1: raise ValueError(f"sure is to be a number from 0 to below 1, not {sure!r}")
     for name, only in (("fit", "stretch"), ("colour", "RGB 0-255")):
         if description.get(name) != only: raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
     for ends, wanted, depth in ((session.get_inputs(), "image", 3), (session.get_outputs(), "probability", 1)):
@@ -98,6 +100,7 @@ class Network:
     ):
         self.session, self.description = open_model(shipped_model() if model is None else model, threads)
         self.image_size, self.threshold = tuple(self.description["image_size"]), self.description["threshold"]
+        self.sure = self.description.get("sure", 0.0) # what a region has to reach somewhere
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
         "How sure the network is that each pixel of its small view belongs to a person."
@@ -272,6 +275,19 @@ def replace_background(
     "The people before a colour, before another photo, or before their own background out of focus."
     return _lay_over(estimate_foreground(photo, alpha), alpha, _choose_background(background, photo, alpha))
 
+# %% ../nbs/07_removal.ipynb #07-removal-41c
+def drop_doubtful(
+    probability: np.ndarray, # float32 H×W in 0–1
+    sure: float, # a region stays that reaches this somewhere
+    visible: float = 0.15, # from here on a pixel belongs to a region
+) -> np.ndarray: # float32 H×W in 0–1
+    "Set the regions that are nowhere sure to 0: hysteresis, as in Canny (1986, doi:10.1109/TPAMI.1986.4767851)."
+    count, regions = cv2.connectedComponents(np.uint8(probability >= visible))
+    surest = np.zeros(count, np.float32)
+    np.maximum.at(surest, regions, probability)
+    surest[0] = 1 # what belongs to no region stays as it is
+    return np.where(surest[regions] >= sure, probability, np.float32(0))
+
 # %% ../nbs/07_removal.ipynb #07-removal-42
 class PersonNotFound(Exception):
     "An answer rather than a failure: no pixel of a photo reaches the threshold."
@@ -282,7 +298,7 @@ class Remover(Network):
     def probability(self, photo: Photo) -> np.ndarray: # float32 H×W in 0–1, at the photo's own size
         "How sure we are that each pixel belongs to a person: the network's answer on the photo's edges."
         photo = as_image(photo)
-        return refine(self.answer(photo), photo)
+        return refine(drop_doubtful(self.answer(photo), self.sure), photo)
 
     def mask(self, photo: Photo) -> np.ndarray: # bool H×W
         "Where the people are; all False where there is nobody."

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from bg_remover.images import ImageError, read_image, write_image
 from bg_remover.metrics import boundary_iou
-from bg_remover.removal import (ModelError, PersonNotFound, Remover, alpha_from, as_image, estimate_foreground, fit_lines, guided_filter,
+from bg_remover.removal import (ModelError, PersonNotFound, Remover, alpha_from, as_image, drop_doubtful, estimate_foreground, fit_lines, guided_filter,
                                 open_model, refine, shipped_model)
 
 rng = np.random.default_rng(0)
@@ -402,6 +402,7 @@ def test_damaged_description_is_named(tmp_path, text):
 
 wrong = [dict(image_size=value) for value in (64, "64", [64], [64, 64, 64], [64, 0], [64, -64], [64.0, 64.0], [True, 64], ["64", "64"], None)]
 wrong += [dict(threshold=value) for value in ("0.5", None, True, 0, 1, -0.1, 1.5, float("nan"), [0.5])]
+wrong += [dict(sure=value) for value in ("0.9", None, True, -0.1, 1, float("nan"))]
 wrong += [dict(fit=value) for value in ("crop", None, 1)] + [dict(colour=value) for value in ("BGR 0-255", None)]
 
 
@@ -416,7 +417,30 @@ def test_network_that_is_not_as_described_is_refused(tmp_path, network):
 
 
 def test_right_description_is_accepted(tmp_path):
-    assert Remover(write_red_model(tmp_path / "net.onnx", threshold=0.25)).threshold == 0.25
+    remover = Remover(write_red_model(tmp_path / "net.onnx", threshold=0.25, sure=0.5))
+    assert remover.threshold == 0.25 and remover.sure == 0.5
+
+
+# --- what is doubtful
+
+def test_a_region_stays_whole_or_goes_whole():
+    answer = np.full((20, 30), 0.1, np.float32) # below what can be seen, and in no region
+    answer[2:8, 2:8], answer[4, 4] = 0.3, 0.9
+    answer[2:8, 15:25] = 0.85
+    kept = drop_doubtful(answer, 0.9)
+    assert kept.dtype == np.float32 and np.array_equal(kept[:, :12], answer[:, :12])
+    assert not kept[2:8, 15:25].any() and (kept[10:] == answer[10:]).all()
+    assert np.array_equal(drop_doubtful(answer, 0.0), answer)
+
+
+def test_a_dim_disc_is_nobody_to_a_network_that_wants_to_be_sure(tmp_path):
+    both = np.zeros((128, 128, 3), np.uint8)
+    cv2.circle(both, (32, 64), 20, (255, 0, 0), -1)
+    cv2.circle(both, (96, 64), 20, (180, 0, 0), -1)
+    easy, strict = (Remover(write_red_model(tmp_path / f"{sure}.onnx", sure=sure)) for sure in (0.0, 0.9))
+    assert easy.mask(both)[64, 32] and easy.mask(both)[64, 96]
+    assert strict.mask(both)[64, 32] and not strict.mask(both)[64, 96] and strict.alpha(both)[:, 70:].max() == 0
+    with pytest.raises(PersonNotFound): strict.cutout(np.ascontiguousarray(both[:, 66:]))
 
 
 def test_shipped_file_agrees_with_shipped_weights(remover):
