@@ -180,20 +180,24 @@ def _follow(records: Iterator, count: int, as_json: bool) -> int: # exit status
     elif verdicts == ["skipped"] and not as_json: _say("there already; --overwrite makes it again")
     return 1 if "failed" in verdicts else 0
 
+# %% ../nbs/07_the_command.ipynb #07-the-command-21a
+_In = Annotated[str, typer.Argument(metavar="IN", help="A photo, a folder of photos, or - for standard input.")]
+_Out = Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, or - for standard output.")]
+_Mask = Annotated[bool, typer.Option("--mask", "-m", help="Write the mask, white on black, in place of the cut-out.")]
+_Background = Annotated[str | None, typer.Option("--background", "-b", parser=_background, metavar="WHAT", help="Put the people before a colour (white, #00c878), a photo, or their own background out of focus (blur).")]
+_Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option("--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a background.  [default: png]")]
+_Model = Annotated[Path | None, typer.Option(help="An .onnx file from `bg-remover train`, in place of the network that came with the package.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")]
+_Workers = Annotated[int, typer.Option(min=1, help="Processes that share the work on a folder.")]
+_KeepMetadata = Annotated[bool, typer.Option("--keep-metadata", help="Keep date, place and camera settings, which are dropped otherwise.")]
+_Largest = Annotated[int, typer.Option(min=1, metavar="MEGAPIXELS", help="Refuse larger photos.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo: path, output, verdict (done, nobody, skipped, failed), share of person, milliseconds, error, note.")]
+
 # %% ../nbs/07_the_command.ipynb #07-the-command-21
 @app.command()
 def remove(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A photo, a folder of photos, or - for standard input.")],
-    dest: Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, or - for standard output.")],
-    mask: Annotated[bool, typer.Option("--mask", "-m", help="Write the mask, white on black, in place of the cut-out.")] = False,
-    background: Annotated[str | None, typer.Option("--background", "-b", parser=_background, metavar="WHAT", help="Put the people before a colour (white, #00c878), a photo, or their own background out of focus (blur).")] = None,
-    form: Annotated[Literal["png", "webp", "jpg"] | None, typer.Option("--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a background.  [default: png]")] = None,
-    model: Annotated[Path | None, typer.Option(help="An .onnx file from `bg-remover train`, in place of the network that came with the package.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work on a folder.")] = 1,
-    keep_metadata: Annotated[bool, typer.Option("--keep-metadata", help="Keep date, place and camera settings, which are dropped otherwise.")] = False,
-    largest: Annotated[int, typer.Option(min=1, metavar="MEGAPIXELS", help="Refuse larger photos.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo: path, output, verdict (done, nobody, skipped, failed), share of person, milliseconds, error, note.")] = False,
+    source: _In, dest: _Out, mask: _Mask = False, background: _Background = None, form: _Form = None, model: _Model = None,
+    overwrite: _Overwrite = False, workers: _Workers = 1, keep_metadata: _KeepMetadata = False, largest: _Largest = 100, as_json: _AsJson = False,
 ):
     """Cut the people out of a photo, or out of all photos of a folder.
 
@@ -284,18 +288,22 @@ def _pairs_folder(data: Path, run: Path) -> Path:
     if (data / "annotations").is_dir(): raise ValueError(f"{data}: looks like COCO; make pairs first: bg-remover prepare {data} pairs")
     return prepare_own(data, run / "pairs")
 
+# %% ../nbs/07_the_command.ipynb #07-the-command-39a
+_Data = Annotated[Path, typer.Argument(metavar="DATA", help="A folder with photos and masks, or one from `bg-remover prepare`.")]
+_Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder to make or go on with: weights, history.csv, model.onnx.")]
+_Epochs = Annotated[int, typer.Option(min=1)]
+_Steps = Annotated[int | None, typer.Option(min=1, help="Batches in an epoch.  [default: all photos once, and at least 16]")]
+_BatchSize = Annotated[int, typer.Option(min=1, help="Photos in a batch; fewer need less memory.")]
+_ImageSize = Annotated[int | None, typer.Option(min=32, metavar="PIXELS", help="Side of what the network sees, a multiple of 32; less is faster.  [default: as it was]")]
+_LearningRate = Annotated[float, typer.Option(min=0, help="The highest; lower it if the result gets worse.")]
+_HeldOut = Annotated[float, typer.Option(metavar="SHARE", help="Share of the photos to measure with and never to train on.")]
+_Start = Annotated[str | None, typer.Option(help="A finished RUN to begin with, or an encoder that only knows ImageNet (resnet34, mobilenetv2 ...).  [default: the network that came with the package]")]
+
 # %% ../nbs/07_the_command.ipynb #07-the-command-39
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A folder with photos and masks, or one from `bg-remover prepare`.")],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder to make or go on with: weights, history.csv, model.onnx.")],
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
-    steps: Annotated[int | None, typer.Option(min=1, help="Batches in an epoch.  [default: all photos once, and at least 16]")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; fewer need less memory.")] = 8,
-    image_size: Annotated[int | None, typer.Option(min=32, metavar="PIXELS", help="Side of what the network sees, a multiple of 32; less is faster.  [default: as it was]")] = None,
-    learning_rate: Annotated[float, typer.Option(min=0, help="The highest; lower it if the result gets worse.")] = 5e-4,
-    held_out: Annotated[float, typer.Option(metavar="SHARE", help="Share of the photos to measure with and never to train on.")] = 0.2,
-    start: Annotated[str | None, typer.Option(help="A finished RUN to begin with, or an encoder that only knows ImageNet (resnet34, mobilenetv2 ...).  [default: the network that came with the package]")] = None,
+    data: _Data, run: _Run, epochs: _Epochs = 10, steps: _Steps = None, batch_size: _BatchSize = 8, image_size: _ImageSize = None,
+    learning_rate: _LearningRate = 5e-4, held_out: _HeldOut = 0.2, start: _Start = None,
 ):
     """Train the network further on your own photos and masks.
 

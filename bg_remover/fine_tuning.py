@@ -33,7 +33,7 @@ def find_own(
     photos, masks = map(by_photo, folders)
     return {name: (photo, masks.get(name)) for name, photo in photos.items()}
 
-
+# %% ../nbs/07_fine_tuning.ipynb #07-fine-tuning-08b
 def prepare_own_pair(
     name: str, # of what is written
     photo: Path, # any size and format

@@ -197,11 +197,10 @@ def train(
         model=model.name, image_size=model.input_shape[1:3], trainable=len(model.trainable_variables), learning_rate=_describe(learning_rate),
         weight_decay=weight_decay, encoder_share=encoder_share, **{name: getattr(train_batches, name) for name in ("count", "batch_size", "shuffle", "seed", "per_epoch")}))
     slow = {weight.path for layer in encoder_layers(model.get_layer("unet")) for weight in layer.weights} if encoder_share != 1 else ()
-    optimizer = EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay or None)
-    model.compile(optimizer, loss=bce_jaccard_loss, metrics=[WholeSetIoU()])
+    model.compile(EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay or None), loss=bce_jaccard_loss, metrics=[WholeSetIoU()])
     if run.history: _go_on(model, run)
-    follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(train_batches, "epoch", epoch))
-    callbacks = [follow, run] if callable(learning_rate) else [follow, Plateau(run.history, learning_rate), run]
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(train_batches, "epoch", epoch)), run]
+    if not callable(learning_rate): callbacks.insert(1, Plateau(run.history, learning_rate))
     model.fit(train_batches, validation_data=val_batches, epochs=epochs, initial_epoch=len(run.history),
               shuffle=False, callbacks=[*callbacks, *more_callbacks], verbose=verbose) # the batches shuffle themselves, by seed and epoch
     return run.history
