@@ -15,7 +15,8 @@ stretched to its input, and its answer is stretched back, bilinear, to the photo
     false alarms   share of photos without people in which at least 1 % of the pixels are called a person (Wilson interval)
     ms             median time from a photo in memory to its probability, all cores
 
-Thresholds are 0.5, but for the last line: there ours takes the threshold stored in its file. Writes benchmarks/quality.csv
+Thresholds are 0.5, but for the second line: there ours takes the threshold stored in its file. Ours is measured as
+`Remover.probability` gives it: doubtful regions left out, refined; so its milliseconds hold more than the network. Writes benchmarks/quality.csv
 (this table) and benchmarks/quality_photos.csv (IoU of each photo).
 """
 import argparse
