@@ -8,6 +8,7 @@ __all__ = ['photo_suffixes', 'Record', 'FolderError', 'is_finished', 'check_requ
 
 # %% ../nbs/07_folders.ipynb #07-folders-02
 import concurrent.futures
+import contextlib
 import errno
 import functools
 import hashlib
@@ -204,27 +205,37 @@ def _start_worker():
         os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
 
+
+@contextlib.contextmanager
+def _no_interrupt():
+    "Hold Ctrl-C back. A process that starts in here inherits that, and does not stumble over one while it imports."
+    if not hasattr(signal, "pthread_sigmask"): # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try: yield
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 # %% ../nbs/07_folders.ipynb #07-folders-24
 class _Processes(concurrent.futures.Executor):
     "Processes that start with the first task, and anew when one of them has died."
     def __init__(self, workers: int): self.workers, self.pool = workers, None
 
+    def _submit(self, function, *arguments):
+        with _no_interrupt(): return self.pool.submit(function, *arguments) # which may start a process
+
     def _start(self):
         self.pool = concurrent.futures.ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _start_worker)
-        blocked = hasattr(signal, "pthread_sigmask") and signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) # a worker that still starts would not know better
-        try: first = self.pool.submit(os.getpid)
-        finally:
-            if blocked is not False: signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        try: first.result()
+        try: self._submit(os.getpid).result()
         except concurrent.futures.BrokenExecutor as error:
             raise FolderError("the worker processes do not start; in a script, call remove_folder under `if __name__ == \"__main__\":`") from error
 
     def submit(self, function, /, *arguments):
         if self.pool is None: self._start()
-        try: return self.pool.submit(function, *arguments)
+        try: return self._submit(function, *arguments)
         except concurrent.futures.BrokenExecutor:
             self._start()
-            return self.pool.submit(function, *arguments)
+            return self._submit(function, *arguments)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False):
         if self.pool: self.pool.shutdown(wait, cancel_futures=cancel_futures)
