@@ -10,6 +10,9 @@ Medians; what is compared is run in turns, side by side. One table, also written
                   whole of `cut_photo`; peak memory of a process that cuts this one photo
     folder        photos in a second through `bg-remover remove FOLDER`, start included, with 1 and with 2 workers
 
+Do not trust the peak memory yet: Linux counts for a new process what this script held when it started it, so a figure can be
+the script's own (three came out equal). Those rows are left out of the committed csv.
+
 rembg is installed by pip into nbs/_work/rembg and kept there; where that fails, its rows are left out. --without-rembg does not try.
 """
 import argparse
