@@ -1,0 +1,59 @@
+"""Where the scripts of this folder keep what they measured: `results.json`, one entry a claim, and a table from it.
+
+    python benchmarks/claims.py        prints the table
+
+A claim compares two ways of doing the same, measured by turns in one run: ours, and the baseline it is held against. The limit
+is what the machine itself allows (decoding alone, say), in the same unit, where there is one.
+"""
+import json
+import os
+import statistics
+from pathlib import Path
+
+results = Path(__file__).with_name("results.json")
+
+
+def read_claims() -> dict[str, dict]:
+    "All claims by name, as measured last."
+    return json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+
+
+def keep_claim(
+    name: str, # what is compared, in a few words; measured again, it replaces the entry of that name
+    ours: list[float], # one value a run
+    baseline: list[float], # one value a run
+    unit: str, # such as "photos/s" or "s"
+    limit: list[float] | None = None, # what the machine allows, one value a run
+    less_is_better: bool = False, # True for times and memory
+    aim: float | None = None, # the ratio that was hoped for
+) -> dict: # the entry, as kept: medians, ratio (above 1: ours is better), number of runs
+    "Add the medians of a measurement to results.json, and print them."
+    mine, other = statistics.median(ours), statistics.median(baseline)
+    entry = dict(ours=mine, baseline=other, ratio=other / mine if less_is_better else mine / other,
+                 limit=statistics.median(limit) if limit else None, unit=unit, runs=len(ours), aim=aim)
+    part = results.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(read_claims() | {name: {key: _short(value) for key, value in entry.items()}}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(results)
+    print(table_row(name, entry), flush=True)
+    return entry
+
+
+def _short(value):
+    "Four digits are more than the noise leaves."
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def table_row(name: str, entry: dict) -> str:
+    "One claim as a line of the table."
+    limit, aim = (f"{entry[key]:.4g}" if entry[key] else "" for key in ("limit", "aim"))
+    return f"| {name} | {entry['ours']:.4g} | {entry['baseline']:.4g} | {limit} | {entry['unit']} | {entry['ratio']:.2f} | {aim} | {entry['runs']} |"
+
+
+def table() -> str:
+    "All claims as a Markdown table."
+    head = "| claim | ours | baseline | limit | unit | ratio | aim | runs |\n|---|--:|--:|--:|---|--:|--:|--:|\n"
+    return head + "\n".join(table_row(name, entry) for name, entry in sorted(read_claims().items()))
+
+
+if __name__ == "__main__":
+    print(table())
