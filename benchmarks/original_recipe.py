@@ -20,15 +20,12 @@ from person_model import batch_size, net, phases, split_rows, steps
 from bg_remover.model import load_encoder, segmentation_models
 from bg_remover.training import bce_jaccard_loss, export_onnx
 
-side = 256
-
-
 def through_jpeg(mask: np.ndarray) -> np.ndarray:
     "A mask of zeros and ones after it was kept as a JPEG file."
     return cv2.imdecode(cv2.imencode(".jpg", mask)[1], cv2.IMREAD_GRAYSCALE)
 
 
-def load_split(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def load_split(data: Path, split: str, side: int) -> tuple[np.ndarray, np.ndarray]:
     "Frames (uint8 BGR) and masks (uint8) of a split, as the original's folders held them."
     frames, masks = [], []
     for row in split_rows(data, split):
@@ -53,26 +50,32 @@ class Shuffled(keras.utils.PyDataset):
         return np.float32(self.frames[chosen]), np.float32(self.masks[chosen])
 
 
-def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int) -> keras.Model: # BGR pixels in
+def answer_rgb(unet: keras.Model) -> keras.Model:
+    "A network that learnt from BGR pixels, for RGB ones."
+    image = keras.Input(unet.input_shape[1:], name="image")
+    return keras.Model(image, unet(keras.ops.flip(image, axis=-1)))
+
+
+def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int, side: int = 256, seed: int = 0) -> keras.Model: # RGB pixels 0–255 in, as all others
     "The original's training; the weights of the epoch with the lowest validation loss."
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     work_dir.mkdir(parents=True, exist_ok=True)
     unet = segmentation_models().Unet(net["backbone"], (side, side, 3), encoder_weights=None)
+    unet.get_layer("sigmoid").dtype_policy = keras.DTypePolicy("float32") # as in `build_unet`: for training in mixed precision
     load_encoder(unet, encoder)
     unet.compile(keras.optimizers.Adam(1e-4), loss=bce_jaccard_loss)
-    best, held_out = work_dir / "best.weights.h5", load_split(data, "choose")
-    unet.fit(Shuffled(*load_split(data, "train"), steps, 0), validation_data=Shuffled(*held_out, len(held_out[0]) // batch_size, 1), epochs=epochs, verbose=2, callbacks=[
+    best, held_out = work_dir / "best.weights.h5", load_split(data, "choose", side)
+    unet.fit(Shuffled(*load_split(data, "train", side), steps, seed), validation_data=Shuffled(*held_out, len(held_out[0]) // batch_size, 1), epochs=epochs, verbose=2, callbacks=[
         keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True, save_weights_only=True),
         keras.callbacks.ReduceLROnPlateau(), keras.callbacks.CSVLogger(work_dir / "history.csv", append=True), keras.callbacks.BackupAndRestore(work_dir / "backup")])
     unet.load_weights(best)
-    return unet
+    return answer_rgb(unet)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "encoder", "work_dir", "onnx"): parser.add_argument(name, type=Path)
-    parser.add_argument("--epochs", type=int, default=sum(epochs for _, _, epochs, *_ in phases))
+    parser.add_argument("--epochs", type=int, default=sum(phase.epochs for phase in phases))
     options = parser.parse_args()
-    unet = train_original(options.data, options.encoder, options.work_dir, options.epochs)
-    image = keras.Input((side, side, 3), name="image")
-    export_onnx(keras.Model(image, unet(keras.ops.flip(image, axis=-1))), options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")
+    model = train_original(options.data, options.encoder, options.work_dir, options.epochs)
+    export_onnx(model, options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")

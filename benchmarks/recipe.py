@@ -1,34 +1,37 @@
 """What does each ingredient of the recipe bring? Leave one out at a time, same steps, two seeds.
 
-    python benchmarks/recipe.py run DATA DEEPLAB_ENCODER.h5 IMAGENET_ENCODER.h5 WORK_DIR   called again it goes on
-    python benchmarks/recipe.py table                                                      prints the table
+    python benchmarks/recipe.py run DATA DEEPLAB_ENCODER.h5 IMAGENET_ENCODER.h5 WORK_DIR [--precision mixed_bfloat16]   called again it goes on
+    python benchmarks/recipe.py table                                                                                  prints the table
 
-Every run is the shipped recipe in small: the decoder alone, then the encoder with it, on windows of 160 × 160. It is measured
-on the 120 photos of the split `choose`, at 256 × 256 in and the photo's own size out. benchmarks/recipe.csv keeps the IoU
-of each photo; the table shows what is lost without an ingredient (or gained with an addition), as the mean over photos of the
-difference to the whole recipe of the same seed, with a paired bootstrap interval over photos (the two seeds of a photo are
-averaged first). An ingredient has earned its place when the interval excludes 0.
+Every run is the shipped recipe in small: the decoder alone, then the encoder with it, on windows of 128 × 128. It is measured on the
+120 photos of the split `choose`, at 192 × 192 in and the photo's own size out, threshold 0.5; and on the 120 of the split `alarm`, which
+hold no people: an alarm is a photo of which at least 1 % is called a person. benchmarks/recipe.csv keeps the figures of each photo; the
+table shows what is lost without an ingredient (or gained with an addition), as the mean over photos of the difference to the whole recipe
+of the same seed, with a paired bootstrap interval over photos (the two seeds of a photo are averaged first). An ingredient has earned its
+place when the interval excludes 0. In runs as short as these, what guards against learning by heart has little to guard against.
 """
 import argparse
 import csv
-import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from person_model import net, split_pairs
+from original_recipe import train_original
+from person_model import net, split_pairs, split_rows, street
 
-from bg_remover.generator import Pairs, augment_pair, batches, random_colour, random_view
-from bg_remover.images import resize_image, resize_mask
-from bg_remover.metrics import bootstrap_interval
-from bg_remover.model import build_unet, freeze_encoder, predict_probability
-from bg_remover.training import score_pairs, train, warm_cosine
+from bg_remover.generator import augment_pair, batches, random_colour, random_view
+from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability
+from bg_remover.metrics import bootstrap_interval, score
+from bg_remover.model import build_unet, freeze_encoder
+from bg_remover.training import bce_jaccard_loss, photo_jaccard_loss, train, warm_cosine
 
 results = Path(__file__).with_suffix(".csv")
-side, used_at, batch_size, steps = 160, (256, 256), 16, 50
-epochs = dict(decoder=3, encoder=5)
+side, used_at, batch_size, steps = 128, 192, 16, 50
+epochs = dict(decoder=2, encoder=3)
 rates = dict(decoder=2e-3, encoder=1e-3)
+alarm_share = 0.01
 
 
 def view_only(frame, mask, image_size, rng): return random_view(frame, mask, image_size, rng)
@@ -36,10 +39,13 @@ def colour_only(frame, mask, image_size, rng): return random_colour(resize_image
 def constant(highest, steps): return highest / 2 # about the mean of the schedule
 
 
-whole = dict(encoder="deeplab", augment=augment_pair, paste=0.2, schedule=warm_cosine, weight_decay=1e-4, encoder_share=0.1, frozen=0.1)
+whole = dict(encoder="deeplab", filters=net["decoder_filters"], augment=augment_pair, paste=0.2, schedule=warm_cosine, weight_decay=1e-4, encoder_share=0.1, frozen=0.1,
+             loss=photo_jaccard_loss, twice=(*street, "background"))
 variants = {
     "the whole recipe": {},
     "encoder from ImageNet alone": dict(encoder="imagenet"),
+    "loss pooled over the batch": dict(loss=bce_jaccard_loss),
+    "photos without people once": dict(twice=street),
     "no flip, scale, crop, turn": dict(augment=colour_only),
     "no colour, grey, blur": dict(augment=view_only),
     "no pasted people": dict(paste=0.0),
@@ -47,7 +53,9 @@ variants = {
     "no weight decay": dict(weight_decay=0.0),
     "encoder at the full rate": dict(encoder_share=1.0),
     "encoder frozen to the end": dict(frozen=1.0),
+    "decoder twice as wide": dict(filters=tuple(2 * filters for filters in net["decoder_filters"])),
 }
+original = "the original tutorial's recipe" # from the same encoder, as many steps
 
 
 def trained(data: Path, encoders: dict[str, Path], settings: dict, seed: int, run_dir: Path) -> keras.Model:
@@ -55,16 +63,38 @@ def trained(data: Path, encoders: dict[str, Path], settings: dict, seed: int, ru
     keras.utils.set_random_seed(seed)
     weights = None
     for number, phase in enumerate(("decoder", "encoder")):
-        model = build_unet(image_size=(side, side), encoder_weights=encoders[settings["encoder"]], **net)
+        model = build_unet(net["backbone"], (side, side), encoders[settings["encoder"]], settings["filters"])
         freeze_encoder(model, 1.0 if phase == "decoder" else settings["frozen"])
         if weights: model.load_weights(weights)
-        pairs = batches(split_pairs(data, "train"), (side, side), batch_size, True, settings["augment"], settings["paste"], seed=10 * seed + number, steps=steps)
+        pairs = batches(split_pairs(data, "train", settings["twice"]), (side, side), batch_size, True, settings["augment"], settings["paste"], seed=10 * seed + number, steps=steps)
         rate = settings["schedule"](rates[phase], steps * epochs[phase])
-        train(model, pairs, batches(split_pairs(data, "choose")[:8], (side, side)), run_dir / phase, epochs[phase], rate, settings["weight_decay"], settings["encoder_share"])
+        train(model, pairs, batches(split_pairs(data, "choose")[:8], (side, side)), run_dir / phase, epochs[phase], rate,
+              settings["weight_decay"], settings["encoder_share"], settings["loss"], verbose=0)
         weights = run_dir / phase / f"last-{epochs[phase]}.weights.h5" # not the best: all runs take the same number of steps
-    model = build_unet(image_size=used_at, encoder_weights=None, **net)
+    model = build_unet(net["backbone"], (used_at, used_at), None, settings["filters"])
     model.load_weights(weights)
     return model
+
+
+def answers(model: keras.Model, names: list[str], data: Path) -> list[np.ndarray]:
+    "Its probabilities at the photos' own size."
+    frames = [read_image(data / f"pairs/frames/{name}.jpg") for name in names]
+    small = model.predict(np.float32([resize_image(frame, model.input_shape[1:3]) for frame in frames]), batch_size=batch_size, verbose=0)[..., 0]
+    return [resize_probability(one, frame.shape[:2]) for one, frame in zip(small, frames)]
+
+
+def both_ways(model: keras.Model) -> keras.Model:
+    "The mean of two answers: to the photo, and to its mirror image, mirrored back."
+    image = keras.Input(model.input_shape[1:])
+    return keras.Model(image, (model(image) + keras.ops.flip(model(keras.ops.flip(image, axis=2)), axis=2)) / 2)
+
+
+def figures(model: keras.Model, data: Path) -> list[dict]:
+    "IoU of each photo with people, and whether each photo without raises an alarm."
+    people, empty = ([row["name"] for row in split_rows(data, split)] for split in ("choose", "alarm"))
+    ious = [score(one, read_mask(data / f"pairs/masks/{name}.png"))["iou"] for name, one in zip(people, answers(model, people, data))]
+    alarms = [int((one >= 0.5).mean() >= alarm_share) for one in answers(model, empty, data)]
+    return [dict(photo=name, iou=f"{iou:.4f}", alarm="") for name, iou in zip(people, ious)] + [dict(photo=name, iou="", alarm=alarm) for name, alarm in zip(empty, alarms)]
 
 
 def read_results() -> list[dict]:
@@ -82,36 +112,39 @@ def keep(rows: list[dict]):
     part.replace(results)
 
 
-def ious(predict, pairs: Pairs) -> list[str]: return [f"{one['iou']:.4f}" for one in score_pairs(predict, pairs)]
-
-
-def mirrored(model: keras.Model, frame: np.ndarray) -> np.ndarray:
-    "The mean of two answers: to the photo, and to its mirror image, mirrored back."
-    return (predict_probability(model, frame) + predict_probability(model, np.ascontiguousarray(frame[:, ::-1]))[:, ::-1]) / 2
-
-
 def run(data: Path, encoders: dict[str, Path], work_dir: Path):
-    done, pairs = {(row["variant"], row["seed"]) for row in read_results()}, split_pairs(data, "choose")
+    def once(variant: str, seed: int, make: Callable[[], keras.Model]) -> keras.Model | None:
+        "Make and measure a network, unless the csv has it."
+        if (variant, str(seed)) in {(row["variant"], row["seed"]) for row in read_results()}: return None
+        model = make()
+        keep([dict(variant=variant, seed=seed) | row for row in figures(model, data)])
+        print(f"{variant}, seed {seed}: done", flush=True)
+        return model
     for seed in (0, 1):
         for name, change in variants.items():
-            if (name, str(seed)) in done: continue
-            model = trained(data, encoders, whole | change, seed, work_dir / f"{name}-{seed}")
-            answers = {name: functools.partial(predict_probability, model)}
-            if name == "the whole recipe": answers["and its mirror image asked too"] = functools.partial(mirrored, model)
-            for variant, predict in answers.items():
-                keep([dict(variant=variant, seed=seed, photo=path.stem, iou=iou) for path, iou in zip(pairs.frame_paths, ious(predict, pairs))])
-            print(f"{name}, seed {seed}: done", flush=True)
+            model = once(name, seed, lambda: trained(data, encoders, whole | change, seed, work_dir / f"{name}-{seed}"))
+            if not change and model: once("and its mirror image asked too", seed, lambda: both_ways(model))
+        once(original, seed, lambda: train_original(data, encoders["deeplab"], work_dir / f"original-{seed}", sum(epochs.values()), side, seed))
 
 
-def table():
-    values = {}
-    for row in read_results(): values.setdefault(row["variant"], {}).setdefault(row["seed"], []).append(float(row["iou"]))
-    base = values["the whole recipe"]
-    for name, seeds in values.items():
-        both = sorted(seeds.keys() & base.keys())
-        change = np.mean([np.subtract(seeds[seed], base[seed]) for seed in both], axis=0)
+def values(rows: list[dict], variant: str, column: str) -> dict[str, list[float]]:
+    "A column of one variant by seed, in the order of the photos."
+    found = {}
+    for row in rows:
+        if row["variant"] == variant and row[column]: found.setdefault(row["seed"], []).append(float(row[column]))
+    return found
+
+
+def table() -> list[dict]:
+    "For each variant its mean IoU, the difference to the whole recipe with its interval, and the share of alarms."
+    rows, lines = read_results(), []
+    base = values(rows, "the whole recipe", "iou")
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        seeds, alarms = values(rows, variant, "iou"), values(rows, variant, "alarm")
+        change = np.mean([np.subtract(seeds[seed], base[seed]) for seed in seeds], axis=0)
         low, high = bootstrap_interval(change)
-        print(f"{name:32} IoU {np.mean([seeds[seed] for seed in both]):.3f}   {change.mean():+.3f} ({low:+.3f} to {high:+.3f})   seeds: {len(both)}")
+        lines.append(dict(variant=variant, iou=np.mean(list(seeds.values())), change=change.mean(), low=low, high=high, alarms=np.mean(list(alarms.values())), seeds=len(seeds)))
+    return lines
 
 
 if __name__ == "__main__":
@@ -119,7 +152,11 @@ if __name__ == "__main__":
     commands = parser.add_subparsers(required=True, dest="what")
     running = commands.add_parser("run")
     for name in ("data", "deeplab", "imagenet", "work_dir"): running.add_argument(name, type=Path)
+    running.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     commands.add_parser("table")
     options = parser.parse_args()
-    if options.what == "run": run(options.data, dict(deeplab=options.deeplab, imagenet=options.imagenet), options.work_dir)
-    else: table()
+    if options.what == "run":
+        keras.mixed_precision.set_global_policy(options.precision)
+        run(options.data, dict(deeplab=options.deeplab, imagenet=options.imagenet), options.work_dir)
+    for line in table():
+        print("{variant:32} IoU {iou:.3f}   {change:+.3f} ({low:+.3f} to {high:+.3f})   alarms {alarms:4.0%}   seeds: {seeds}".format(**line))

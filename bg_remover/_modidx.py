@@ -269,6 +269,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'bg_remover.training.bce_jaccard_loss': ('training.html#bce_jaccard_loss', 'bg_remover/training.py'),
                                      'bg_remover.training.evaluate': ('training.html#evaluate', 'bg_remover/training.py'),
                                      'bg_remover.training.export_onnx': ('training.html#export_onnx', 'bg_remover/training.py'),
+                                     'bg_remover.training.photo_jaccard_loss': ( 'training.html#photo_jaccard_loss',
+                                                                                 'bg_remover/training.py'),
                                      'bg_remover.training.read_history': ('training.html#read_history', 'bg_remover/training.py'),
                                      'bg_remover.training.save_half_weights': ('training.html#save_half_weights', 'bg_remover/training.py'),
                                      'bg_remover.training.save_weights': ('training.html#save_weights', 'bg_remover/training.py'),

@@ -89,11 +89,12 @@ def build_unet(
     weights = fetch_imagenet(backbone) if encoder_weights == "imagenet" else encoder_weights
     unet = segmentation_models().Unet(backbone, (*image_size, 3), encoder_weights=None, decoder_filters=decoder_filters)
     unet.name = "unet"
+    unet.get_layer("sigmoid").dtype_policy = keras.DTypePolicy("float32") # under mixed precision too: near 0 and 1 half precision is too coarse
     if weights is not None: load_encoder(unet, weights)
     image = keras.Input((*image_size, 3), name="image")
     probability = unet(BACKBONES[backbone].preprocess(image))
     smaller = 2 ** (5 - len(decoder_filters)) # each stage left out halves the answer
-    if smaller > 1: probability = keras.layers.UpSampling2D(smaller, interpolation="bilinear", name="enlarge")(probability)
+    if smaller > 1: probability = keras.layers.UpSampling2D(smaller, interpolation="bilinear", dtype="float32", name="enlarge")(probability)
     return keras.Model(image, probability, name=f"{backbone}_unet")
 
 # %% ../nbs/04_model.ipynb #04-model-27

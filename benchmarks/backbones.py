@@ -1,0 +1,53 @@
+"""What does a network of each backbone and decoder weigh, and how long does it take? Weights decide neither, so these are random.
+
+    python benchmarks/backbones.py      writes benchmarks/backbones.csv; a few minutes
+
+Megabytes are those of the exported file with its weights as float16, milliseconds the median of ONNX Runtime on all cores of this
+machine. The networks are asked by turns, so that a busy moment meets them all.
+"""
+import csv
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bg_remover.model import build_unet
+from bg_remover.removal import Network
+from bg_remover.training import export_onnx
+
+results = Path(__file__).with_suffix(".csv")
+backbones = ("mobilenetv2", "mobilenet", "efficientnetb0", "resnet18", "resnet34")
+decoders = {"slim": (64, 48, 32, 24), "wide": (128, 96, 64, 32), "as it comes": (256, 128, 64, 32, 16)}
+sides, rounds = (256, 384), 15
+
+
+def measure(side: int, work: Path) -> list[dict]:
+    "One row for each network, at one size."
+    networks = {}
+    for backbone in backbones:
+        for decoder, filters in decoders.items():
+            path = work / f"{backbone}-{decoder}.onnx"
+            export_onnx(build_unet(backbone, (side, side), None, filters), path, half=True)
+            networks[backbone, decoder] = Network(path), path.stat().st_size / 1e6, []
+    photo = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    for _ in range(rounds):
+        for network, _, times in networks.values():
+            begun = time.perf_counter()
+            network.answer(photo)
+            times.append(1000 * (time.perf_counter() - begun))
+    return [dict(backbone=backbone, decoder=decoder, side=side, megabytes=f"{megabytes:.1f}", milliseconds=f"{np.median(times[1:]):.0f}")
+            for (backbone, decoder), (_, megabytes, times) in networks.items()]
+
+
+def main():
+    with tempfile.TemporaryDirectory() as work: rows = [row for side in sides for row in measure(side, Path(work))]
+    with open(results, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    for row in rows: print("{backbone:15} {decoder:12} {side} × {side}  {megabytes:>5} MB {milliseconds:>4} ms".format(**row))
+
+
+if __name__ == "__main__":
+    main()
