@@ -1,11 +1,11 @@
 """What does each ingredient of the recipe bring? Leave one out at a time, same steps, two seeds.
 
     python benchmarks/recipe.py run DATA DEEPLAB_ENCODER.h5 IMAGENET_ENCODER.h5 WORK_DIR [--precision mixed_bfloat16]   called again it goes on
-    python benchmarks/recipe.py table                                                                                  prints the table
+    python benchmarks/recipe.py table                                                                                  writes the table, benchmarks/recipe.csv
 
 Every run is the shipped recipe in small: the decoder alone, then the encoder with it, on windows of 128 × 128. It is measured on the
 120 photos of the split `choose`, at 192 × 192 in and the photo's own size out, threshold 0.5; and on the 120 of the split `alarm`, which
-hold no people: an alarm is a photo of which at least 1 % is called a person. benchmarks/recipe.csv keeps the figures of each photo; the
+hold no people: an alarm is a photo of which at least 1 % is called a person. benchmarks/recipe_photos.csv keeps the figures of each photo; the
 table shows what is lost without an ingredient (or gained with an addition), as the mean over photos of the difference to the whole recipe
 of the same seed, with a paired bootstrap interval over photos (the two seeds of a photo are averaged first). An ingredient has earned its
 place when the interval excludes 0. In runs as short as these, what guards against learning by heart has little to guard against.
@@ -20,6 +20,7 @@ import numpy as np
 
 from original_recipe import train_original
 from person_model import net, split_pairs, split_rows, street
+from quality import alarm_share, write_table
 
 from bg_remover.generator import augment_pair, batches, random_colour, random_view
 from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability
@@ -27,11 +28,10 @@ from bg_remover.metrics import bootstrap_interval, score
 from bg_remover.model import build_unet, freeze_encoder
 from bg_remover.training import bce_jaccard_loss, photo_jaccard_loss, train, warm_cosine
 
-results = Path(__file__).with_suffix(".csv")
+results, summary = Path(__file__).with_name("recipe_photos.csv"), Path(__file__).with_name("recipe.csv")
 side, used_at, batch_size, steps = 128, 192, 16, 50
 epochs = dict(decoder=2, encoder=3)
 rates = dict(decoder=2e-3, encoder=1e-3)
-alarm_share = 0.01
 
 
 def view_only(frame, mask, image_size, rng): return random_view(frame, mask, image_size, rng)
@@ -158,5 +158,7 @@ if __name__ == "__main__":
     if options.what == "run":
         keras.mixed_precision.set_global_policy(options.precision)
         run(options.data, dict(deeplab=options.deeplab, imagenet=options.imagenet), options.work_dir)
-    for line in table():
+    lines = table()
+    write_table(summary, lines)
+    for line in lines:
         print("{variant:32} IoU {iou:.3f}   {change:+.3f} ({low:+.3f} to {high:+.3f})   alarms {alarms:4.0%}   seeds: {seeds}".format(**line))

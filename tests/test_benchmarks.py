@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import deeplab_encoder
 import evaluate
 import fuzz
+import recipe
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,18 @@ def test_the_fuzz_sees_what_goes_wrong(tmp_path, monkeypatch):
         monkeypatch.setattr(fuzz, "remove_file", wrong)
         assert {fuzz.try_one(number, 0, files, tmp_path)[1] for number in range(10)} == {outcome}
         for path in tmp_path.iterdir(): path.unlink()
+
+
+def test_the_recipe_compares_photo_by_photo_within_a_seed(tmp_path, monkeypatch):
+    "The photos differ far more than the variants: only pairing them tells the variants apart."
+    monkeypatch.setattr(recipe, "results", tmp_path / "recipe.csv")
+    rng = np.random.default_rng(0)
+    hard, noise = rng.uniform(0, 0.8, 120), iter(rng.normal(0, 0.02, (6, 120)))
+    for seed in (0, 1):
+        for variant, gain in {"the whole recipe": 0.0, "worse": -0.05, "no different": 0.0}.items():
+            ious = hard + 0.1 * seed + gain + next(noise)
+            rows = [dict(photo=str(number), iou=f"{iou:.4f}", alarm="") for number, iou in enumerate(ious)] + [dict(photo="empty", iou="", alarm=seed)]
+            recipe.keep([dict(variant=variant, seed=seed) | row for row in rows])
+    whole, worse, same = recipe.table()
+    assert whole["change"] == 0 and whole["seeds"] == 2 and whole["alarms"] == 0.5
+    assert worse["low"] < -0.05 < worse["high"] < 0 and same["low"] < 0 < same["high"]

@@ -58,6 +58,16 @@ def encoder(model): return values(encoder_layers(model.get_layer("unet")))
 
 # What goes in and comes out
 
+def test_the_answer_is_float32_in_mixed_precision_too(model, photo):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try: half = build_unet(**slim | dict(decoder_filters=slim["decoder_filters"][:4]), encoder_weights=None)
+    finally: keras.config.set_dtype_policy(before)
+    assert half.get_layer("unet").get_layer("decoder_stage0a_conv").compute_dtype == "bfloat16"
+    answer = half(resize_image(photo, (64, 64))[None].astype(np.float32))
+    assert keras.backend.standardize_dtype(answer.dtype) == "float32"
+    assert len(np.unique(np.asarray(answer)[0, ::2, ::2])) > 256 # bfloat16 knows 128 numbers from 0.5 to 1
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_gives_a_probability_for_each_pixel(backbone):
     model = build_unet(backbone, (64, 96), encoder_weights=None, decoder_filters=(8, 8, 8, 8, 8))

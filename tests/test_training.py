@@ -13,7 +13,7 @@ import pytest
 from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.images import write_image, write_mask
 from bg_remover.model import build_unet, encoder_layers, predict_probability, segmentation_models
-from bg_remover.training import (EncoderRate, RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, read_history, save_half_weights,
+from bg_remover.training import (EncoderRate, RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, photo_jaccard_loss, read_history, save_half_weights,
                                  save_weights, score_pairs, train, warm_cosine)
 
 rng = np.random.default_rng(0)
@@ -67,6 +67,25 @@ def test_loss_equals_segmentation_models():
 def test_loss_of_an_empty_photo_is_finite_and_zero_when_right():
     nobody = np.zeros((1, 4, 4, 1), "float32")
     assert float(bce_jaccard_loss(nobody, nobody)) < 1e-5
+
+
+def test_loss_by_photo_is_the_mean_of_the_photos_and_equals_numpy():
+    truth, probability = rng.integers(0, 2, (3, 8, 6, 1)).astype("float32"), rng.uniform(0.01, 0.99, (3, 8, 6, 1)).astype("float32")
+    truth[0] = 0
+    expected = []
+    for one, other in zip(truth, probability):
+        cross_entropy = -np.mean(np.where(one == 1, np.log(other), np.log(1 - other)))
+        shared, either = (one * other).sum() + 0.48, (one + other - one * other).sum() + 0.48 # 1 % of 48 pixels
+        expected.append(cross_entropy + 1 - shared / either)
+    assert float(photo_jaccard_loss(truth, probability)) == pytest.approx(np.mean(expected), rel=1e-4)
+    one_by_one = [float(photo_jaccard_loss(truth[number:number + 1], probability[number:number + 1])) for number in range(3)]
+    assert float(photo_jaccard_loss(truth, probability)) == pytest.approx(np.mean(one_by_one), rel=1e-4)
+
+
+def test_loss_by_photo_is_zero_when_right_and_grows_with_a_false_alarm():
+    nobody = np.zeros((1, 20, 20, 1), "float32")
+    losses = [float(photo_jaccard_loss(nobody, nobody + share)) for share in np.float32([0, 0.001, 0.01, 0.1])]
+    assert losses[0] < 1e-5 and losses == sorted(losses) and losses[2] > 0.4
 
 
 def test_whole_set_iou_pools_all_batches():
@@ -170,7 +189,8 @@ def test_finished_run_is_not_done_again(pairs, tmp_path):
 
 def test_other_settings_are_refused(pairs, tmp_path):
     tiny_run(pairs, tmp_path, 1)
-    with pytest.raises(RunError, match="other settings"): tiny_run(pairs, tmp_path, 2, learning_rate=1e-3)
+    for other in (dict(learning_rate=1e-3), dict(loss=photo_jaccard_loss)):
+        with pytest.raises(RunError, match="other settings"): tiny_run(pairs, tmp_path, 2, **other)
 
 
 def test_other_frozen_layers_and_other_pairs_are_refused(pairs, tmp_path):
