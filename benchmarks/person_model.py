@@ -5,7 +5,7 @@
 
 DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout, for the closing
 measurement). ENCODER.h5 comes from deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then both on larger
-windows; then the same again with a loss that counts photos, not pixels, and photos without people more often.
+windows; then both again with a loss that counts photos, not pixels, and photos without people more often.
 Processors that multiply bfloat16 (lscpu says avx512_bf16) train in half the time with --precision mixed_bfloat16; so does, for a third of
 what is left, an allocator that keeps its memory: MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456.
 Whatever is chosen (epoch, input size, threshold) is chosen on the split `choose`; COCO's val photos only confirm.
@@ -71,8 +71,7 @@ phases = [
     Phase("0-decoder", 256, 12, 2e-3, 1.0, 1.0),
     Phase("1-encoder", 256, 44, 1e-3, 0.1, 0.1),
     Phase("2-larger", 352, 6, 3e-4, 0.1, 0.1),
-    Phase("3-photos", 256, 40, 7e-4, 0.1, 0.1, photo_jaccard_loss, (*street, "background")),
-    Phase("4-larger", 352, 6, 2e-4, 0.1, 0.1, photo_jaccard_loss, (*street, "background")),
+    Phase("3-photos", 256, 16, 5e-4, 0.1, 0.1, photo_jaccard_loss, (*street, "background")),
 ]
 
 
@@ -119,11 +118,15 @@ holds its recipe and wrote this page.
 
 {sources}
 
-Those from COCO and VOC came twice in each turn. {photo_passes:,} photo passes on two processor cores.
+{photo_passes:,} photo passes on two processor cores.
 The encoder started from the backbone of a published DeepLab (`benchmarks/deeplab_encoder.py`), which had learnt on PASCAL VOC and,
-before that, on ImageNet. In windows of {window} × {window} pixels first the decoder learnt alone, then the encoder with it at a tenth of its rate;
-windows of {last_window} × {last_window} closed the training.
-Loss: binary cross-entropy + Jaccard. Augmentation: `augment_pair`, and in front of every fifth photo the people of another.
+before that, on ImageNet. Each phase started from the best epoch of the one before:
+
+| phase | windows | photo passes | highest rate | of it for the encoder | loss | came twice in each turn |
+|---|---|---|---|---|---|---|
+{phases}
+
+Augmentation: `augment_pair`, and in front of every fifth photo the people of another.
 
 What was chosen was chosen on {chosen} other COCO photos: the epoch by whole-set IoU, and by mean IoU per photo at their own size
 the size at which the network is used
@@ -157,6 +160,13 @@ It was not tested for differences between groups of people.
 
 {licences}.
 """
+
+
+def describe(phase: Phase) -> str:
+    "A phase as a row of the card's table."
+    encoder = "frozen" if phase.frozen == 1 else f"{phase.encoder_share:.0%}"
+    return (f"| {phase.folder} | {phase.side} × {phase.side} | {batch_size * steps * phase.epochs:,} | {phase.rate:g} | {encoder} | `{phase.loss.__name__}` | "
+            f"{', '.join(phase.twice)} |")
 
 
 def trained(run_dir: Path, side: int) -> keras.Model:
@@ -249,7 +259,7 @@ def ship(data: Path, run_dir: Path, remark: str):
     write_bytes(weights / "MODEL_CARD.md", card_text.format(
         backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])), weights=model.count_params(), side=side, half=side // 2, threshold=threshold,
         sources="\n".join(f"- {source_names[name]}: {count:,}" for name, count in sorted(sources.items())), chosen=len(split_rows(data, "choose")),
-        window=phases[0].side, last_window=phases[-1].side, tried="\n".join(f"| {size} × {size} | {value:.3f} | {ms:.0f} |" for size, (value, ms) in by_side.items()), patience=patience,
+        phases="\n".join(map(describe, phases)), tried="\n".join(f"| {size} × {size} | {value:.3f} | {ms:.0f} |" for size, (value, ms) in by_side.items()), patience=patience,
         at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], sure=sure, affordable=affordable, at_sure=by_sure[sure], without=by_sure[0.0], calibration=calibration_error(table), difference=difference, changed=changed, remark=f"{remark}\n\n" if remark else "",
         measured="\n".join(f"- {line}" for line in report(scores).splitlines()), **facts).encode())
 
