@@ -266,6 +266,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'bg_remover.training._describe': ('training.html#_describe', 'bg_remover/training.py'),
                                      'bg_remover.training._go_on': ('training.html#_go_on', 'bg_remover/training.py'),
                                      'bg_remover.training._halve': ('training.html#_halve', 'bg_remover/training.py'),
+                                     'bg_remover.training._name_nearest': ('training.html#_name_nearest', 'bg_remover/training.py'),
+                                     'bg_remover.training._plain_layer': ('training.html#_plain_layer', 'bg_remover/training.py'),
                                      'bg_remover.training.bce_jaccard_loss': ('training.html#bce_jaccard_loss', 'bg_remover/training.py'),
                                      'bg_remover.training.evaluate': ('training.html#evaluate', 'bg_remover/training.py'),
                                      'bg_remover.training.export_onnx': ('training.html#export_onnx', 'bg_remover/training.py'),
