@@ -3,7 +3,7 @@
     python benchmarks/backbones.py      writes benchmarks/backbones.csv; a few minutes
 
 Megabytes are those of the exported file with its weights as float16, milliseconds the median of ONNX Runtime on all cores of this
-machine. The networks are asked by turns, so that a busy moment meets them all.
+machine, one network after the other: the threads of one that was just asked stay awake for a while and would slow the next.
 """
 import csv
 import tempfile
@@ -22,26 +22,27 @@ decoders = {"slim": (64, 48, 32, 24), "wide": (128, 96, 64, 32), "as it comes": 
 sides, rounds = (256, 384), 15
 
 
-def measure(side: int, work: Path) -> list[dict]:
-    "One row for each network, at one size."
-    networks = {}
-    for backbone in backbones:
-        for decoder, filters in decoders.items():
-            path = work / f"{backbone}-{decoder}.onnx"
-            export_onnx(build_unet(backbone, (side, side), None, filters), path, half=True)
-            networks[backbone, decoder] = Network(path), path.stat().st_size / 1e6, []
-    photo = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+def milliseconds(network: Network, photo: np.ndarray) -> float:
+    times = []
     for _ in range(rounds):
-        for network, _, times in networks.values():
-            begun = time.perf_counter()
-            network.answer(photo)
-            times.append(1000 * (time.perf_counter() - begun))
-    return [dict(backbone=backbone, decoder=decoder, side=side, megabytes=f"{megabytes:.1f}", milliseconds=f"{np.median(times[1:]):.0f}")
-            for (backbone, decoder), (_, megabytes, times) in networks.items()]
+        begun = time.perf_counter()
+        network.answer(photo)
+        times.append(1000 * (time.perf_counter() - begun))
+    return float(np.median(times[1:]))
+
+
+def measure(side: int, backbone: str, filters: tuple[int, ...]) -> dict:
+    "Megabytes and milliseconds of one network."
+    photo = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as work:
+        path = Path(work) / "net.onnx"
+        export_onnx(build_unet(backbone, (side, side), None, filters), path, half=True)
+        return dict(megabytes=f"{path.stat().st_size / 1e6:.1f}", milliseconds=f"{milliseconds(Network(path), photo):.0f}")
 
 
 def main():
-    with tempfile.TemporaryDirectory() as work: rows = [row for side in sides for row in measure(side, Path(work))]
+    rows = [dict(backbone=backbone, decoder=decoder, side=side) | measure(side, backbone, filters)
+            for side in sides for backbone in backbones for decoder, filters in decoders.items()]
     with open(results, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
