@@ -15,7 +15,7 @@ install: ## set up .venv with everything, at the tested versions
 	$(call python)
 
 lab: ## open the notebooks in JupyterLab
-	$(call python,-m jupyterlab nbs/index.ipynb)
+	$(call python,-m jupyterlab nbs/index.ipynb --ServerApp.root_dir=.)
 
 demo: ## cut people out of the sample photos; prints IoU per photo and where the pictures are
 	$(call python,benchmarks/demo.py)
