@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 root = Path(__file__).resolve().parent.parent
 package, notebooks = root / "bg_remover", sorted((root / "nbs").glob("*.ipynb"))
+solutions = sorted((root / "nbs/solutions").glob("*.ipynb"))
 modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
 order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "fine_tuning", "visualization"]
 alone = {"removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos"}} # what a plain install runs
@@ -146,7 +147,7 @@ def test_every_import_is_declared(settings):
     runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
-    for path in [*modules, *notebooks, *(root / "benchmarks").glob("*.py")]:
+    for path in [*modules, *notebooks, *solutions, *(root / "benchmarks").glob("*.py")]:
         assert foreign_imports(path) <= runtime_and_learn, path.name
     for path in [*(root / "tests").glob("*.py"), *(root / "docs").glob("*.py"), *(root / "tools").glob("*.py")]:
         assert foreign_imports(path) <= everything, path.name
@@ -157,8 +158,8 @@ def test_every_import_is_declared(settings):
 def copy_sources(folder: Path):
     "What nbdev needs to work elsewhere: its settings and the notebooks, without samples and outputs."
     for name in ("pyproject.toml", "settings.ini"): shutil.copy(root / name, folder)
-    (folder / "nbs").mkdir()
-    for path in notebooks: shutil.copy(path, folder / "nbs")
+    (folder / "nbs/solutions").mkdir(parents=True)
+    for path in [*notebooks, *solutions]: shutil.copy(path, folder / path.relative_to(root))
 
 
 def test_modules_are_exported_from_the_notebooks(tmp_path):
@@ -175,7 +176,7 @@ def test_modules_are_exported_from_the_notebooks(tmp_path):
 def test_notebooks_are_clean(tmp_path):
     copy_sources(tmp_path)
     run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
-    dirty = [path.name for path in notebooks if (tmp_path / "nbs" / path.name).read_bytes() != path.read_bytes()]
+    dirty = [str(path.relative_to(root)) for path in [*notebooks, *solutions] if (tmp_path / path.relative_to(root)).read_bytes() != path.read_bytes()]
     assert not dirty, "run nbdev-clean"
 
 

@@ -13,7 +13,7 @@ root = Path(__file__).resolve().parent.parent
 
 
 def main(names: list[str]):
-    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or sorted((root / "nbs").glob("*.ipynb"))
+    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or sorted([*(root / "nbs").glob("*.ipynb"), *(root / "nbs/solutions").glob("*.ipynb")])
     missing = [path for path in paths if not path.exists()]
     if missing: sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=02_data_prep")
     for path in paths:
