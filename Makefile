@@ -39,7 +39,7 @@ readme: ## render README.md from nbs/index.ipynb
 lock: ## find new exact versions for constraints.txt
 	$(call python,tools/lock.py)
 
-address: ## write the public address of settings.ini into the notebooks as Colab badges
+address: ## write the public address of settings.ini into the notebooks: Colab badges, and a cell that makes them run there
 	$(call python,tools/address.py)
 
 clean: ## remove what can be made again, all but .venv
