@@ -328,7 +328,7 @@ def before_after(
     "A slider, and below it the picture whose line it moves. Needs Jupyter."
     scale = min(1, longest / max(before.shape[:2]))
     before, after = (resize_image(image, tuple(max(1, round(side * scale)) for side in image.shape[:2])) for image in (before, after))
-    slider = widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description="before | after", readout=False, layout=dict(width="400px"))
+    slider = widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description="before | after", readout=False, layout=dict(width="400px"), style=dict(description_width="initial"))
     picture = widgets.Image(format="jpeg", layout=dict(width=f"{before.shape[1]}px"))
 
     def draw(change=None):
