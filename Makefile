@@ -15,7 +15,7 @@ install: ## set up .venv with everything, at the tested versions
 	$(call python)
 
 lab: ## open the notebooks in JupyterLab
-	$(call python,-m jupyterlab nbs/index.ipynb)
+	$(call python,-m jupyterlab nbs/index.ipynb --ServerApp.root_dir=.)
 
 demo: ## cut people out of the sample photos; prints IoU per photo and where the pictures are
 	$(call python,benchmarks/demo.py)
@@ -39,7 +39,7 @@ readme: ## render README.md from nbs/index.ipynb
 lock: ## find new exact versions for constraints.txt
 	$(call python,tools/lock.py)
 
-address: ## write the public address of settings.ini into the notebooks as Colab badges
+address: ## write the public address of settings.ini into the notebooks: Colab badges, and a cell that makes them run there
 	$(call python,tools/address.py)
 
 clean: ## remove what can be made again, all but .venv

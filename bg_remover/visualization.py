@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['colours', 'verdicts', 'to_pixels', 'lay_on', 'on_checkerboard', 'draw_grid', 'show_images', 'tint', 'read_pair',
            'overlay_mask', 'show_pairs', 'best_row', 'draw_curves', 'finish_panels', 'plot_history', 'overlay_errors',
-           'pair_names', 'plot_predictions', 'rank_pairs', 'plot_worst', 'plot_reliability', 'plot_cutouts']
+           'pair_names', 'plot_predictions', 'rank_pairs', 'plot_worst', 'plot_reliability', 'plot_cutouts',
+           'split_view', 'before_after', 'try_photo']
 
 # %% ../nbs/06_visualization.ipynb #06-visualization-02
 import itertools
@@ -295,3 +296,65 @@ def plot_cutouts(
         rows += [image, rgba, lay_on(rgba, (0, 0, 0)), lay_on(rgba, (255, 255, 255))]
     draw_grid(rows, ["photo", "cut-out", "on black", "on white"] * len(images), 4, size)
     plt.show()
+
+# %% ../nbs/06_visualization.ipynb #06-visualization-54c
+import io
+
+import ipywidgets as widgets
+from PIL import Image
+
+from .images import read_image, resize_image
+
+# %% ../nbs/06_visualization.ipynb #06-visualization-54d
+def split_view(
+    before: np.ndarray, # uint8 H×W×3, or H×W×4
+    after: np.ndarray, # uint8 of the same height and width
+    place: float = 0.5, # of the line, as a share of the width
+) -> np.ndarray: # uint8 H×W×3
+    "One picture: left of a white line as before, right of it as after; transparency becomes a checkerboard."
+    if before.shape[:2] != after.shape[:2]: raise ValueError(f"before is {before.shape[:2]}, after {after.shape[:2]}: give two views of the same size")
+    width = before.shape[1]
+    line = round(place * width)
+    view = np.concatenate([on_checkerboard(before)[:, :line], on_checkerboard(after)[:, line:]], axis=1)
+    if 0 < line < width: view[:, max(0, line - 1):line + 1] = 255
+    return view
+
+# %% ../nbs/06_visualization.ipynb #06-visualization-54g
+def before_after(
+    before: np.ndarray, # uint8 H×W×3, or H×W×4
+    after: np.ndarray, # uint8 of the same height and width
+    longest: int = 720, # longer side of what is shown, pixels
+) -> widgets.VBox:
+    "A slider, and below it the picture whose line it moves. Needs Jupyter."
+    scale = min(1, longest / max(before.shape[:2]))
+    before, after = (resize_image(image, tuple(max(1, round(side * scale)) for side in image.shape[:2])) for image in (before, after))
+    slider = widgets.FloatSlider(0.5, min=0, max=1, step=0.01, description="before | after", readout=False, layout=dict(width="400px"), style=dict(description_width="initial"))
+    picture = widgets.Image(format="jpeg", layout=dict(width=f"{before.shape[1]}px"))
+
+    def draw(change=None):
+        file = io.BytesIO()
+        Image.fromarray(split_view(before, after, slider.value)).save(file, "JPEG", quality=90)
+        picture.value = file.getvalue()
+    slider.observe(draw, "value")
+    draw()
+    return widgets.VBox([slider, picture])
+
+# %% ../nbs/06_visualization.ipynb #06-visualization-54h
+def try_photo(
+    cutout: Callable[[np.ndarray], np.ndarray], # uint8 H×W×3 RGB → RGBA uint8 H×W×4
+) -> widgets.VBox:
+    "A button to upload a photo; it is cut out at once, and shown with a slider. Nothing leaves this machine. Needs Jupyter."
+    button = widgets.FileUpload(accept="image/*", description="Your photo", layout=dict(width="200px"))
+    box = widgets.VBox([button])
+
+    def show(change):
+        if not button.value: return
+        name, data = button.value[-1]["name"], bytes(button.value[-1]["content"])
+        box.children = [button, widgets.Label(f"{name}: at work …")]
+        try:
+            photo = read_image(data)
+            result = before_after(photo, cutout(photo))
+        except Exception as error: result = widgets.Label(f"{name}: {error}") # raised in a widget, it would be seen by nobody
+        box.children = [button, result]
+    button.observe(show, "value")
+    return box

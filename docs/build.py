@@ -73,11 +73,12 @@ def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             if cell.source.strip(): prose = cell.source
-            cell.source = re.sub(r"\]\(\.\./([^)#\s]+)", copy_file(page.parent), link_names(cell.source, names))
+            cell.source = re.sub(r"\]\(\.\./(?!\w+\.ipynb)([^)#\s]+)", copy_file(page.parent), link_names(cell.source, names))
         elif cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
             cell.metadata = {"mystnb": {"image": {"alt": describe(prose)}}, "tags": ["exported"] if cell["id"] in exported else []}
     if footer: notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer, "id": "contents"})
+    if source.parent.name == "solutions": notebook.metadata["orphan"] = True # reached from their lessons, not from the contents
     write_nb(notebook, page)
 
 
@@ -112,7 +113,7 @@ def main(out: Path) -> int:
     package = root / "bg_remover"
     names, notebooks = exported_names(package), lessons()
     contents = toctree("Notebooks", [path.stem for path in notebooks]) + "\n" + toctree("Reference", write_reference(pages, package))
-    for path in notebooks: write_page(path, pages / path.name, names)
+    for path in [*notebooks, *sorted((root / "nbs/solutions").glob("*.ipynb"))]: write_page(path, pages / path.relative_to(root / "nbs"), names)
     write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer=contents)
     shutil.copytree(docs / "_static", pages / "_static")
     status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d", str(out / "doctrees"), str(pages), str(html)])

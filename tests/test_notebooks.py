@@ -12,7 +12,8 @@ import pytest
 root = Path(__file__).resolve().parent.parent
 paths = sorted((root / "nbs").glob("*.ipynb"))
 lessons = [path for path in paths if path.name[0].isdigit()]
-name_of = lambda path: path.stem
+solutions = sorted((root / "nbs/solutions").glob("*.ipynb"))
+name_of = lambda path: path.stem if path.parent.name == "nbs" else f"solutions-{path.stem}"
 
 
 def cells_of(path: Path, kind: str) -> list[dict]:
@@ -29,7 +30,7 @@ def code_lines(source: str) -> list[str]:
 def test_there_are_notebooks(): assert len(lessons) >= 8 and root / "nbs/index.ipynb" in paths
 
 
-@pytest.mark.parametrize("path", paths, ids=name_of)
+@pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
 def test_opens_with_title_and_subtitle(path):
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     assert first["cell_type"] == "markdown" and re.match(r"# .+\n\n> .+", "".join(first["source"]))
@@ -42,20 +43,20 @@ def test_ends_with_summary_exercises_and_the_way_on(path):
     assert "Next" in end or path == lessons[-1]
 
 
-@pytest.mark.parametrize("path", paths, ids=name_of)
+@pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
 def test_links_lead_somewhere(path):
     for cell in cells_of(path, "markdown"):
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", cell["source"]):
             assert re.match(r"https?:|mailto:|attachment:", target) or (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", lessons, ids=name_of)
+@pytest.mark.parametrize("path", [*lessons, *solutions], ids=name_of)
 def test_cells_are_short(path):
     too_long = [code_lines(cell["source"])[0] for cell in cells_of(path, "code") if len(code_lines(cell["source"])) > 25]
     assert not too_long, "more than 25 lines of code in one cell"
 
 
-@pytest.mark.parametrize("path", paths, ids=name_of)
+@pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
 def test_imports_stand_alone(path):
     for cell in cells_of(path, "code"):
         kinds = {type(node) for node in ast.parse(re.sub(r"^[%!].*$", "", cell["source"], flags=re.M)).body}
@@ -68,18 +69,32 @@ def test_outputs_are_stored_and_hold_nothing_of_this_machine(path):
     outputs = [output for cell in cells_of(path, "code") for output in cell["outputs"]]
     assert any("image/png" in output.get("data", {}) or "image/jpeg" in output.get("data", {}) for output in outputs), "no stored picture"
     assert not [output["ename"] for output in outputs if output["output_type"] == "error"]
+    assert not [kind for output in outputs for kind in output.get("data", {}) if "widget" in kind], "a stored widget is dead; put #| notest before it"
     texts = "".join("".join(output.get("text", "")) + "".join(output.get("data", {}).get("text/plain", "")) for output in outputs)
     assert not re.search(r"(?<![\w.])(/home/|/root/|/tmp/|/Users/|[A-Z]:\\)|" + re.escape(str(root)), texts)
 
 
-@pytest.mark.parametrize("path", paths, ids=name_of)
+@pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
 def test_size(path): assert path.stat().st_size < 700_000
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", paths, ids=name_of)
-def test_runs(path):
-    before = path.read_bytes()
+@pytest.mark.parametrize("path", lessons, ids=name_of)
+def test_every_exercise_has_its_solution(path):
+    texts = [cell["source"] for cell in cells_of(path, "markdown")]
+    exercises = re.findall(r"^(\d)\. ", texts[-2].partition("## Exercises")[2], re.M)
+    solved = "\n".join(cell["source"] for cell in cells_of(root / "nbs/solutions" / path.name, "markdown"))
+    assert exercises and re.findall(r"^## (\d)\. ", solved, re.M) == exercises
+    assert f"(solutions/{path.name})" in texts[-1] and f"(../{path.name})" in solved
+
+
+def test_solutions_keep_to_themselves():
+    assert [path.name for path in solutions] == [path.name for path in lessons]
+    for path in solutions:
+        assert not [cell for cell in cells_of(path, "code") if re.search(r"^#\|\s*(default_exp|export)", cell["source"], re.M)], f"{path.name} exports code"
+
+
+def run_notebooks(path: Path):
+    "Run a notebook, or a folder of them in one process, as nbdev does: offline, the files untouched."
     # A proxy that is not there closes the network to whatever is not on this machine.
     offline = {f"{scheme}_{word}": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS") for word in ("proxy", "PROXY")}
     environment = {**os.environ, **offline, "no_proxy": "localhost,127.0.0.1", "NO_PROXY": "localhost,127.0.0.1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -87,4 +102,18 @@ def test_runs(path):
     code = "import sys; from nbdev.test import nbdev_test; nbdev_test(path=sys.argv[1], n_workers=0)"
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "Success." in done.stdout, done.stdout[-4000:] + done.stderr[-8000:]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", paths, ids=name_of)
+def test_runs(path):
+    before = path.read_bytes()
+    run_notebooks(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.timeout(1200) # all of them; a minute or so on two quiet cores
+def test_solutions_run():
+    before = [path.read_bytes() for path in solutions]
+    run_notebooks(root / "nbs/solutions")
+    assert [path.read_bytes() for path in solutions] == before

@@ -3,6 +3,7 @@ import ast
 import functools
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 root = Path(__file__).resolve().parent.parent
 package, notebooks = root / "bg_remover", sorted((root / "nbs").glob("*.ipynb"))
+solutions = sorted((root / "nbs/solutions").glob("*.ipynb"))
 modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
 order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "fine_tuning", "visualization"]
 alone = {"removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos"}} # what a plain install runs
@@ -146,7 +148,7 @@ def test_every_import_is_declared(settings):
     runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
-    for path in [*modules, *notebooks, *(root / "benchmarks").glob("*.py")]:
+    for path in [*modules, *notebooks, *solutions, *(root / "benchmarks").glob("*.py")]:
         assert foreign_imports(path) <= runtime_and_learn, path.name
     for path in [*(root / "tests").glob("*.py"), *(root / "docs").glob("*.py"), *(root / "tools").glob("*.py")]:
         assert foreign_imports(path) <= everything, path.name
@@ -157,8 +159,8 @@ def test_every_import_is_declared(settings):
 def copy_sources(folder: Path):
     "What nbdev needs to work elsewhere: its settings and the notebooks, without samples and outputs."
     for name in ("pyproject.toml", "settings.ini"): shutil.copy(root / name, folder)
-    (folder / "nbs").mkdir()
-    for path in notebooks: shutil.copy(path, folder / "nbs")
+    (folder / "nbs/solutions").mkdir(parents=True)
+    for path in [*notebooks, *solutions]: shutil.copy(path, folder / path.relative_to(root))
 
 
 def test_modules_are_exported_from_the_notebooks(tmp_path):
@@ -175,7 +177,7 @@ def test_modules_are_exported_from_the_notebooks(tmp_path):
 def test_notebooks_are_clean(tmp_path):
     copy_sources(tmp_path)
     run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
-    dirty = [path.name for path in notebooks if (tmp_path / "nbs" / path.name).read_bytes() != path.read_bytes()]
+    dirty = [str(path.relative_to(root)) for path in [*notebooks, *solutions] if (tmp_path / path.relative_to(root)).read_bytes() != path.read_bytes()]
     assert not dirty, "run nbdev-clean"
 
 
@@ -192,7 +194,7 @@ def test_no_address_but_in_the_setting(settings, project_files):
     for path in project_files:
         if path.name in ("address.py", "test_project.py", "settings.ini"): continue
         text = path.read_text(encoding="utf-8", errors="ignore")
-        if path.suffix == ".ipynb": text = json.dumps(address.with_badge(json.loads(text), ""))
+        if path.suffix == ".ipynb": text = json.dumps(address.with_address(json.loads(text), "", path.name))
         if forbidden.search(text): named.append(path.relative_to(root))
     assert not named
 
@@ -208,12 +210,67 @@ def test_badges_come_and_go():
     with pytest.raises(ValueError, match="settings.ini"): address.colab_link("owner/name", "00_images.ipynb")
 
 
-def test_badges_are_as_the_setting_says(settings):
+def test_notebooks_are_as_the_setting_says(settings):
     address = load(root / "tools/address.py")
-    for path in notebooks:
-        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
-        link = address.colab_link(settings["address"], path.name) if path.name[0].isdigit() else ""
-        assert address.with_badge({"cells": [{"source": first}]}, link)["cells"][0]["source"] == first, f"{path.name}: run make address"
+    for path in [*notebooks, *solutions]:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        name = path.relative_to(root / "nbs").as_posix()
+        after = address.with_address(json.loads(path.read_text(encoding="utf-8")), "" if path.stem == "index" else settings["address"], name)
+        sources = [["".join(cell["source"]) for cell in notebook["cells"]] for notebook in (before, after)]
+        assert sources[0] == sources[1], f"{name}: run make address"
+
+
+def test_the_address_comes_and_goes(tmp_path):
+    (tmp_path / "tools").mkdir()
+    shutil.copy(root / "tools/address.py", tmp_path / "tools")
+    copy_sources(tmp_path)
+    set_address = lambda value: (tmp_path / "settings.ini").write_text(re.sub(r"^address *=.*$", f"address = {value}", text, flags=re.M), encoding="utf-8")
+    text, address = (tmp_path / "settings.ini").read_text(encoding="utf-8"), load(tmp_path / "tools/address.py")
+    set_address("")
+    address.main()
+    before = {path: path.read_bytes() for path in (tmp_path / "nbs").rglob("*.ipynb")}
+    set_address("https://github.com/owner/name")
+    for _ in range(2):
+        address.main()
+        with_it = {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in before if path.stem != "index"}
+        assert all([cell["id"] for cell in cells].index("colab") == 1 and "".join(cells[1]["source"]).count("https://github.com/owner/name") == 1 for cells in with_it.values())
+    run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
+    assert {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in with_it} == with_it, "nbdev-clean changes what was written"
+    set_address("")
+    address.main()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("name", ["00_images.ipynb", "solutions/00_images.ipynb"])
+def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
+    "A machine without bg_remover, and a git that finds the made-up address in a folder; pip only notes what it is asked for."
+    if not shutil.which("git"): pytest.skip("needs git")
+    made = tmp_path / "made up"
+    for folder in ("nbs/samples", "nbs/solutions"): (made / folder).mkdir(parents=True)
+    for file in ("nbs/samples/photo.jpg", "nbs/solutions/00_images.ipynb"): (made / file).touch()
+    git = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    for line in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]): subprocess.run([*git, *line], cwd=made, check=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pip").write_text('#!/bin/sh\necho "$*" >> "$ASKED"\n')
+    (tmp_path / "bin/pip").chmod(0o755)
+    address, content = "https://github.com/owner/name", tmp_path / "content"
+    content.mkdir()
+    cell = load(root / "tools/address.py").with_address({"cells": [{"source": "# Title"}]}, address, name)["cells"][1]["source"]
+    code = f"""if True:
+        import os, sys
+        from IPython.core.interactiveshell import InteractiveShell
+        for run in range(2): # the second is a restarted kernel, which finds the package
+            sys.modules.pop('bg_remover', None)
+            if run == 0: sys.modules['bg_remover'] = None # as if it were not installed
+            os.chdir({str(content)!r})
+            InteractiveShell.instance().run_cell({cell!r}).raise_error()
+            print(os.getcwd())"""
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "ASKED": str(tmp_path / "asked"), "IPYTHONDIR": str(tmp_path),
+                   "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{made.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": address}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=content, capture_output=True, text=True, check=True)
+    place = str((content / "lessons/nbs" / name).parent)
+    assert done.stdout.split("\n")[-3:-1] == [place, place] and (content / "lessons/nbs/samples/photo.jpg").exists()
+    assert (tmp_path / "asked").read_text().splitlines() == ["install -q ./lessons[learn]"], "once, not again after the restart"
 
 
 # Sizes

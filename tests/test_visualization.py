@@ -1,4 +1,5 @@
-"""What pictures show, read back from matplotlib's axes; nothing here compares with a stored picture."""
+"""What pictures show, read back from matplotlib's axes and from widgets; nothing here compares with a stored picture."""
+import datetime
 import itertools
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 
 from bg_remover import visualization as show
 from bg_remover.generator import Pairs
-from bg_remover.images import ImageError, write_image, write_mask
+from bg_remover.images import ImageError, read_image, write_image, write_mask
 from bg_remover.metrics import score
 
 
@@ -341,3 +342,60 @@ def test_plot_reliability_puts_promise_against_truth():
     few, many = axis.collections[0].get_sizes()
     assert few < many
     assert [text.get_text() for text in axis.get_legend().texts] == ["ours, error 0.100"] # (1 + 3) / 40
+
+
+# Widgets
+
+def upload(box, name: str, data: bytes):
+    "What the browser does when somebody chooses a file."
+    button = box.children[0]
+    button.value = ({"name": name, "type": "image/png", "size": len(data), "last_modified": datetime.datetime.now(datetime.timezone.utc), "content": memoryview(data)},)
+
+
+def shown(comparison) -> np.ndarray: return read_image(bytes(comparison.children[1].value))
+
+
+def test_split_view_has_before_on_the_left():
+    before, after = photo(value=50), np.dstack([photo(value=200), left_half()])
+    view = show.split_view(before, after, 0.25)
+    assert (view[:, :3] == 50).all() and (view[:, 3:5] == 255).all() and (view[:, 5:8] == 200).all() and set(view[:, 8:].ravel()) <= {204, 255}
+    assert np.array_equal(show.split_view(before, after, 1), before)
+    with pytest.raises(ValueError, match="same size"): show.split_view(before, after[:-1])
+
+
+def test_the_slider_moves_the_line():
+    comparison = show.before_after(photo(60, 100, 50), photo(60, 100, 200))
+    slider, _ = comparison.children
+    for place in (0.2, 0.5, 0.8):
+        slider.value = place
+        row = shown(comparison)[30, :, 0].astype(int)
+        assert abs(int((row < 100).sum()) - 100 * place) <= 4, "before, up to the line"
+        assert np.abs(row[-10:] - 200).max() <= 5
+    slider.value = 0
+    assert shown(comparison).min() > 190
+
+
+def test_a_large_photo_is_shown_smaller():
+    assert shown(show.before_after(photo(1000, 2000), photo(1000, 2000), longest=400)).shape == (200, 400, 3)
+
+
+def test_an_uploaded_photo_is_cut_out(tmp_path):
+    write_image(tmp_path / "mine.png", photo(60, 100, 50))
+    box = show.try_photo(lambda image: np.dstack([image + np.uint8(150), left_half(*image.shape[:2])]))
+    assert len(box.children) == 1, "a button alone, before anything was chosen"
+    upload(box, "mine.png", (tmp_path / "mine.png").read_bytes())
+    comparison = box.children[1]
+    comparison.children[0].value = 0.25
+    row = shown(comparison)[30].astype(int)
+    assert np.abs(row[5:20] - 50).max() <= 5 and np.abs(row[30:45] - 200).max() <= 5 and row[60:].min() > 190
+
+
+def test_a_bad_upload_says_so_and_the_next_one_works(tmp_path):
+    write_image(tmp_path / "mine.png", photo(60, 100))
+    data = (tmp_path / "mine.png").read_bytes()
+    box = show.try_photo(lambda image: np.dstack([image, left_half(*image.shape[:2])]))
+    for bad, reason in ((data[:-20], "cut short"), (b"not a photo", "not a photo"), (b"", "empty")):
+        upload(box, "bad.png", bad)
+        assert box.children[1].value.startswith("bad.png: ") and reason in box.children[1].value
+    upload(box, "mine.png", data)
+    assert shown(box.children[1]).shape == (60, 100, 3)

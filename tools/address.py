@@ -1,15 +1,20 @@
-"""Write the project's public address, which settings.ini alone knows, into the notebooks: a link that opens each in Colab.
-
-With an empty address the badges go. Running it twice changes nothing.
+"""Write the project's public address, which settings.ini alone knows, into the notebooks: a link that opens each in Colab,
+and a cell that makes it run there. With an empty address both go. Running it twice changes nothing.
 """
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fastcore.nbio import read_nb, write_nb
+from fastcore.nbio import dict2nb, read_nb, write_nb
 
 root = Path(__file__).resolve().parent.parent
 badge_line = re.compile(r"\n*\[Open in Colab\]\([^)]*\)\n*\Z")
+colab_source = """#| hide
+try: import os, bg_remover
+except ModuleNotFoundError: # in Colab: fetch the project with its samples, and install it, which takes a minute
+    get_ipython().system("(test -d lessons || git clone -q --depth 1 {address} lessons) && pip install -q './lessons[learn]'")
+finally: # in Colab, also after a restart
+    if os.path.isdir("lessons/{folder}"): os.chdir("lessons/{folder}")"""
 
 
 def colab_link(address: str, notebook: str) -> str:
@@ -29,13 +34,26 @@ def with_badge(notebook: dict, link: str) -> dict:
     return notebook
 
 
+def with_address(
+    notebook: dict, # as json holds it
+    address: str, # of the project; empty: none
+    name: str, # of the notebook within nbs, such as "00_images.ipynb"
+) -> dict: # the same notebook
+    "The notebook with its badge and, second, the cell for Colab; without both when the address is empty."
+    with_badge(notebook, colab_link(address, name))
+    cells = [cell for cell in notebook["cells"] if cell.get("id") != "colab"]
+    if address:
+        source = colab_source.format(address=address, folder=(Path("nbs") / name).parent.as_posix())
+        cells.insert(1, dict(cell_type="code", id="colab", metadata={}, execution_count=None, outputs=[], source=source))
+    notebook["cells"] = cells
+    return notebook
+
+
 def main():
     address = re.search(r"^address *=(.*)$", (root / "settings.ini").read_text(encoding="utf-8"), re.M)[1].strip()
-    for path in sorted((root / "nbs").glob("[0-9]*.ipynb")):
-        before = read_nb(path)
-        first = before["cells"][0]["source"]
-        after = with_badge(before, colab_link(address, path.name))
-        if after["cells"][0]["source"] != first: write_nb(after, path)
+    for path in sorted([*(root / "nbs").glob("[0-9]*.ipynb"), *(root / "nbs/solutions").glob("*.ipynb")]):
+        before, after = read_nb(path), with_address(read_nb(path), address, path.relative_to(root / "nbs").as_posix())
+        if [cell["source"] for cell in after["cells"]] != [cell["source"] for cell in before["cells"]]: write_nb(dict2nb(after), path)
     print(f"notebooks link to {address}" if address else "address is empty in settings.ini: the notebooks link nowhere")
 
 

@@ -163,6 +163,8 @@ def run(arguments):
     command = [str(VENV_PYTHON)] + arguments
     os.chdir(str(ROOT))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") # errors only, no news about processors
+    # Jupyter looks here first, so that notebooks get the kernel of .venv, whatever kernel python3 this user has registered.
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([str(VENV / "share" / "jupyter")] + os.environ.get("JUPYTER_PATH", "").split(os.pathsep)).rstrip(os.pathsep)
     if os.name != "nt":
         os.execv(command[0], command)
     sys.exit(subprocess.call(command)) # Windows has no exec that keeps the terminal

@@ -2,6 +2,7 @@
 
     python tools/notebook.py 02_data_prep ...      these, or all of nbs/ when none is named
 """
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,15 +14,18 @@ root = Path(__file__).resolve().parent.parent
 
 
 def main(names: list[str]):
-    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or sorted((root / "nbs").glob("*.ipynb"))
+    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or sorted([*(root / "nbs").glob("*.ipynb"), *(root / "nbs/solutions").glob("*.ipynb")])
     missing = [path for path in paths if not path.exists()]
     if missing: sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=02_data_prep")
-    for path in paths:
-        # The export comes first too: the notebook's own later cells, and the other notebooks, import the package.
-        nbdev_export(path=str(path))
-        nbdev_test(path=str(path), n_workers=0, save=True)
-        nbdev_clean(fname=str(path))
-        print(f"{path.name}: outputs stored, clean, exported")
+    if len(paths) > 1: # each in a process of its own: what one sets, such as the format of pictures, must not reach the next
+        for path in paths: subprocess.run([sys.executable, __file__, str(path.relative_to(root / "nbs"))], check=True)
+        return
+    path, = paths
+    # The export comes first too: the notebook's own later cells, and the other notebooks, import the package.
+    nbdev_export(path=str(path))
+    nbdev_test(path=str(path), n_workers=0, save=True)
+    nbdev_clean(fname=str(path))
+    print(f"{path.name}: outputs stored, clean, exported")
 
 
 if __name__ == "__main__":
