@@ -19,12 +19,14 @@ nb_ipywidgets_js = {} # these would be fetched from the network
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
+exclude_patterns = ["notebooks", "measured"] # offered for download, not pages
 suppress_warnings = ["toc.not_included"] # texts that a notebook links to are pages too, outside the menu
 
 html_theme = "furo"
 html_title = settings["title"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"source_repository": settings["address"], "source_branch": "main", "source_directory": "nbs/"} if settings["address"] else {}
