@@ -29,6 +29,7 @@ from measured import write_measured
 texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 runtime = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]
 sample = "val2017/000000343937.jpg"
+largest = 25 # megapixels of a photo that the page "Try it" takes; 4 GB are the most that a page may use
 # nbdev puts a signature in the place of exported code and runs the imports to get it. A learner wants the code itself.
 not_wanted = {"add_show_docs", "exec_show_docs", "rm_export", "mv_exports", "add_fold", "insert_warning", "add_links", "FrontmatterProc"}
 
@@ -134,7 +135,14 @@ def write_try_it(pages: Path, extra: Path):
     licence, source = re.search(rf"\| {re.escape(sample)} \| (.*?) \| (.*?) \|", (root / "nbs/samples/mini_coco/ATTRIBUTION.md").read_text(encoding="utf-8")).groups()
     fetched = [extra / "try_it" / name for name in (*runtime, "cutout.onnx")]
     page = Template((docs / "try_it/page.md").read_text(encoding="utf-8"))
-    (pages / "try_it.md").write_text(page.substitute(megabytes=size_of(fetched), credit=f"[source]({source}), {licence}, made smaller"), encoding="utf-8")
+    (pages / "try_it.md").write_text(page.substitute(megapixels=largest, megabytes=size_of(fetched), credit=f"[source]({source}), {licence}, made smaller"), encoding="utf-8")
+
+
+def mend(html: str) -> str:
+    "Two faults of the theme and of Sphinx that screen readers stumble over: a heading without a level, a list of definitions that define nothing."
+    html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>", "<li>").replace("</dd>", "</li>") + "</ul>"
+    return re.sub(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", as_list, html, flags=re.S)
 
 
 def toctree(caption: str, entries: list[str]) -> str:
@@ -156,6 +164,7 @@ def main(out: Path) -> int:
     write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer="\n".join(toctree(*each) for each in menu.items() if each[1]))
     status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d", str(out / "doctrees"), str(pages), str(html)])
     if status: return status
+    for page in html.rglob("*.html"): page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
     if is_fetched(): shutil.copytree(extra, html, dirs_exist_ok=True)
     print(f"{len(notebooks) + 1} notebooks, {len(modules(package))} modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
     return 0

@@ -1,14 +1,19 @@
 """The site builds without a warning, holds every notebook as it is stored and every parameter's comment, and asks nothing of the network."""
+import csv
+import html
 import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 root = Path(__file__).resolve().parent.parent
+sys.path.append(str(root / "benchmarks"))
+from claims import read_claims
 
 
 def build_script():
@@ -32,8 +37,8 @@ def site(tmp_path_factory) -> Path:
 
 def text_of(page: Path) -> str:
     "What a reader sees, without tags."
-    html = re.sub(r"<(script|style).*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.S)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+    text = re.sub(r"<(script|style).*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.S)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text)))
 
 
 def article_of(page: Path) -> str: return re.search(r'<article.*?</article>', page.read_text(encoding="utf-8"), re.S)[0]
@@ -64,6 +69,42 @@ def test_the_index_names_every_lesson():
     assert numbers == sorted(numbers)
 
 
+def test_links_lead_somewhere(site):
+    "Each link inside the site goes to a file that is there, and to a place in it that is there once."
+    ids = {page: re.findall(r'\sid="([^"]+)"', page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
+    assert [(page.name, name) for page, found in ids.items() for name in set(found) if found.count(name) > 1] == []
+    for page in ids:
+        for link in re.findall(r'<a\b[^>]*\shref="([^"]*)"', page.read_text(encoding="utf-8")):
+            target = urlsplit(html.unescape(link))
+            if target.scheme or target.netloc: continue
+            file = (page.parent / unquote(target.path)).resolve() if target.path else page
+            assert file.is_file(), f"{page.name}: {link}"
+            if target.fragment and file in ids: assert unquote(target.fragment) in ids[file], f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("path", lessons, ids=lambda path: path.stem)
+def test_each_notebook_is_offered_as_it_is(site, path):
+    link = re.search(r'href="(_downloads/[^"]*\.ipynb)"', article_of(site / f"{path.stem}.html"))
+    assert (site / link[1]).read_bytes() == path.read_bytes()
+
+
+def test_what_was_measured_is_shown(site):
+    shown = text_of(site / "measurements.html")
+    with open(root / "benchmarks/quality.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file): assert f"{row['network']} {float(row['IoU']):.4g}" in shown
+    for name in read_claims(): assert name in shown
+
+
+def test_card_and_texts_are_pages(site):
+    for page, title in (("model_card", "Model card"), ("contributing", "Contributing"), ("changelog", "Changelog")):
+        assert f"<title>{title}" in (site / f"{page}.html").read_text(encoding="utf-8")
+    assert 'href="model_card.html"' in article_of(site / "index.html")
+
+
+def test_builtin_types_are_not_taken_for_ours(site):
+    assert not re.search(r'<a [^>]*title="bg_remover[^"]*"[^>]*><span class="pre">(?:bytes|int|str|len)</span>', (site / "api/photos.html").read_text(encoding="utf-8"))
+
+
 def test_exported_code_is_shown(site):
     assert "def iou(" in text_of(site / "00_metrics.html")
 
@@ -81,9 +122,9 @@ def test_prose_links_into_the_reference(site):
 
 def test_nothing_is_fetched(site):
     for page in site.rglob("*.html"):
-        html = page.read_text(encoding="utf-8")
-        assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//[^"]*"', html), page.name
-        assert not re.findall(r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href="(?:https?:)?//[^"]*"', html), page.name
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//[^"]*"', text), page.name
+        assert not re.findall(r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href="(?:https?:)?//[^"]*"', text), page.name
     for style in site.rglob("*.css"): assert not re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")), style.name
 
 

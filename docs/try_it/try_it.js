@@ -1,7 +1,7 @@
 // The page "Try it": takes a photo, hands its pixels to worker.js, shows what comes back. try_it.css is its look.
 (() => {
   const part = (name) => document.getElementById(`try-${name}`);
-  const root = document.getElementById("try-it");
+  const root = document.getElementById("try-page");
   const largest = Number(root.dataset.megapixels) * 1e6;
   let worker, photo; // photo: what is being cut out, {name, before, start}
 
@@ -61,10 +61,10 @@
       root.dataset.seconds = seconds;
       say("done", `${photo.name}: cut out in ${seconds.toFixed(1)} seconds, on your machine.`);
     });
+    const name = photo.name.replace(/\.[^.]*$/, "");
     part("after").toBlob((blob) => {
       URL.revokeObjectURL(part("download").href);
-      part("download").href = URL.createObjectURL(blob);
-      part("download").download = `${photo.name.replace(/\.[^.]*$/, "")}-cutout.png`;
+      Object.assign(part("download"), { href: URL.createObjectURL(blob), download: `${name}-cutout.png` });
     });
   }
 
