@@ -23,9 +23,8 @@ def table(rows: list[list[str]]) -> str:
 
 
 def about(path: Path) -> str:
-    "What the script of the same name says it does, in its first sentence."
-    script = path.with_suffix(".py")
-    if not script.exists(): return ""
+    "What the script says it does, in its first sentence; a file's name begins with its script's."
+    script = max((script for script in benchmarks.glob("*.py") if path.stem.startswith(script.stem)), key=lambda script: len(script.stem))
     first = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).split("\n\n")[0]
     sentence = re.split(r"(?<=[.:])\s", first)[0]
     return f"{sentence.rstrip('.:')} (`benchmarks/{script.name}`)."
@@ -60,14 +59,14 @@ def section(path: Path) -> str:
     with open(path, newline="", encoding="utf-8") as file: rows = list(csv.reader(file))
     shown = table(rows) if len(rows) <= longest else f"{len(rows) - 1:,} rows: {', '.join(f'*{name}*' for name in rows[0])}."
     picture = "![Each network's mean IoU as a point, with its 95 % interval as a line](quality.svg)\n\n" if path.stem == "quality" else ""
-    return f"## {path.stem.replace('_', ' ')}\n\n{about(path)}\n\n{picture}{shown}\n\n{{download}}`{path.name} <measured/{path.name}>`\n"
+    return f"## {path.stem.replace('_', ' ').capitalize()}\n\n{about(path)}\n\n{picture}{shown}\n\n{{download}}`{path.name} <measured/{path.name}>`\n"
 
 
 def write_measured(pages: Path):
     "The page, its plot, and the csv files that it offers."
     (pages / "measured").mkdir()
-    files = sorted(benchmarks.glob("*.csv"))
+    files = sorted(benchmarks.glob("*.csv"), key=lambda path: (not path.stem.startswith("quality"), path.name)) # what everybody asks for comes first
     for path in files: (pages / "measured" / path.name).write_bytes(path.read_bytes())
     plot_quality(pages / "quality.svg")
-    opening = "# Measurements\n\n> What the scripts in `benchmarks/` measured, as they wrote it down.\n\nRun one, and it prints its table anew. Each script says at its top what its columns mean.\n\n"
+    opening = "# Measured\n\n> What the scripts in `benchmarks/` measured, as they wrote it down.\n\nRun one, and it prints its table anew. Each script says at its top what its columns mean.\n\n"
     (pages / "measurements.md").write_text(opening + claims() + "\n".join(section(path) for path in files), encoding="utf-8")

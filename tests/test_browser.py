@@ -2,7 +2,6 @@
 
 Debian's Chromium does (apt-get install chromium), or any Chrome; CHROMIUM names another.
 """
-import os
 import re
 import shutil
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from bg_remover.images import read_image, write_image
 from bg_remover.removal import Remover
@@ -21,22 +20,18 @@ from bg_remover.removal import Remover
 root = Path(__file__).resolve().parent.parent
 site, samples = root / "docs/_build/html", root / "nbs/samples/mini_coco/val2017"
 sys.path.append(str(root / "docs"))
+import chromium
 import serve
 
 pytestmark = pytest.mark.browser
 pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html")) or ["index.html"]
-flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not found: pytest.fail("no Chromium here: install it (on Debian: apt-get install chromium), or point CHROMIUM at one", pytrace=False)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=flags)
-        yield started
-        started.close()
+    try: chromium.find_chromium()
+    except FileNotFoundError as error: pytest.fail(str(error), pytrace=False)
+    with chromium.open_browser() as opened: yield opened
 
 
 @pytest.fixture(scope="module")
