@@ -127,11 +127,16 @@ def grow_image(x: Value, height: Value, width: Value) -> Value: # float32 C×H×
     return as_float((upper * its / number(65536) + lower * other / number(65536) + number(2)) / number(4))
 
 
-def stretch_image(x: Value, height: Value, width: Value) -> Value: # uint8 H×W×C → float32 C×H×W, whole numbers
-    "`resize_image`. Where both sides are halved, OpenCV rounds one half up, else to the even number."
+def shrink_image(x: Value, height: Value, width: Value) -> Value: # uint8 H×W×C → float32 C×H×W, whole numbers
+    "`resize_image` as far as it averages. Where both sides are halved, OpenCV rounds one half up, else to the even number."
     graph, small = x.graph, shrink(x, height, width, TensorProto.INT32)
     halved = graph.And(*[graph.Equal(side(x, axis), target * whole(2)) for axis, target in ((0, height), (1, width))])
-    return grow_image(graph.Where(halved, graph.Floor(small + 0.5), graph.Round(small)), height, width)
+    return graph.Where(halved, graph.Floor(small + 0.5), graph.Round(small))
+
+
+def stretch_image(x: Value, height: Value, width: Value) -> Value: # uint8 H×W×C → float32 C×H×W, whole numbers
+    "`resize_image`."
+    return grow_image(shrink_image(x, height, width), height, width)
 
 
 def stretch_probability(x: Value, height: Value, width: Value) -> Value: # float32 1×H×W
@@ -147,15 +152,16 @@ def shrunk(height: Value, width: Value, longest: int) -> tuple[Value, Value]: # 
 
 
 def mean(x: Value, radius: int) -> Value: # float32 C×H×W
-    "`_mean`: the mean over a window, mirrored at the border."
-    graph = x.graph
-    x = graph.Unsqueeze(x, whole(0))
-    for axis in (2, 3):
-        length = side(x, axis)
-        place = graph.Mod(until(length + whole(2 * radius)) - whole(radius), length * whole(2))
-        mirrored = graph.Gather(x, graph.Min(place, length * whole(2) - whole(1) - place), axis=axis)
-        x = graph.AveragePool(mirrored, kernel_shape=[2 * radius + 1, 1] if axis == 2 else [1, 2 * radius + 1])
-    return graph.Squeeze(x, whole(0))
+    "`_mean`: the mean over a window, mirrored at the border. Differences of running sums, down the columns, then once more turned round."
+    graph, window = x.graph, 2 * radius + 1
+    for _ in range(2):
+        length = side(x, 1)
+        place = graph.Mod(until(length + whole(window)) - whole(radius + 1), length * whole(2))
+        mirrored = graph.Gather(x, graph.Min(place, length * whole(2) - whole(1) - place), axis=1)
+        sums = graph.CumSum(as_type(mirrored, TensorProto.DOUBLE), np.int64(1))
+        upper, lower = graph.Slice(sums, whole(window), whole(2**31), whole(1)), graph.Slice(sums, whole(0), whole(-window), whole(1))
+        x = graph.Transpose(as_float(upper - lower) * (1 / window), perm=[0, 2, 1])
+    return x
 
 
 def highest(x: Value, window: int) -> Value: # float32 C×H×W
@@ -208,11 +214,11 @@ def fit_lines(planes: list, probability: Value, radius: int, epsilon: float) -> 
 def refine(probability: Value, pixels: Value, colours: list, height: Value, width: Value) -> Value: # float32 1×H×W
     "`refine`, on pixels uint8 H×W×3, which `colours` holds as three planes too."
     graph, size = probability.graph, shrunk(height, width, 512)
-    small = stretch_image(pixels, *size) / 255
+    small = shrink_image(pixels, *size) / 255
     radius, epsilon = (default(removal.guided_filter, name) for name in ("radius", "epsilon"))
     slope, offset = fit_lines([channel(small, i) for i in range(3)], stretch_probability(probability, *size), radius, epsilon)
-    pulled = stretch_probability(mean(offset, radius), height, width)
-    for one, colour in zip(slope, colours): pulled = pulled + stretch_probability(mean(one, radius), height, width) * colour * (1 / 255)
+    pulled = grow(mean(offset, radius), height, width)
+    for one, colour in zip(slope, colours): pulled = pulled + grow(mean(one, radius), height, width) * colour * (1 / 255)
     low, high = 0 - highest(0 - probability, 3), highest(probability, 5)
     for limit, bound in ((graph.Max, low), (graph.Min, high)): pulled = limit(pulled, stretch_probability(bound, height, width))
     return pulled
@@ -234,8 +240,8 @@ def unmix(mixed: Value, share: Value, person: Value, background: Value) -> Value
 def estimate_foreground(pixels: Value, colours: list, alpha: Value, height: Value, width: Value) -> list: # three planes 1×H×W
     "`estimate_foreground`."
     graph, size = alpha.graph, shrunk(height, width, 1024)
-    mixed = stretch_image(pixels, *size)
-    share = stretch_image(as_type(graph.Transpose(alpha, perm=[1, 2, 0]), TensorProto.UINT8), *size) / 255
+    mixed = shrink_image(pixels, *size)
+    share = shrink_image(as_type(graph.Transpose(alpha, perm=[1, 2, 0]), TensorProto.UINT8), *size) / 255
     person = background = mixed
     mean_colour = lambda colour, weight, radius: mean(colour * weight, radius) / graph.Max(mean(weight, radius), 1e-6)
     for radius in (20, 3):
