@@ -4,6 +4,7 @@ import html
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,15 @@ sys.path.append(str(root / "benchmarks"))
 from claims import read_claims
 
 
-def build_script():
-    "docs/build.py as a module."
-    spec = importlib.util.spec_from_file_location("build", root / "docs/build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    return build
+def load(script: str):
+    "A script of the project as a module."
+    spec = importlib.util.spec_from_file_location(Path(script).stem, root / script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_script(): return load("docs/build.py")
 
 
 lessons = build_script().lessons()
@@ -133,3 +137,44 @@ def test_names_in_prose_become_links_but_not_in_code_or_headings():
     names, link = {"iou": "bg_remover.metrics.iou"}, "{py:obj}`iou <bg_remover.metrics.iou>`"
     assert build.link_names("Call `iou`, not `sum`.", names) == f"Call {link}, not `sum`."
     for untouched in ("## The `iou`", "```python\n`iou`\n```", "[`iou`](x.md)", "``iou``"): assert build.link_names(untouched, names) == untouched
+
+
+# What the page "Try it" needs from npm
+
+@pytest.fixture
+def fetch(tmp_path, monkeypatch):
+    "docs/fetch.py as a module, for a folder in which nothing was fetched."
+    shutil.copy(root / "docs/package-lock.json", tmp_path)
+    module = load("docs/fetch.py")
+    monkeypatch.setattr(module, "docs", tmp_path)
+    monkeypatch.setattr(module, "packages", tmp_path / "node_modules")
+    return module
+
+
+def npm(folder: Path, *lines: str) -> str:
+    "A stand-in for npm, and the PATH that has nothing else."
+    (folder / "bin").mkdir()
+    (folder / "bin/npm").write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    (folder / "bin/npm").chmod(0o755)
+    return str(folder / "bin")
+
+
+def test_without_npm_the_site_comes_without_the_page(fetch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fetch.main()
+    assert capsys.readouterr().out.startswith('npm is not installed: the site comes without the page "Try it".') and not fetch.is_fetched()
+
+
+def test_without_a_network_npm_says_why(fetch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", npm(tmp_path, "echo 'npm error network' >&2", "exit 1"))
+    fetch.main()
+    said = capsys.readouterr().out
+    assert "npm error network\nnpm could not fetch it" in said and not fetch.is_fetched()
+
+
+def test_what_is_there_is_not_fetched_again(fetch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", npm(tmp_path, "/bin/mkdir node_modules", "/bin/cp package-lock.json node_modules/.package-lock.json"))
+    fetch.main()
+    assert fetch.is_fetched() and capsys.readouterr().out.startswith("Fetching")
+    fetch.main()
+    assert capsys.readouterr().out == ""
