@@ -126,7 +126,7 @@ def size_of(files: list[Path]) -> str: return f"{sum(path.stat().st_size for pat
 
 def write_try_it(pages: Path, extra: Path):
     "The page that removes backgrounds in the browser, and in `extra` all that it loads."
-    import onnx # noqa: slow to import, and only this page needs it
+    import onnx # slow to import, and no other page needs it
     from page_model import page_model, shipped_model
     shutil.copytree(docs / "try_it", extra / "try_it", ignore=shutil.ignore_patterns("*.md"))
     for name in runtime: shutil.copy(packages / "onnxruntime-web/dist" / name, extra / "try_it")

@@ -102,7 +102,7 @@ def test_a_page_fits_a_small_screen(loaded):
 @pytest.mark.parametrize("name", ["index.html", "00_metrics.html", "api/metrics.html", "measurements.html", "try_it.html"])
 def test_the_keyboard_reaches_everything(watched, address, name):
     watched.page.goto(address + name)
-    if name == "try_it.html": watched.page.wait_for_selector("#try-page[data-state=ready]")
+    if name == "try_it.html": state(watched.page, "ready")
     mark = """window.wanted = [...document.querySelectorAll("a[href], button, input, select, summary, textarea, [tabindex='0']")]
         .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.disabled && e.tabIndex >= 0 && e.getClientRects().length); wanted.length"""
     reached, count = set(), watched.page.evaluate(mark)
@@ -151,13 +151,13 @@ def test_the_theme_switches_and_stays(watched, address):
 
 def state(page: Page, wanted: str) -> str:
     "Wait until the page is in a state; what it says then."
-    page.wait_for_selector(f"#try-page[data-state={wanted}]", timeout=30_000)
+    page.wait_for_selector(f"#try-page[data-state={wanted}]", timeout=90_000)
     return page.inner_text("#try-status")
 
 
 def answer(page: Page, name: str) -> tuple[str, str]: # the page's state, and what it says
     "Wait until the page speaks of the file of that name."
-    page.wait_for_function("name => document.getElementById('try-status').textContent.startsWith(`${name}: `)", arg=name)
+    page.wait_for_function("name => document.getElementById('try-status').textContent.startsWith(`${name}: `)", arg=name, timeout=90_000)
     return page.get_attribute("#try-page", "data-state"), page.inner_text("#try-status")
 
 
@@ -166,6 +166,7 @@ def try_it(browser, address) -> Iterator[Watched]:
     "The page, loaded once: it must not fetch anything again."
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watched = Watched(context.new_page())
+    watched.page.on("filechooser", lambda chooser: None) # from now on; asked for only when a key is pressed, it may come too late
     watched.page.goto(f"{address}try_it.html")
     state(watched.page, "ready")
     watched.requests.clear()
@@ -233,6 +234,19 @@ def test_by_keyboard_alone(try_it):
     assert page.evaluate("document.getElementById('try-result').style.getPropertyValue('--at')") == f"{page.input_value('#try-slider')}%" != "50%"
     page.focus("#try-file")
     with page.expect_file_chooser(): page.keyboard.press("Enter")
+
+
+def test_the_divider_follows_the_mouse(try_it):
+    page = try_it.page
+    page.set_input_files("#try-file", samples / "000000343937.jpg")
+    assert answer(page, "000000343937.jpg")[0] == "done"
+    page.locator("#try-compare").scroll_into_view_if_needed()
+    box = page.locator("#try-compare").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 5, box["y"] + 20)
+    page.mouse.up()
+    assert page.input_value("#try-slider") == "20"
 
 
 def test_nobody_is_said(try_it, tmp_path):

@@ -3,7 +3,7 @@
   const part = (name) => document.getElementById(`try-${name}`);
   const root = document.getElementById("try-page");
   const largest = Number(root.dataset.megapixels) * 1e6;
-  let worker, photo; // photo: what is being cut out, {name, before, start}
+  let worker, photo; // photo: what is being cut out, {name, started, width, height}
 
   function say(state, text) {
     root.dataset.state = state;
@@ -72,6 +72,13 @@
     part("result").style.setProperty("--at", `${part("slider").value}%`);
   }
 
+  function drag({ buttons, clientX, currentTarget }) {
+    if (!buttons) return;
+    const { left, width } = currentTarget.getBoundingClientRect();
+    part("slider").value = (100 * (clientX - left)) / width;
+    slide();
+  }
+
   async function sample() {
     const image = part("sample").querySelector("img");
     const canvas = Object.assign(document.createElement("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
@@ -83,6 +90,7 @@
     part("file").addEventListener("change", ({ target }) => { take(target.files[0]); target.value = ""; });
     part("sample").addEventListener("click", sample);
     part("slider").addEventListener("input", slide);
+    for (const kind of ["pointerdown", "pointermove"]) part("compare").addEventListener(kind, drag);
     document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files[0]));
     document.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("over"); });
     document.addEventListener("dragleave", () => root.classList.remove("over"));
