@@ -6,10 +6,10 @@ python = @for python in "$$PYTHON" python3 python python3.13 python3.12 python3.
 	then exec "$$python" tools/bootstrap.py $(1); fi; done; \
 	echo "No Python 3 runs here: install Python 3.12 (with venv) and try again." >&2; exit 1
 
-.PHONY: help install lab demo test docs bench notebook readme lock address clean
+.PHONY: help install lab demo test test-browser docs docs-serve bench notebook readme lock address clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/  /' | awk '{ printf "  make %-10s", $$1; $$1 = ""; print }'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/  /' | awk '{ printf "  make %-13s", $$1; $$1 = ""; print }'
 
 install: ## set up .venv with everything, at the tested versions
 	$(call python)
@@ -23,8 +23,15 @@ demo: ## cut people out of the sample photos; prints IoU per photo and where the
 test: ## all tests but the slow ones, each notebook among them; choose some with PYTEST_ADDOPTS
 	$(call python,-m pytest)
 
-docs: ## build the site into docs/_build/html
+test-browser: docs ## build the site, and test it in Chromium
+	$(call python,-m pytest -m browser tests/test_browser.py)
+
+docs: ## build the site into docs/_build/html; with npm, the page that removes backgrounds too
+	$(call python,docs/fetch.py)
 	$(call python,docs/build.py)
+
+docs-serve: ## serve the built site on http://localhost:8000
+	$(call python,docs/serve.py)
 
 COCO ?= nbs/samples/mini_coco
 bench: ## measure the shipped model on COCO's val photos, the samples' unless COCO=folder names more

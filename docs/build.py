@@ -2,7 +2,7 @@
 
     python docs/build.py [FOLDER]        FOLDER is docs/_build unless given; the site is in its html/
 
-Nothing is executed and nothing is fetched. A warning is an error.
+No notebook is executed and nothing is fetched. The page "Try it" is made where docs/fetch.py has found what it runs on. A warning is an error.
 """
 import ast
 import os
@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from string import Template
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,6 +21,15 @@ from sphinx.cmd.build import build_main
 
 docs = Path(__file__).resolve().parent
 root = docs.parent
+sys.path.append(str(docs))
+from fetch import is_fetched, packages
+from measured import write_measured
+
+# Files of the repository that are pages of their own, and those pages.
+texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+runtime = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]
+sample = "val2017/000000343937.jpg"
+largest = 25 # megapixels of a photo that the page "Try it" takes; 4 GB are the most that a page may use
 # nbdev puts a signature in the place of exported code and runs the imports to get it. A learner wants the code itself.
 not_wanted = {"add_show_docs", "exec_show_docs", "rm_export", "mv_exports", "add_fold", "insert_warning", "add_links", "FrontmatterProc"}
 
@@ -78,13 +88,15 @@ def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
             cell.metadata = {"mystnb": {"image": {"alt": describe(prose)}}, "tags": ["exported"] if cell["id"] in exported else []}
     if footer: notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer, "id": "contents"})
-    if source.parent.name == "solutions": notebook.metadata["orphan"] = True # reached from their lessons, not from the contents
+    elif source.parent.name == "solutions": notebook.metadata["orphan"] = True # reached from their lessons, not from the contents
+    else: notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <notebooks/{source.name}>`"
     write_nb(notebook, page)
 
 
 def copy_file(pages: Path):
-    "A replacement for links to files of the repository outside nbs: the file is copied beside the pages."
+    "A replacement for links to files of the repository outside nbs: the file's page, or the file, copied beside the pages."
     def replace(found):
+        if found[1] in texts: return f"]({texts[found[1]]}"
         target = pages / "files" / found[1]
         target.parent.mkdir(parents=True, exist_ok=True)
         if not (root / found[1]).is_file(): sys.exit(f"a notebook links to ../{found[1]}, which is no file of the project; correct the link")
@@ -102,23 +114,60 @@ def write_reference(pages: Path, package: Path) -> list[str]:
     return [f"api/{path.stem}" for path in modules(package)]
 
 
+def write_texts(pages: Path):
+    "The pages that are files of the repository. Links between them go to the pages; names of the package stay as they are."
+    for file, page in texts.items(): shutil.copy(root / file, pages / page)
+    (pages / "notebooks").mkdir()
+    for path in lessons(): shutil.copy(path, pages / "notebooks")
+
+
+def size_of(files: list[Path]) -> str: return f"{sum(path.stat().st_size for path in files) / 1e6:.0f}"
+
+
+def write_try_it(pages: Path, extra: Path):
+    "The page that removes backgrounds in the browser, and in `extra` all that it loads."
+    import onnx # slow to import, and no other page needs it
+    from page_model import page_model, shipped_model
+    shutil.copytree(docs / "try_it", extra / "try_it", ignore=shutil.ignore_patterns("*.md"))
+    for name in runtime: shutil.copy(packages / "onnxruntime-web/dist" / name, extra / "try_it")
+    onnx.save(page_model(shipped_model()), extra / "try_it/cutout.onnx")
+    shutil.copy(root / "nbs/samples/mini_coco" / sample, extra / "try_it/sample.jpg")
+    licence, source = re.search(rf"\| {re.escape(sample)} \| (.*?) \| (.*?) \|", (root / "nbs/samples/mini_coco/ATTRIBUTION.md").read_text(encoding="utf-8")).groups()
+    fetched = [extra / "try_it" / name for name in (*runtime, "cutout.onnx")]
+    page = Template((docs / "try_it/page.md").read_text(encoding="utf-8"))
+    (pages / "try_it.md").write_text(page.substitute(megapixels=largest, megabytes=size_of(fetched), credit=f"[source]({source}), {licence}, made smaller"), encoding="utf-8")
+
+
+def mend(html: str) -> str:
+    "Two faults of the theme and of Sphinx that screen readers stumble over: a heading without a level, a list of definitions that define nothing."
+    html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>", "<li>").replace("</dd>", "</li>") + "</ul>"
+    return re.sub(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", as_list, html, flags=re.S)
+
+
 def toctree(caption: str, entries: list[str]) -> str:
     return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""])
 
 
 def main(out: Path) -> int:
-    pages, html = out / "source", out / "html"
-    for made in ("source", "html", "doctrees"): shutil.rmtree(out / made, ignore_errors=True)
+    pages, html, extra = out / "source", out / "html", out / "extra"
+    for made in ("source", "html", "extra", "doctrees"): shutil.rmtree(out / made, ignore_errors=True)
     shutil.copytree(root / "nbs", pages, ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml", "*.ipynb"))
     package = root / "bg_remover"
     names, notebooks = exported_names(package), lessons()
-    contents = toctree("Notebooks", [path.stem for path in notebooks]) + "\n" + toctree("Reference", write_reference(pages, package))
+    write_texts(pages)
+    write_measured(pages)
+    if is_fetched(): write_try_it(pages, extra)
+    menu = {"Use it": ["try_it"] if is_fetched() else [], "Notebooks": [path.stem for path in notebooks], "Reference": write_reference(pages, package),
+            "About": ["measurements", *[page.removesuffix(".md") for page in texts.values()]]}
     for path in [*notebooks, *sorted((root / "nbs/solutions").glob("*.ipynb"))]: write_page(path, pages / path.relative_to(root / "nbs"), names)
-    write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer=contents)
-    shutil.copytree(docs / "_static", pages / "_static")
+    write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer="\n".join(toctree(*each) for each in menu.items() if each[1]))
     status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d", str(out / "doctrees"), str(pages), str(html)])
-    if status == 0: print(f"{len(notebooks) + 1} notebooks, {len(modules(package))} modules: {html / 'index.html'}")
-    return status
+    if status: return status
+    for page in html.rglob("*.html"): page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
+    if is_fetched(): shutil.copytree(extra, html, dirs_exist_ok=True)
+    print(f"{len(notebooks) + 1} notebooks, {len(modules(package))} modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Sphinx settings of the site; docs/build.py prepares the pages and calls Sphinx."""
+import builtins
 import re
 from configparser import ConfigParser
 from pathlib import Path
 
 from fastcore.docments import docments
+from sphinx.addnodes import pending_xref
 
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(Path(__file__).resolve().parent.parent / "settings.ini", encoding="utf-8")
@@ -19,12 +21,15 @@ nb_ipywidgets_js = {} # these would be fetched from the network
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
+exclude_patterns = ["notebooks", "measured"] # offered for download, not pages
 suppress_warnings = ["toc.not_included"] # texts that a notebook links to are pages too, outside the menu
 
 html_theme = "furo"
 html_title = settings["title"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_favicon = "_static/favicon.svg"
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"source_repository": settings["address"], "source_branch": "main", "source_directory": "nbs/"} if settings["address"] else {}
@@ -60,6 +65,12 @@ def add_parameter_comments(app, what, name, thing, options, lines):
         lines.append("")
 
 
+def leave_builtins(app, doctree):
+    "A type such as `bytes` is Python's, even where a method of ours has the same name."
+    for node in list(doctree.findall(pending_xref)):
+        if node.get("refdomain") == "py" and hasattr(builtins, node.get("reftarget", "")): node.replace_self(node.children)
+
+
 def mathml(self, node):
     "Formulas as MathML, which browsers draw without a script."
     from docutils.nodes import SkipNode
@@ -70,4 +81,5 @@ def mathml(self, node):
 
 def setup(app):
     app.connect("autodoc-process-docstring", add_parameter_comments)
+    app.connect("doctree-read", leave_builtins)
     app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))

@@ -1,22 +1,31 @@
 """The site builds without a warning, holds every notebook as it is stored and every parameter's comment, and asks nothing of the network."""
+import csv
+import html
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 root = Path(__file__).resolve().parent.parent
+sys.path.append(str(root / "benchmarks"))
+from claims import read_claims
 
 
-def build_script():
-    "docs/build.py as a module."
-    spec = importlib.util.spec_from_file_location("build", root / "docs/build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    return build
+def load(script: str):
+    "A script of the project as a module."
+    spec = importlib.util.spec_from_file_location(Path(script).stem, root / script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_script(): return load("docs/build.py")
 
 
 lessons = build_script().lessons()
@@ -32,8 +41,8 @@ def site(tmp_path_factory) -> Path:
 
 def text_of(page: Path) -> str:
     "What a reader sees, without tags."
-    html = re.sub(r"<(script|style).*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.S)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+    text = re.sub(r"<(script|style).*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.S)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text)))
 
 
 def article_of(page: Path) -> str: return re.search(r'<article.*?</article>', page.read_text(encoding="utf-8"), re.S)[0]
@@ -64,6 +73,42 @@ def test_the_index_names_every_lesson():
     assert numbers == sorted(numbers)
 
 
+def test_links_lead_somewhere(site):
+    "Each link inside the site goes to a file that is there, and to a place in it that is there once."
+    ids = {page: re.findall(r'\sid="([^"]+)"', page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
+    assert [(page.name, name) for page, found in ids.items() for name in set(found) if found.count(name) > 1] == []
+    for page in ids:
+        for link in re.findall(r'<a\b[^>]*\shref="([^"]*)"', page.read_text(encoding="utf-8")):
+            target = urlsplit(html.unescape(link))
+            if target.scheme or target.netloc: continue
+            file = (page.parent / unquote(target.path)).resolve() if target.path else page
+            assert file.is_file(), f"{page.name}: {link}"
+            if target.fragment and file in ids: assert unquote(target.fragment) in ids[file], f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("path", lessons, ids=lambda path: path.stem)
+def test_each_notebook_is_offered_as_it_is(site, path):
+    link = re.search(r'href="(_downloads/[^"]*\.ipynb)"', article_of(site / f"{path.stem}.html"))
+    assert (site / link[1]).read_bytes() == path.read_bytes()
+
+
+def test_what_was_measured_is_shown(site):
+    shown = text_of(site / "measurements.html")
+    with open(root / "benchmarks/quality.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file): assert f"{row['network']} {float(row['IoU']):.4g}" in shown
+    for name in read_claims(): assert name in shown
+
+
+def test_card_and_texts_are_pages(site):
+    for page, title in (("model_card", "Model card"), ("contributing", "Contributing"), ("changelog", "Changelog")):
+        assert f"<title>{title}" in (site / f"{page}.html").read_text(encoding="utf-8")
+    assert 'href="model_card.html"' in article_of(site / "index.html")
+
+
+def test_builtin_types_are_not_taken_for_ours(site):
+    assert not re.search(r'<a [^>]*title="bg_remover[^"]*"[^>]*><span class="pre">(?:bytes|int|str|len)</span>', (site / "api/photos.html").read_text(encoding="utf-8"))
+
+
 def test_exported_code_is_shown(site):
     assert "def iou(" in text_of(site / "00_metrics.html")
 
@@ -81,9 +126,9 @@ def test_prose_links_into_the_reference(site):
 
 def test_nothing_is_fetched(site):
     for page in site.rglob("*.html"):
-        html = page.read_text(encoding="utf-8")
-        assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//[^"]*"', html), page.name
-        assert not re.findall(r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href="(?:https?:)?//[^"]*"', html), page.name
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//[^"]*"', text), page.name
+        assert not re.findall(r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href="(?:https?:)?//[^"]*"', text), page.name
     for style in site.rglob("*.css"): assert not re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")), style.name
 
 
@@ -92,3 +137,44 @@ def test_names_in_prose_become_links_but_not_in_code_or_headings():
     names, link = {"iou": "bg_remover.metrics.iou"}, "{py:obj}`iou <bg_remover.metrics.iou>`"
     assert build.link_names("Call `iou`, not `sum`.", names) == f"Call {link}, not `sum`."
     for untouched in ("## The `iou`", "```python\n`iou`\n```", "[`iou`](x.md)", "``iou``"): assert build.link_names(untouched, names) == untouched
+
+
+# What the page "Try it" needs from npm
+
+@pytest.fixture
+def fetch(tmp_path, monkeypatch):
+    "docs/fetch.py as a module, for a folder in which nothing was fetched."
+    shutil.copy(root / "docs/package-lock.json", tmp_path)
+    module = load("docs/fetch.py")
+    monkeypatch.setattr(module, "docs", tmp_path)
+    monkeypatch.setattr(module, "packages", tmp_path / "node_modules")
+    return module
+
+
+def npm(folder: Path, *lines: str) -> str:
+    "A stand-in for npm, and the PATH that has nothing else."
+    (folder / "bin").mkdir()
+    (folder / "bin/npm").write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    (folder / "bin/npm").chmod(0o755)
+    return str(folder / "bin")
+
+
+def test_without_npm_the_site_comes_without_the_page(fetch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fetch.main()
+    assert capsys.readouterr().out.startswith('npm is not installed: the site comes without the page "Try it".') and not fetch.is_fetched()
+
+
+def test_without_a_network_npm_says_why(fetch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", npm(tmp_path, "echo 'npm error network' >&2", "exit 1"))
+    fetch.main()
+    said = capsys.readouterr().out
+    assert "npm error network\nnpm could not fetch it" in said and not fetch.is_fetched()
+
+
+def test_what_is_there_is_not_fetched_again(fetch, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", npm(tmp_path, "/bin/mkdir node_modules", "/bin/cp package-lock.json node_modules/.package-lock.json"))
+    fetch.main()
+    assert fetch.is_fetched() and capsys.readouterr().out.startswith("Fetching")
+    fetch.main()
+    assert capsys.readouterr().out == ""

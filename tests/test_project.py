@@ -148,9 +148,9 @@ def test_every_import_is_declared(settings):
     runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
-    for path in [*modules, *notebooks, *solutions, *(root / "benchmarks").glob("*.py")]:
+    for path in [*modules, *notebooks, *solutions]:
         assert foreign_imports(path) <= runtime_and_learn, path.name
-    for path in [*(root / "tests").glob("*.py"), *(root / "docs").glob("*.py"), *(root / "tools").glob("*.py")]:
+    for path in [path for folder in ("benchmarks", "tests", "docs", "tools") for path in (root / folder).glob("*.py")]:
         assert foreign_imports(path) <= everything, path.name
 
 
