@@ -172,9 +172,9 @@ def remove_leftovers(
             with contextlib.suppress(OSError): part.unlink()
 
 # %% ../nbs/00_images.ipynb #00-images-42
-def _encode(path: Path, pixels: np.ndarray):
+def _encode(path: Path, pixels: np.ndarray, settings: tuple[int, ...] = ()):
     "Encode by suffix, in OpenCV's order of channels, and write whole or not at all."
-    try: done, data = cv2.imencode(path.suffix.lower(), pixels)
+    try: done, data = cv2.imencode(path.suffix.lower(), pixels, settings)
     except cv2.error: done = False
     if not done: raise ImageError(f"{path}: cannot be written in this format; use .jpg, .png or .webp")
     write_bytes(path, data.tobytes())
@@ -203,7 +203,7 @@ def write_mask(
     if not _is_mask(mask) or not mask.size:
         raise ImageError(f"{path}: a mask is uint8 H×W with 0, 128 and 255 only; this is {mask.dtype} {mask.shape}"
                          " (write zeros and ones as mask * np.uint8(255))")
-    _encode(path, mask)
+    _encode(path, mask, (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)) # filters are for photos: without, a mask is smaller and read sooner
 
 # %% ../nbs/00_images.ipynb #00-images-50
 def _stretch(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
