@@ -14,11 +14,13 @@ The limit of the first is what decoding the frames alone costs on all cores.
     memory        of a process that goes through 10,000 and more pairs: what it holds itself (anonymous pages; what Linux merely
                   keeps of files is not counted) at the end, and for 1,000 pairs more; what that makes for COCO's 64,115
     ceiling       `batches` with pictures of 8×8, where nothing is left but Python: what one process can do at most, however many
-                  cores decode. An accelerator that takes more needs `workers`, or two processes.
+                  cores decode
+    need          what an accelerator could take, by arithmetic alone (none was at hand): the multiplications of a U-Net on resnet34
+                  at 256×256, three times over for a training step, at the speed that cards of two kinds really reach
 
 Tried and lost: a pool of threads kept from batch to batch (making one costs 0.1 ms a batch); one thread for OpenCV, or more of ours
 than there are cores (no difference); frame and mask warped as one picture of four channels (no difference); glibc told to keep
-what is freed (no difference).
+what is freed (no difference); two or four `workers` of `fit` instead of one (no difference on two cores, more work for the machine).
 """
 import argparse
 import os
@@ -31,11 +33,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from claims import keep_claim
-from preparation import samples
+from claims import keep_claim, own_memory
+from preparation import link_many, samples
 
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.generator import PackedPairs, Pairs, augment_pair, batches, pack_pairs
+from bg_remover.model import build_unet
 
 batch_size, paste, coco_people = 16, 0.2, 64_115
 
@@ -86,15 +89,6 @@ def streams(pairs: Pairs, folder: Path, count: int) -> dict:
     return found
 
 
-def own_memory() -> float: # megabytes
-    "What this process holds itself: not what Linux keeps of files it has read. Where that is not told, all it holds at most."
-    try: lines = Path("/proc/self/status").read_text()
-    except OSError:
-        import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
-
-
 def measure_memory(source: str, folder: Path, count: int):
     "In a process of its own: print the megabytes held before, after a tenth, and after all of the pairs."
     if source == "packed": pairs = PackedPairs(folder / "large.npy")
@@ -108,15 +102,6 @@ def measure_memory(source: str, folder: Path, count: int):
         stream[step]
         if step in marks: held.append(own_memory())
     print(*held)
-
-
-def link_many(pairs: Pairs, folder: Path, count: int):
-    "So many pairs, as links to the few that there are."
-    for part, paths in (("frames", pairs.frame_paths), ("masks", pairs.mask_paths)):
-        (folder / part).mkdir(parents=True)
-        for number in range(count):
-            path = paths[number % len(paths)]
-            (folder / part / f"{number:06}{path.suffix}").symlink_to(path.resolve())
 
 
 def memory_rows(pairs: Pairs, folder: Path, count: int):
@@ -134,6 +119,23 @@ def memory_rows(pairs: Pairs, folder: Path, count: int):
               f"all {coco_people:,} of COCO: {whole / 1000:.1f} GB", flush=True)
 
 
+def multiplications(model) -> int:
+    "Of one picture through the convolutions of a Keras model."
+    found = 0
+    for layer in model._flatten_layers(include_self=False):
+        if "Conv2D" not in type(layer).__name__: continue
+        height, width = layer.output.shape[1:3]
+        found += int(np.prod(layer.kernel.shape)) * height * width
+    return found
+
+
+def need():
+    "Print what cards would take."
+    each = 3 * 2 * multiplications(build_unet("resnet34", (256, 256), None))
+    for name, speed in (("a third of what an NVIDIA T4 promises, 20 TFLOP/s", 20e12), ("a third of what an A100 does, 100 TFLOP/s", 100e12)):
+        print(f"need: {each / 1e9:.0f} GFLOP a training picture; at {name}: {speed / each:.0f} images/s")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("coco", type=Path, nargs="?", default=samples)
@@ -146,7 +148,7 @@ def main():
     if options.memory_of: return measure_memory(options.memory_of, options.folder, options.pairs)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        pairs = Pairs(*(prepare_pairs(options.coco, "train", folder / "pairs") / part for part in ("frames", "masks")))
+        pairs = Pairs(*(prepare_pairs(options.coco, "train", folder / "pairs", limit=2000) / part for part in ("frames", "masks")))
         named = streams(pairs, folder, options.images)
         measured = {name: [] for name in named}
         for _ in range(options.rounds):
@@ -158,6 +160,7 @@ def main():
         tiny = [(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8))] * 4096
         ceiling = [speed(batches(tiny, (8, 8), augment=augment_pair, paste=paste)) for _ in range(3)]
         print(f"ceiling of one process: {np.median(ceiling):.0f} images/s")
+        need()
         memory_rows(pairs, folder, options.pairs)
 
 

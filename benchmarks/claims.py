@@ -1,6 +1,6 @@
 """Where the scripts of this folder keep what they measured: `results.json`, one entry a claim, and a table from it.
 
-    python benchmarks/claims.py        prints the table
+    python benchmarks/claims.py        prints the table; `make bench` measures anew first
 
 A claim compares two ways of doing the same, measured by turns in one run: ours, and the baseline it is held against. The limit
 is what the machine itself allows (decoding alone, say), in the same unit, where there is one.
@@ -8,6 +8,7 @@ is what the machine itself allows (decoding alone, say), in the same unit, where
 import json
 import os
 import statistics
+import sys
 from pathlib import Path
 
 results = Path(__file__).with_name("results.json")
@@ -38,6 +39,15 @@ def keep_claim(
     return entry
 
 
+def own_memory() -> float: # megabytes
+    "What this process holds itself: not what Linux keeps of files it has read. Where that is not told, all it holds at most."
+    try: lines = Path("/proc/self/status").read_text()
+    except OSError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
+
+
 def _short(value):
     "Four digits are more than the noise leaves."
     return float(f"{value:.4g}") if isinstance(value, float) else value
@@ -53,6 +63,18 @@ def table() -> str:
     "All claims as a Markdown table."
     head = "| claim | ours | baseline | limit | unit | ratio | aim | runs |\n|---|--:|--:|--:|---|--:|--:|--:|\n"
     return head + "\n".join(table_row(name, entry) for name, entry in sorted(read_claims().items()))
+
+
+def page() -> str:
+    "The table as a page of the site."
+    return f"""# How fast is it?
+
+Each row compares two ways of doing the same, run by turns on the same machine: *ours*, and a *baseline*, which is what the original tutorial did
+unless the row says otherwise. The *limit*, where there is one, is what the machine itself allows: decoding the photos and nothing else, for instance. A *ratio*
+above 1 means that ours is better; the *aim* is the ratio we had hoped for. All are medians over so many *runs*. `make bench` measures everything anew.
+
+{table()}
+"""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast photos become pairs: `python benchmarks/preparation.py [COCO]`, the samples unless a COCO folder is named.
 
-The folder's train photos are repeated until there are enough, and three things run by turns:
+The folder's train photos are repeated until there are enough, and three things run by turns, 2,000 photos each in eight rounds:
 
     ours        `prepare_pairs` at 256×256
     baseline    the original tutorial's loop, with its faults: `annToMask` of every person at full size, added up; the photo read
@@ -11,11 +11,12 @@ The folder's train photos are repeated until there are enough, and three things 
 Afterwards the files are read back: the same photos, the same size, and how well the masks agree with masks drawn at full size
 by pycocotools' own `annToMask` and then resized.
 
-What was tried, in processor time for a photo while other work went on (median of three runs over 184 photos): 5.9 ms with
-the photo decoded whole and averaged, 4.1 ms with it decoded at half size where that is enough; of which the creation of two
-files is 1.7 ms, and their renaming at the end next to nothing. Lost: six threads instead of one for each core (10 % slower, they
-wait for one another); averaging with `blur` or by an exact half first and stretching the rest (up to 1 ms less, but another way
-than everywhere else); decoding at half size whatever it costs (an enlarged photo is 4 dB further from the averaged one).
+Where the time goes: the decoder, then the averaging, then the creation of two files, which on ext4 costs the kernel more than a third
+as much as decoding does (in memory, next to nothing); renaming them adds little.
+
+Tried and lost: polygons drawn at the small size (quicker by a twentieth of the whole, but with small people the mean IoU with the large
+ones is 0.973); more threads than cores (they wait for one another); a box filter, or an exact half first, in place of averaging (quicker by a tenth, but another
+way than everywhere else); decoding at half size whatever it costs (what must be enlarged again is 4 dB further from the averaged photo).
 """
 import argparse
 import json
@@ -57,6 +58,19 @@ def repeat_coco(
         annotations += [one | dict(id=len(annotations) + place + 1, image_id=number + 1) for place, one in enumerate(coco.imgToAnns[record["id"]])]
     (dest / "annotations").mkdir()
     annotation_file(dest, "train").write_text(json.dumps(content | dict(images=images, annotations=annotations)))
+
+
+def link_many(
+    pairs, # `Pairs`
+    folder: Path, # to make, with frames/ and masks/
+    count: int, # pairs in it
+):
+    "So many pairs, as links to the few that there are."
+    for part, paths in (("frames", pairs.frame_paths), ("masks", pairs.mask_paths)):
+        (folder / part).mkdir(parents=True)
+        for number in range(count):
+            path = paths[number % len(paths)]
+            (folder / part / f"{number:06}{path.suffix}").symlink_to(path.resolve())
 
 
 def original_loop(root: Path, full: Path, dest: Path):
@@ -121,8 +135,8 @@ def agreement(root: Path, work: Path, count: int) -> dict[str, float]: # mean Io
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("coco", type=Path, nargs="?", default=samples)
-    parser.add_argument("--photos", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photos", type=int, default=250, help="in each round; short ones, so that what else the machine does meets all three alike")
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, work = Path(folder) / "coco", Path(folder)

@@ -20,6 +20,8 @@ from sphinx.cmd.build import build_main
 
 docs = Path(__file__).resolve().parent
 root = docs.parent
+sys.path.insert(0, str(root / "benchmarks"))
+from claims import page as claims_page
 # nbdev puts a signature in the place of exported code and runs the imports to get it. A learner wants the code itself.
 not_wanted = {"add_show_docs", "exec_show_docs", "rm_export", "mv_exports", "add_fold", "insert_warning", "add_links", "FrontmatterProc"}
 
@@ -111,7 +113,8 @@ def main(out: Path) -> int:
     shutil.copytree(root / "nbs", pages, ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml", "*.ipynb"))
     package = root / "bg_remover"
     names, notebooks = exported_names(package), lessons()
-    contents = toctree("Notebooks", [path.stem for path in notebooks]) + "\n" + toctree("Reference", write_reference(pages, package))
+    contents = toctree("Notebooks", [path.stem for path in notebooks]) + "\n" + toctree("Reference", [*write_reference(pages, package), "speed"])
+    (pages / "speed.md").write_text(claims_page(), encoding="utf-8")
     for path in notebooks: write_page(path, pages / path.name, names)
     write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer=contents)
     shutil.copytree(docs / "_static", pages / "_static")
