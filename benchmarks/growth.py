@@ -29,7 +29,7 @@ from claims import own_memory
 from preparation import link_many, prepare_pairs, repeat_coco, samples
 
 table, times = Path(__file__).with_suffix(".csv"), (1, 2, 4, 8)
-base = dict(prepare=100, batch=100, epoch=100, remove=4) # photos, once
+base = dict(prepare=200, batch=200, epoch=200, remove=4) # photos, once
 
 
 class Peak:
