@@ -34,8 +34,13 @@ docs-serve: ## serve the built site on http://localhost:8000
 	$(call python,docs/serve.py)
 
 COCO ?= nbs/samples/mini_coco
-bench: ## measure the shipped model on COCO's val photos, the samples' unless COCO=folder names more
+bench: ## measure quality, speed and growth on the samples' photos, or on more with COCO=folder, and print one table
 	$(call python,benchmarks/evaluate.py "$(COCO)")
+	$(call python,benchmarks/preparation.py "$(COCO)")
+	$(call python,benchmarks/batches.py "$(COCO)")
+	$(call python,benchmarks/growth.py "$(COCO)")
+	$(call python,benchmarks/removal.py)
+	$(call python,benchmarks/claims.py)
 
 notebook: ## run one notebook, store its outputs, clean and export it: make notebook NAME=02_data_prep
 	$(call python,tools/notebook.py "$(NAME)")

@@ -1,6 +1,6 @@
 """Where the scripts of this folder keep what they measured: `results.json`, one entry a claim, and a table from it.
 
-    python benchmarks/claims.py        prints the table
+    python benchmarks/claims.py        prints the table; `make bench` measures anew first
 
 A claim compares two ways of doing the same, measured by turns in one run: ours, and the baseline it is held against. The limit
 is what the machine itself allows (decoding alone, say), in the same unit, where there is one.
@@ -8,6 +8,7 @@ is what the machine itself allows (decoding alone, say), in the same unit, where
 import json
 import os
 import statistics
+import sys
 from pathlib import Path
 
 results = Path(__file__).with_name("results.json")
@@ -36,6 +37,15 @@ def keep_claim(
     part.replace(results)
     print(table_row(name, entry), flush=True)
     return entry
+
+
+def own_memory() -> float: # megabytes
+    "What this process holds itself: not what Linux keeps of files it has read. Where that is not told, all it holds at most."
+    try: lines = Path("/proc/self/status").read_text()
+    except OSError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
 
 
 def _short(value):

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['coco_server', 'coco_zips', 'retry_seconds', 'DataError', 'annotation_file', 'open_coco', 'person_category',
-           'person_ids', 'person_annotations', 'draw_annotation', 'draw_mask', 'person_mask', 'Job', 'prepare_pair',
-           'prepare_batch', 'file_sha1', 'claim_folder', 'open_jobs', 'report_problems', 'prepare_pairs',
-           'DownloadError', 'CocoZip', 'fetch_rest', 'fetch', 'extract_zip', 'fetch_photo', 'download_photos',
-           'check_space', 'download_coco']
+           'person_ids', 'person_annotations', 'encode_annotation', 'draw_annotation', 'draw_mask', 'person_mask',
+           'Job', 'decoding_factor', 'read_frame', 'prepare_pair', 'prepare_batch', 'file_sha1', 'claim_folder',
+           'open_jobs', 'report_problems', 'prepare_pairs', 'DownloadError', 'CocoZip', 'fetch_rest', 'fetch',
+           'extract_zip', 'fetch_photo', 'download_photos', 'check_space', 'download_coco']
 
 # %% ../nbs/02_data_prep.ipynb #02-data-prep-02
 import contextlib
@@ -82,26 +82,37 @@ def person_annotations(
     return coco.loadAnns(coco.getAnnIds(image_id, catIds=person_category(coco)))
 
 # %% ../nbs/02_data_prep.ipynb #02-data-prep-18
+def encode_annotation(
+    segmentation: list | dict, # polygons, or runs
+    shape: tuple[int, int], # (height, width) of the photo
+) -> dict: # compressed runs
+    "The pixels of one person or crowd as runs, which are quicker to unite than pixels."
+    if isinstance(segmentation, list): return runs.merge(runs.frPyObjects(segmentation, *shape))
+    encoded = runs.frPyObjects(segmentation, *shape) if isinstance(segmentation["counts"], list) else segmentation
+    if runs.decode(encoded).shape != tuple(shape): raise ValueError(f"its runs are for a photo of {tuple(encoded['size'])}, not {tuple(shape)}")
+    return encoded
+
 def draw_annotation(
     segmentation: list | dict, # polygons, or runs
     shape: tuple[int, int], # (height, width) of the photo
 ) -> np.ndarray: # bool H×W
     "The pixels of one person or crowd."
-    if isinstance(segmentation, list): encoded = runs.merge(runs.frPyObjects(segmentation, *shape))
-    elif isinstance(segmentation["counts"], list): encoded = runs.frPyObjects(segmentation, *shape)
-    else: encoded = segmentation # already compressed
-    return runs.decode(encoded).astype(bool)
+    return runs.decode(encode_annotation(segmentation, shape)).astype(bool)
 
 def draw_mask(
     annotations: list[dict], # COCO's records of the people on one photo
     shape: tuple[int, int], # (height, width) of the photo
+    size: tuple[int, int] | None = None, # (height, width) to bring it to; None: as the photo
 ) -> np.ndarray: # uint8 H×W: 255 person, 128 crowd, 0 background
     "The union of all people. Where a person stands in a crowd, the person wins."
-    mask = np.zeros(shape, np.uint8)
-    for annotation in sorted(annotations, key=lambda a: -a["iscrowd"]): # crowds first
-        try: mask[draw_annotation(annotation["segmentation"], shape)] = 128 if annotation["iscrowd"] else 255
+    size = tuple(size or shape)
+    mask, found = np.zeros(size, np.uint8), {128: [], 255: []} # crowds first
+    for annotation in annotations:
+        try: found[128 if annotation["iscrowd"] else 255].append(encode_annotation(annotation["segmentation"], shape))
         except Exception as error: # pycocotools raises bare Exceptions
             raise DataError(f"annotation {annotation['id']} cannot be drawn ({error})") from error
+    for value, parts in found.items():
+        if parts: mask[resize_mask(runs.decode(runs.merge(parts)).T, size[::-1]).T > 0] = value # runs go column by column
     return mask
 
 # %% ../nbs/02_data_prep.ipynb #02-data-prep-18b
@@ -120,22 +131,39 @@ class Job(NamedTuple):
     annotations: list[dict] # COCO's records of the people on it
     shape: tuple[int, int] # (height, width) as COCO has it
 
+def decoding_factor(
+    shape: tuple[int, int], # (height, width) of a photo
+    size: tuple[int, int] | None, # (height, width) it is wanted at; None: as it is
+) -> int: # 1, 2, 4 or 8
+    "How many times smaller a photo may be decoded: as long as no side falls more than a tenth short of the size."
+    if size is None: return 1
+    return max(factor for factor in (1, 2, 4, 8) if factor == 1 or all(side / factor >= 0.9 * wanted for side, wanted in zip(shape, size)))
+
+def read_frame(
+    job: Job, # the photo to read
+    size: tuple[int, int] | None, # (height, width); None: as the photo is
+) -> np.ndarray: # uint8 RGB, H×W×3
+    "Read a photo at the size, and see that it is the one the annotations are about."
+    if not job.photo.exists(): raise DataError(f"{job.photo}: no such file; download it again")
+    factor = decoding_factor(job.shape, size) if job.photo.suffix.lower() in (".jpg", ".jpeg") else 1 # others skip pixels instead of averaging
+    frame = read_image(job.photo, factor)
+    if any(abs(have * factor - side) >= factor for have, side in zip(frame.shape, job.shape)):
+        raise DataError(f"{job.photo}: the photo is {read_image(job.photo).shape[:2]}, its annotations say {tuple(job.shape)}; download it again")
+    return frame if size is None else resize_image(frame, size)
+
 def prepare_pair(
     job: Job, # what to make
     dest: Path, # folder with frames/ and masks/
     size: tuple[int, int] | None, # (height, width); None: as the photo is
 ):
     "Write one frame, then its mask."
-    if not job.photo.exists(): raise DataError(f"{job.photo}: no such file; download it again")
-    frame = read_image(job.photo)
-    if frame.shape[:2] != tuple(job.shape):
-        raise DataError(f"{job.photo}: the photo is {frame.shape[:2]}, its annotations say {tuple(job.shape)}; download it again")
-    try: mask = draw_mask(job.annotations, job.shape)
+    frame = read_frame(job, size)
+    try: mask = draw_mask(job.annotations, job.shape, size)
     except DataError as error: raise DataError(f"{job.photo}: {error}; download the annotations again") from error
     frame_path, mask_path = dest / "frames" / f"{job.photo.stem}.jpg", dest / "masks" / f"{job.photo.stem}.png"
     if size is None: write_bytes(frame_path, job.photo.read_bytes()) # no second loss by JPEG
-    else: write_image(frame_path, resize_image(frame, size))
-    write_mask(mask_path, mask if size is None else resize_mask(mask, size))
+    else: write_image(frame_path, frame)
+    write_mask(mask_path, mask)
 
 # %% ../nbs/02_data_prep.ipynb #02-data-prep-35b
 def prepare_batch(
@@ -210,11 +238,11 @@ def prepare_pairs(
     root, dest = Path(root), Path(dest)
     if size is not None and (np.shape(size) != (2,) or min(size) < 1):
         raise ValueError(f"size is {size!r}: give (height, width), as (256, 256), or None for the photo's own")
-    size = None if size is None else [int(side) for side in size]
+    size = None if size is None else tuple(int(side) for side in size)
     jobs = open_jobs(root, split, dest, limit)
-    claim_folder(dest, dict(split=split, size=size, annotations=file_sha1(annotation_file(root, split))))
+    claim_folder(dest, dict(split=split, size=size and list(size), annotations=file_sha1(annotation_file(root, split))))
     batches = [jobs[start:start + 32] for start in range(0, len(jobs), 32)]
-    with contextlib.nullcontext(executor) if executor else ThreadPoolExecutor() as workers:
+    with contextlib.nullcontext(executor) if executor else ThreadPoolExecutor(os.cpu_count()) as workers:
         work = workers.map(partial(prepare_batch, dest=dest, size=size), batches)
         problems = [problem for batch in tqdm(work, "prepare", len(batches), delay=5) for problem in batch]
     if problems and not any((dest / "masks").glob("*.png")):

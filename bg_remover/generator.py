@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PairError', 'files_by_name', 'match_by_name', 'load_pair', 'Pairs', 'random_view', 'random_colour', 'augment_pair',
-           'paste_people', 'shuffled', 'Batches', 'batches']
+           'paste_people', 'shuffled', 'Batches', 'batches', 'PackedPairs', 'pack_pairs']
 
 # %% ../nbs/03_generator.ipynb #03-generator-02
 import copy
@@ -104,14 +104,16 @@ def random_view(
     zoom, stretch = np.exp(rng.uniform(-0.22, 0.7)), np.exp(rng.uniform(-0.2, 0.2))
     angle, mirror = rng.uniform(-0.15, 0.15), rng.choice((-1, 1)) # radians
     whole = round(image_size[0] * zoom * stretch), round(image_size[1] * zoom / stretch)
-    frame, mask = resize_image(frame, whole), resize_mask(mask, whole) # the whole photo, as large as the window needs it
+    smaller = min(whole[0], len(frame)), min(whole[1], frame.shape[1]) # average what shrinks; what grows the warp enlarges by itself
+    frame, mask = resize_image(frame, smaller), resize_mask(mask, smaller)
     middle, window = (np.array(whole[::-1]) - 1) / 2, (np.array(image_size[::-1]) - 1) / 2 # centres, as (x, y)
     center = middle + (middle - window) * rng.uniform(-1, 1, 2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * (mirror, 1)
-    matrix = np.column_stack([turn, center - turn @ window]) # from a pixel of the window to one of the photo
+    scale = np.array([smaller[::-1]]).T / np.array([whole[::-1]]).T
+    matrix = scale * np.column_stack([turn, center - turn @ window + 0.5]) - [0, 0, 0.5] # from a pixel of the window to one of the photo
     look = functools.partial(cv2.warpAffine, M=matrix, dsize=image_size[::-1], borderMode=cv2.BORDER_REFLECT_101)
-    frame = look(frame, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return frame, look(mask, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)[..., None]
+    frame = look(cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP) # four channels take half as long as three
+    return cv2.cvtColor(frame, cv2.COLOR_RGBA2RGB), look(mask, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)[..., None]
 
 # %% ../nbs/03_generator.ipynb #03-generator-30
 def random_colour(
@@ -119,14 +121,14 @@ def random_colour(
     rng: np.random.Generator, # where chance comes from
 ) -> np.ndarray: # uint8 H×W×3
     "Another light: brightness, contrast, saturation and tint; now and then grey or out of focus."
-    pixels = frame.astype(np.float32)
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = grey + (pixels - grey) * (0 if rng.random() < 0.05 else rng.uniform(0.5, 1.5)) # saturation
-    average = pixels.mean()
-    pixels = (pixels - average) * rng.uniform(0.7, 1.4) + average * rng.uniform(0.6, 1.4) # contrast, brightness
-    pixels *= rng.uniform(0.9, 1.1, 3).astype(np.float32) # tint
-    if rng.random() < 0.15: pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.5))
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    saturation = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.5)
+    contrast, brightness, tint = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.4), rng.uniform(0.9, 1.1, (3, 1))
+    blur = rng.uniform(0.5, 1.5) if rng.random() < 0.15 else 0
+    mixed = saturation * np.eye(3) + (1 - saturation) / 3 # every colour between its grey and itself
+    average = np.mean(cv2.mean(frame)[:3])
+    matrix = tint * np.column_stack([contrast * mixed, np.full(3, average * (brightness - contrast))])
+    pixels = cv2.transform(frame.astype(np.float32) if blur else frame, matrix) # all of it at once
+    return cv2.GaussianBlur(pixels, (0, 0), blur).clip(0, 255).round().astype(np.uint8) if blur else pixels
 
 # %% ../nbs/03_generator.ipynb #03-generator-32
 def augment_pair(
@@ -147,8 +149,8 @@ def paste_people(
     other_mask: np.ndarray, # uint8 H×W×1, the people to put in front
 ) -> tuple[np.ndarray, np.ndarray]: # frame uint8 and mask uint8, H×W×3 and ×1
     "Put the people of another pair of the same size in front of a frame."
-    cover = cv2.GaussianBlur(other_mask.astype(np.float32), (0, 0), 1)[..., None] # the seam must not give them away
-    return (frame + (other_frame.astype(np.float32) - frame) * cover).round().astype(np.uint8), mask | other_mask
+    cover = cv2.GaussianBlur(other_mask.astype(np.float32), (0, 0), 1) # the seam must not give them away
+    return cv2.blendLinear(other_frame, frame, cover, 1 - cover), mask | other_mask
 
 # %% ../nbs/03_generator.ipynb #03-generator-36
 @functools.lru_cache(maxsize=4)
@@ -171,12 +173,12 @@ class Batches(keras.utils.PyDataset):
 
     def __len__(self) -> int: return -(-self.per_epoch // self.batch_size) # rounded up: the last batch may be smaller
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]: # float32
         if not 0 <= step < len(self): raise IndexError(f"batch {step}: an epoch has {len(self)}")
         within = np.arange(self.per_epoch)[step * self.batch_size:][:self.batch_size]
-        with ThreadPoolExecutor() as threads: # OpenCV lets other threads work while it decodes
+        with ThreadPoolExecutor(os.cpu_count()) as threads: # OpenCV lets other threads work while it decodes
             pairs = list(threads.map(self._read_place, self.epoch * self.per_epoch + within))
-        return tuple(np.stack(part) for part in zip(*pairs))
+        return tuple(np.stack(part, dtype=np.float32) for part in zip(*pairs))
 
     def _read_place(self, place: int):
         turn, index = divmod(int(place), self.count)
@@ -209,6 +211,50 @@ def batches(
 
     def read_one(index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         frame, mask = vary(index, rng)
-        if paste and rng.random() < paste: frame, mask = paste_people(frame, mask, *vary(int(rng.integers(len(pairs))), rng))
-        return frame.astype(np.float32), mask.astype(np.float32)
+        if paste and rng.random() < paste: return paste_people(frame, mask, *vary(int(rng.integers(len(pairs))), rng))
+        return frame, mask
     return Batches(read_one, len(pairs), batch_size, shuffle, seed, steps)
+
+# %% ../nbs/03_generator.ipynb #03-generator-43c
+class PackedPairs:
+    "Pairs as bare pixels in one file: `len(packed)`, `packed[3]`. `pack_pairs` makes the file."
+    def __init__(self,
+        path: str | os.PathLike, # .npy
+    ):
+        self.path = Path(path)
+        if not self.path.exists(): raise PairError(f"{path}: no such file; make it with `pack_pairs`")
+        try: packed = np.load(path, mmap_mode="r")
+        except ValueError as error: raise PairError(f"{path}: damaged or cut short ({error}); delete it and make it again with `pack_pairs`") from error
+        if packed.dtype.names != ("frame", "mask"): raise PairError(f"{path}: holds no pairs; name a file made by `pack_pairs`")
+        self.count, self.kind, self.offset = len(packed), packed.dtype, packed.offset
+
+    def __len__(self) -> int: return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]: # frame uint8 H×W×3 RGB, mask uint8 H×W×1: 0 or 1
+        place = range(self.count)[index] # from the end, where it is negative
+        pair = np.fromfile(self.path, self.kind, 1, offset=self.offset + place * self.kind.itemsize)[0]
+        return pair["frame"], pair["mask"]
+
+# %% ../nbs/03_generator.ipynb #03-generator-43d
+def pack_pairs(
+    pairs: Pairs, # or a list of (frame, mask)
+    path: str | os.PathLike, # the .npy file to make; one that is there, and fits, is left alone
+    image_size: tuple[int, int] = (256, 256), # (height, width) to stretch them to
+) -> PackedPairs:
+    "Decode every pair once, into one file of bare pixels."
+    path, part = Path(path), Path(f"{path}.{os.getpid()}.part")
+    kind = np.dtype([("frame", np.uint8, (*image_size, 3)), ("mask", np.uint8, (*image_size, 1))])
+    if not path.exists():
+        try:
+            with open(part, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, dict(descr=kind.descr, fortran_order=False, shape=(len(pairs),)))
+                for frames, masks in batches(pairs, image_size, 64):
+                    block = np.empty(len(frames), kind)
+                    block["frame"], block["mask"] = frames, masks
+                    file.write(block.tobytes())
+            os.replace(part, path)
+        finally: part.unlink(missing_ok=True)
+    packed = PackedPairs(path)
+    if (len(packed), packed.kind) == (len(pairs), kind): return packed
+    raise PairError(f"{path}: holds {len(packed)} pairs of {packed.kind['frame'].shape[:2]}, not {len(pairs)} of {tuple(image_size)}; "
+                    "name another file, or delete this one")

@@ -51,7 +51,15 @@ def claims() -> str:
     if str(benchmarks) not in sys.path: sys.path.append(str(benchmarks))
     from claims import read_claims, table as claims_table
     if not read_claims(): return ""
-    return f"## Against a baseline\n\nA ratio above 1 means that ours is better. `benchmarks/claims.py` explains the columns.\n\n{claims_table()}\n\n"
+    return f"""## Against a baseline
+
+Each row compares two ways of doing the same, run by turns on the same machine: *ours*, and a *baseline*, which is what the original tutorial did
+unless the row says otherwise. The *limit*, where there is one, is what the machine itself allows: decoding the photos and nothing else, for instance. A *ratio*
+above 1 means that ours is better; the *aim* is the ratio we had hoped for. All are medians over so many *runs*. `make bench` measures everything anew.
+
+{claims_table()}
+
+"""
 
 
 def section(path: Path) -> str:

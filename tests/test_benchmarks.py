@@ -11,9 +11,13 @@ from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import build_unet, encoder_layers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import batches as batch_speed
+import claims
 import deeplab_encoder
 import evaluate
 import fuzz
+import growth
+import preparation
 import recipe
 
 
@@ -106,3 +110,45 @@ def test_the_recipe_compares_photo_by_photo_within_a_seed(tmp_path, monkeypatch)
     whole, worse, same = recipe.table()
     assert whole["change"] == 0 and whole["seeds"] == 2 and whole["alarms"] == 0.5
     assert worse["low"] < -0.05 < worse["high"] < 0 and same["low"] < 0 < same["high"]
+
+
+def test_a_claim_is_kept_and_replaced_and_better_is_above_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(claims, "results", tmp_path / "results.json")
+    assert claims.read_claims() == {}
+    claims.keep_claim("speed", [10, 30, 20], [5, 4, 6], "photos/s", limit=[40, 40, 41], aim=3)
+    claims.keep_claim("time", [2.0], [6.0], "s", less_is_better=True)
+    kept = claims.read_claims()
+    assert kept["speed"] == dict(ours=20, baseline=5, ratio=4, limit=40, unit="photos/s", runs=3, aim=3) and kept["time"]["ratio"] == 3
+    claims.keep_claim("speed", [5], [5], "photos/s")
+    assert claims.read_claims()["speed"]["ratio"] == 1 and len(claims.read_claims()) == 2
+    rows = claims.table().splitlines()
+    assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1 and rows[2] in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_claims_of_the_project_can_be_read():
+    for name, entry in claims.read_claims().items():
+        assert entry["ours"] > 0 and entry["baseline"] > 0 and entry["runs"] > 0, name
+
+
+def test_a_round_of_preparation_compares_the_same_photos(tmp_path):
+    preparation.repeat_coco(preparation.samples, tmp_path / "coco", 30) # more than there are
+    assert all(taken > 0 for taken in preparation.one_round(tmp_path / "coco", tmp_path))
+    scores = preparation.agreement(tmp_path / "coco", tmp_path, 24)
+    assert scores["ours"] >= 0.98 and 0.5 < scores["original"] < scores["ours"]
+    next((tmp_path / "ours/masks").iterdir()).unlink()
+    with pytest.raises(RuntimeError, match="same photos"): preparation.agreement(tmp_path / "coco", tmp_path, 24)
+
+
+def test_each_stream_gives_as_many_pairs_as_asked(tmp_path):
+    dest = preparation.prepare_pairs(preparation.samples, "train", tmp_path / "pairs", limit=5)
+    pairs = batch_speed.Pairs(dest / "frames", dest / "masks")
+    for name, make in batch_speed.streams(pairs, tmp_path, 32).items():
+        assert sum(len(batch[0] if isinstance(batch, tuple) else batch) for batch in make()) == 32, name
+
+
+def test_slopes_of_known_growth():
+    rows = [dict(task=task, photos=photos, seconds=photos**power, megabytes=7) for task, power in (("prepare", 1), ("batch", 2), ("epoch", 0.5), ("remove", 0)) for photos in (10, 20, 40)]
+    found = growth.slopes(rows)
+    assert [round(found[task][0], 6) for task in ("prepare", "batch", "epoch", "remove")] == [1, 2, 0.5, 0]
+    assert all(abs(memory) < 1e-6 for _, memory in found.values())

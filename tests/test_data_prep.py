@@ -23,7 +23,7 @@ from bg_remover import data_prep
 from bg_remover.data_prep import (
     CocoZip, DataError, DownloadError, download_coco, draw_mask, extract_zip, fetch, open_coco, person_ids, person_mask,
     prepare_pairs)
-from bg_remover.images import read_mask
+from bg_remover.images import read_image, read_mask, resize_image, resize_mask, write_image
 
 samples = Path(__file__).parents[1] / "nbs/samples/mini_coco"
 payload = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8).tobytes()
@@ -310,6 +310,16 @@ def test_compressed_runs_polygons_in_pieces_and_nobody():
     assert not draw_mask([], (6, 6)).any()
 
 
+@pytest.mark.parametrize("size", [None, (256, 256), (90, 200), (700, 500)])
+def test_a_mask_drawn_at_a_size_is_the_full_one_resized(size):
+    coco = open_coco(samples, "val")
+    for image_id in person_ids(coco)[::2]:
+        people = [coco.annToMask(one) for one in data_prep.person_annotations(coco, image_id)] # pycocotools' own way, crowds too
+        full, record = np.max(people, axis=0), coco.imgs[image_id]
+        mask = draw_mask(data_prep.person_annotations(coco, image_id), (record["height"], record["width"]), size)
+        assert np.array_equal(mask > 0, (full if size is None else resize_mask(full, size)) > 0)
+
+
 @pytest.mark.parametrize("segmentation", [[], [[1, 2, 3, 4]], [["a", "b"]], dict(counts=[500], size=[6, 6]), dict(counts=[4, 5], size=[3, 3])])
 def test_a_damaged_annotation_is_named(segmentation):
     with pytest.raises(DataError, match="annotation 77 cannot be drawn"): draw_mask([dict(id=77, iscrowd=1, segmentation=segmentation)], (6, 6))
@@ -350,6 +360,33 @@ def test_native_size_keeps_photo_and_mask_as_they_are(tmp_path):
 def test_size_is_height_then_width(tmp_path):
     dest = prepare_pairs(samples, "val", tmp_path, size=(40, 60), limit=1)
     assert read_mask(next((dest / "masks").iterdir())).shape == (40, 60)
+
+
+@pytest.mark.parametrize("shape, size, factor", [
+    ((480, 640), (256, 256), 2), ((427, 640), (256, 256), 1), ((460, 461), (256, 256), 1), ((461, 461), (256, 256), 2),
+    ((480, 640), (480, 640), 1), ((4000, 3000), (256, 256), 8), ((4000, 3000), (512, 512), 4), ((90, 90), (256, 256), 1), ((480, 640), None, 1)])
+def test_a_photo_is_decoded_smaller_where_that_is_enough(shape, size, factor): assert data_prep.decoding_factor(shape, size) == factor
+
+
+@pytest.mark.parametrize("size, factor", [((200, 200), 2), ((100, 100), 4), ((50, 50), 8)])
+def test_decoding_smaller_changes_little(size, factor):
+    "Less than to skip pixels instead of averaging them, as a plain `cv2.resize` does."
+    smaller, skipped = [], []
+    for path in sorted((samples / "val2017").iterdir()):
+        whole = read_image(path)
+        if data_prep.decoding_factor(whole.shape[:2], size) > factor / 2:
+            right = resize_image(whole, size).astype(int)
+            smaller.append(np.abs(right - data_prep.read_frame(data_prep.Job(path, [], whole.shape[:2]), size)).mean())
+            skipped.append(np.abs(right - cv2.resize(whole, size[::-1])).mean())
+    assert 0 < np.mean(smaller) < 4 and np.mean(smaller) < np.mean(skipped) # of 255
+
+
+@pytest.mark.parametrize("name", ["odd.jpg", "odd.png"])
+def test_a_photo_of_another_size_is_seen_though_it_was_decoded_smaller(tmp_path, name):
+    write_image(tmp_path / name, np.zeros((203, 301, 3), np.uint8))
+    assert data_prep.read_frame(data_prep.Job(tmp_path / name, [], (203, 301)), (40, 40)).shape == (40, 40, 3)
+    for wrong in ((301, 203), (203, 310), (190, 301)):
+        with pytest.raises(DataError, match=r"odd.*the photo is \(203, 301\), its annotations say"): data_prep.read_frame(data_prep.Job(tmp_path / name, [], wrong), (40, 40))
 
 
 def test_a_pair_that_lost_its_frame_is_made_again(tmp_path, whole):

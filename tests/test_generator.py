@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from bg_remover.generator import Batches, PairError, Pairs, augment_pair, batches, paste_people, random_view
-from bg_remover.images import ImageError, write_image, write_mask
+from bg_remover.generator import (Batches, PackedPairs, PairError, Pairs, augment_pair, batches, pack_pairs, paste_people, random_colour,
+                                  random_view)
+from bg_remover.images import ImageError, resize_image, resize_mask, write_image, write_mask
 
 
 def make_pair(folder, name, height=30, width=40, value=0):
@@ -155,6 +156,44 @@ def test_views_differ_in_place_and_in_handedness():
     assert len({view.tobytes() for view in views}) == 40
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_colour_is_what_its_steps_give_one_after_the_other(seed):
+    "Saturation, contrast and brightness, tint, focus: as numbers with a point, in this order, rounded once at the end."
+    frame = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), np.uint8)
+    rng = np.random.default_rng(seed)
+    pixels = frame.astype(float)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = grey + (pixels - grey) * (0 if rng.random() < 0.05 else rng.uniform(0.5, 1.5))
+    pixels = (pixels - frame.mean()) * rng.uniform(0.7, 1.4) + frame.mean() * rng.uniform(0.6, 1.4)
+    pixels *= rng.uniform(0.9, 1.1, 3)
+    if rng.random() < 0.15: pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.5))
+    same = np.random.default_rng(seed)
+    assert np.abs(random_colour(frame, same) - pixels.clip(0, 255)).max() < 1.6
+    assert same.random() == rng.random() # and nothing more was drawn
+
+
+@pytest.mark.parametrize("size", [(64, 64), (200, 150)])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_view_is_a_window_into_the_whole_photo_enlarged(seed, size):
+    "Another way to the same picture: bring the whole photo to its size first, then look up each pixel of the window."
+    mask = blobs(np.random.default_rng(seed), 120, 90)
+    frame = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (120, 90, 3), np.uint8), (0, 0), 3)
+    rng = np.random.default_rng(seed)
+    zoom, stretch, angle, mirror = np.exp(rng.uniform(-0.22, 0.7)), np.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-0.15, 0.15), rng.choice((-1, 1))
+    whole = round(size[0] * zoom * stretch), round(size[1] * zoom / stretch)
+    middle, window = (np.array(whole[::-1]) - 1) / 2, (np.array(size[::-1]) - 1) / 2
+    center = middle + (middle - window) * rng.uniform(-1, 1, 2)
+    columns, rows = np.meshgrid(*(np.arange(side) - half for side, half in zip(size[::-1], window)))
+    x = center[0] + np.cos(angle) * mirror * columns - np.sin(angle) * rows
+    y = center[1] + np.sin(angle) * mirror * columns + np.cos(angle) * rows
+    maps, inside = (x.astype(np.float32), y.astype(np.float32)), (x > 2) & (x < whole[1] - 3) & (y > 2) & (y < whole[0] - 3)
+    seen, moved = random_view(frame, mask, size, np.random.default_rng(seed))
+    expected = cv2.remap(resize_image(frame, whole), *maps, cv2.INTER_LINEAR)
+    assert inside.mean() > 0.5 and np.abs(seen.astype(int) - expected)[inside].mean() < 2.5
+    people = cv2.remap(resize_mask(mask, whole), *maps, cv2.INTER_NEAREST)
+    assert (moved[..., 0] != people)[inside].mean() < 0.02
+
+
 def test_colour_leaves_the_mask_alone(folder):
     frame, mask = pairs_of(folder)[5]
     seen, moved = augment_pair(frame, mask, (32, 32), np.random.default_rng(3))
@@ -189,6 +228,38 @@ def test_some_pairs_get_the_people_of_another(folder):
     assert set(people) <= set(backgrounds) and (people != backgrounds).sum() > 5
     assert 0 < (sometimes != never).any(axis=(1, 2, 3)).sum() < 10
     assert (always == again).all()
+
+
+def test_packed_pairs_are_the_pairs(folder):
+    pairs = pairs_of(folder)
+    packed = pack_pairs(pairs, folder / "all.npy", (20, 30))
+    assert len(packed) == len(list(packed)) == 10 and [path.name for path in folder.iterdir() if path.is_file()] == ["all.npy"]
+    settings = dict(image_size=(20, 30), batch_size=4, shuffle=True, seed=3)
+    for one, other in zip(batches(packed, **settings), batches(pairs, **settings)): assert all((a == b).all() for a, b in zip(one, other))
+    frame, mask = packed[-1]
+    assert frame.shape == (20, 30, 3) and mask.shape == (20, 30, 1) and frame.dtype == mask.dtype == np.uint8 and frame.flags.c_contiguous
+    assert (frame == 90).all() and set(np.unique(mask)) == {0, 1}
+    with pytest.raises(IndexError): packed[10]
+    before = packed.path.stat().st_mtime_ns
+    assert pack_pairs(pairs, packed.path, (20, 30)).path.stat().st_mtime_ns == before # not done again
+
+
+def test_a_packed_file_that_does_not_fit_is_refused(folder):
+    path, pairs = folder / "all.npy", pairs_of(folder)
+    with pytest.raises(PairError, match="all.npy: no such file; make it with"): PackedPairs(path)
+    pack_pairs(pairs, path, (20, 30))
+    with pytest.raises(PairError, match=r"holds 10 pairs of \(20, 30\), not 10 of \(30, 20\)"): pack_pairs(pairs, path, (30, 20))
+    with pytest.raises(PairError, match="holds 10 pairs .* not 5 of"): pack_pairs(pairs[:5], path, (20, 30))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PairError, match="all.npy: damaged or cut short"): PackedPairs(path)
+    np.save(path, np.zeros(3))
+    with pytest.raises(PairError, match="all.npy: holds no pairs"): PackedPairs(path)
+
+
+def test_packing_that_fails_leaves_nothing_behind(folder):
+    (folder / "frames" / "photo7.png").write_bytes(b"no photo")
+    with pytest.raises(ImageError, match="photo7.png"): pack_pairs(pairs_of(folder), folder / "all.npy", (20, 30))
+    assert not [path for path in folder.iterdir() if path.is_file()]
 
 
 def test_batches_hold_what_fit_needs(folder):

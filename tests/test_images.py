@@ -62,6 +62,16 @@ def test_exif_orientation_as_pillow_understands_it(photo, orientation, format, o
     assert np.abs(result.astype(int) - expected).max() <= 3
 
 
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_decoded_smaller_a_photo_is_turned_and_rgb_all_the_same(photo, factor):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = resize_image(photo, (321, 481))
+    result = read_image(encoded(large, "JPEG", exif=exif, quality=95), factor)
+    expected = resize_image(np.rot90(large, -1).copy(), (-(-481 // factor), -(-321 // factor)))
+    assert result.shape == expected.shape and np.abs(result.astype(int) - expected).mean() < 4
+
+
 def test_a_mask_is_turned_as_its_photo_is(tmp_path):
     mask = np.zeros((4, 6), np.uint8)
     mask[0, :2] = 255
