@@ -9,9 +9,9 @@ __all__ = ['Photo', 'ModelError', 'open_model', 'shipped_model', 'as_image', 'Ne
 # %% ../nbs/07_removal.ipynb #07-removal-02
 import json
 import os
-from importlib import resources
 from pathlib import Path
 
+import bg_remover
 from .images import read_image, resize_image, resize_probability # first: where OpenCV does not start, it says what to do
 import cv2
 import numpy as np
@@ -42,13 +42,13 @@ def _check_description(description, session: onnxruntime.InferenceSession):
 # %% ../nbs/07_removal.ipynb #07-removal-08
 def open_model(
     path: str | os.PathLike, # an .onnx file written by `export_onnx`
-    threads: int = 0, # that one question may use; 0: as many as there are cores
+    threads: int = 0, # that one question may use; 0: as many as this process has cores
 ) -> tuple[onnxruntime.InferenceSession, dict]: # the network and its description
     "Open an exported network and check that it is what its description says."
     if not Path(path).is_file(): raise ModelError(f"{path}: no such file; give an .onnx file written by export_onnx")
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 4 # what goes wrong is raised, so it need not be printed as well
-    quiet.intra_op_num_threads = threads
+    quiet.intra_op_num_threads = threads or cv2.getNumberOfCPUs() # which is fewer where a process is held to some
     try: session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
     except Exception as error: # onnxruntime's exceptions share no narrower base class
         raise ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall bg_remover") from error
@@ -63,7 +63,7 @@ def open_model(
 
 def shipped_model() -> Path: # the .onnx file that comes with the package
     "Where the network that ships with the package lies."
-    return Path(str(resources.files("bg_remover"))) / "weights" / "person.onnx"
+    return Path(bg_remover.__file__).parent / "weights" / "person.onnx"
 
 # %% ../nbs/07_removal.ipynb #07-removal-11
 Photo = np.ndarray | str | os.PathLike | bytes # an array, a file, the bytes of one; or a PIL image
@@ -96,7 +96,7 @@ class Network:
     "An exported network, opened once and asked as often as you like."
     def __init__(self,
         model: str | os.PathLike | None = None, # an .onnx file from `export_onnx`; None: the one that ships with the package
-        threads: int = 0, # that one question may use; 0: as many as there are cores
+        threads: int = 0, # that one question may use; 0: as many as this process has cores
     ):
         self.session, self.description = open_model(shipped_model() if model is None else model, threads)
         self.image_size, self.threshold = tuple(self.description["image_size"]), self.description["threshold"]
