@@ -1,22 +1,25 @@
 """How long the command takes, where the time goes, and how much memory: `python benchmarks/removal.py`.
 
-Medians; what is compared is run in turns, side by side. One table, also written to benchmarks/removal.csv:
+Medians; what is compared is run in turns, side by side. One table, also written to benchmarks/removal.csv; claims with two sides go
+to results.json as well. `--only cold|photo|png|folder|memory` measures one part and leaves the rest of the table as it was.
 
     cold start    a new process until it ends: the bare imports of numpy, cv2 and onnxruntime; `bg-remover remove` with a
-                  640×480 photo, written to disk; its peak memory. Beside it rembg, in an environment of its own: its weights
-                  are a download, so only its start is measured, until it could load them (`from rembg import remove`), and
-                  until `rembg i --help` is printed.
+                  640×480 photo, written to disk. Beside it rembg, in an environment of its own: its weights are a download, so
+                  only its start is measured, until it could load them (`from rembg import remove`), and until `rembg i --help`
+                  is printed.
     one photo     in a process that has cut one before: decode, network, refine (edges, opacity, colours), encode, and the
-                  whole of `cut_photo`; peak memory of a process that cuts this one photo
-    folder        photos in a second through `bg-remover remove FOLDER`, start included, with 1 and with 2 workers
-
-Do not trust the peak memory yet: Linux counts for a new process what this script held when it started it, so a figure can be
-the script's own (three came out equal). Those rows are left out of the committed csv.
+                  whole of `cut_photo`, on all cores; then refine and encode again on one core alone
+    png           the cut-outs of the samples as PNG on one core, our way and Pillow's at three levels: time and size by megapixel
+    folder        photos in a second through `bg-remover remove FOLDER`, start included: held to one core, with one worker; and
+                  on two cores with one and with two. Two cores against one is the claim.
+    memory        the most that a process and its children ever hold at once, by size of the photo; and for rembg to start. Linux counts for
+                  a new process what its parent held when it started it, so a small fresh Python is the parent.
 
 rembg is installed by pip into nbs/_work/rembg and kept there; where that fails, its rows are left out. --without-rembg does not try.
 """
 import argparse
 import csv
+import io
 import os
 import shutil
 import statistics
@@ -27,35 +30,48 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+import cv2
+from PIL import Image
 
 from bg_remover.images import read_image, resize_image, write_image
 from bg_remover.photos import _encode, cut_photo, open_photo, read_pixels
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
+from claims import keep_claim
 
 root = Path(__file__).resolve().parent.parent
-sample = root / "nbs/samples/mini_coco/val2017/000000343937.jpg"
-megapixels = {0.3: (480, 640), 2: (1224, 1632), 12: (3000, 4000)}
-repeats = {0.3: 9, 2: 7, 12: 3}
-command = [sys.executable, "-c", "from bg_remover.cli import main; main()", "remove"]
+samples = sorted((root / "nbs/samples/mini_coco").glob("*2017/*.jpg"))
+megapixels = {0.3: (480, 640), 2: (1224, 1632), 12: (3000, 4000), 50: (5774, 8660)}
+repeats = {0.3: 9, 2: 7, 12: 5}
+command = [sys.executable, "-m", "bg_remover", "remove"]
 environment = {**os.environ, "PYTHONPATH": str(root)}
+on_core = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
+launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 
 
-def run(line: list) -> tuple[float, float]: # seconds, peak megabytes
+def run(line: list) -> float: # seconds
     "A process from its start to its end."
     begun = time.perf_counter()
-    child = subprocess.Popen([str(part) for part in line], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    message = child.stderr.read().decode(errors="replace")
-    _, status, used = os.wait4(child.pid, 0)
-    if status: raise RuntimeError(f"{line[0]} ended with {os.waitstatus_to_exitcode(status)}: {message[-500:]}")
-    return time.perf_counter() - begun, used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    done = subprocess.run([str(part) for part in line], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode: raise RuntimeError(f"{line[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    return time.perf_counter() - begun
 
 
-def in_turns(lines: dict[str, list], times: int) -> dict[str, tuple[float, float]]: # name → median seconds, megabytes
+def held_to_core(line: list) -> list:
+    "The same command, allowed to use the first core alone."
+    return [sys.executable, "-S", "-c", on_core, "0", *line]
+
+
+def peak_megabytes(line: list) -> float:
+    "The most memory that a process, or the largest of its children, held at any moment."
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", launcher, *map(str, line)], env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout) / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]: # name → seconds of each round
     "Run each line once to warm the disk's cache, then all in turns."
     for line in lines.values(): run(line)
     rounds = [{name: run(line) for name, line in lines.items()} for _ in range(times)]
-    return {name: tuple(statistics.median(each[name][part] for each in rounds) for part in (0, 1)) for name in lines}
+    return {name: [each[name] for each in rounds] for name in lines}
 
 
 def rembg_python() -> Path | None:
@@ -74,16 +90,16 @@ def rembg_python() -> Path | None:
     return python
 
 
-def cold_starts(photo: Path, out: Path, with_rembg: bool) -> list[tuple]:
+def cold_starts(photo: Path, out: Path, rembg: Path | None) -> list[tuple]:
     "Rows of the first part."
     lines = {"bare imports": [sys.executable, "-c", "import numpy, cv2, onnxruntime"], "bg-remover remove": [*command, photo, out, "--overwrite"]}
-    python = rembg_python() if with_rembg else None
-    if python: lines |= {"rembg, imported": [python, "-c", "from rembg import remove"], "rembg i --help": [python.with_name("rembg"), "i", "--help"]}
-    found = in_turns(lines, 7)
-    bare = found["bare imports"][0]
-    rows = [("cold start", name, "seconds", seconds) for name, (seconds, _) in found.items()]
-    rows += [("cold start", name, "times the bare imports", seconds / bare) for name, (seconds, _) in found.items() if name != "bare imports"]
-    return rows + [("cold start", name, "peak MB", peak) for name, (_, peak) in found.items()]
+    if rembg: lines |= {"rembg, imported": [rembg, "-c", "from rembg import remove"], "rembg i --help": [rembg.with_name("rembg"), "i", "--help"]}
+    found = in_turns(lines, 11)
+    ours, bare = found["bg-remover remove"], statistics.median(found["bare imports"])
+    keep_claim("cold start: cut-out written, beside the bare imports", ours, found["bare imports"], "s", less_is_better=True, aim=0.5)
+    if rembg: keep_claim("cold start: cut-out written, beside rembg ready to load its weights", ours, found["rembg, imported"], "s", found["bare imports"], less_is_better=True)
+    rows = [("cold start", name, "seconds", statistics.median(seconds)) for name, seconds in found.items()]
+    return rows + [("cold start", name, "times the bare imports", statistics.median(seconds) / bare) for name, seconds in found.items() if name != "bare imports"]
 
 
 def milliseconds(call: Callable, times: int) -> tuple[float, object]:
@@ -96,11 +112,11 @@ def milliseconds(call: Callable, times: int) -> tuple[float, object]:
     return statistics.median(taken), answer
 
 
-def one_photo(size: float, path: Path, out: Path, remover: Remover) -> list[tuple]:
+def one_photo(size: float, path: Path, remover: Remover) -> list[tuple]:
     "Rows of the second part, for one size."
     def finish():
         alpha = alpha_from(refine(answer, pixels), remover.threshold)
-        return np.dstack([estimate_foreground(pixels, alpha), alpha])
+        return cv2.merge([estimate_foreground(pixels, alpha), alpha])
     cut_photo(path, remover)
     times, name = repeats[size], f"{size} megapixels"
     decode, (pixels, _) = milliseconds(lambda: read_pixels(path, open_photo(path)), times)
@@ -108,37 +124,87 @@ def one_photo(size: float, path: Path, out: Path, remover: Remover) -> list[tupl
     refined, cutout = milliseconds(finish, times)
     encode, _ = milliseconds(lambda: _encode(cutout, "png"), times)
     whole, _ = milliseconds(lambda: cut_photo(path, remover), times)
-    parts = dict(decode=decode, network=network, refine=refined, encode=encode, whole=whole)
-    return [(name, part, "ms", value) for part, value in parts.items()] + [(name, "bg-remover remove", "peak MB", run([*command, path, out, "--overwrite"])[1])]
+    cv2.setNumThreads(1)
+    alone = milliseconds(finish, times)[0], milliseconds(lambda: _encode(cutout, "png"), times)[0]
+    cv2.setNumThreads(-1)
+    parts = dict(decode=decode, network=network, refine=refined, encode=encode, whole=whole) | {"refine, one core": alone[0], "encode, one core": alone[1]}
+    return [(name, part, "ms", value) for part, value in parts.items()]
+
+
+def png_ways() -> list[tuple]:
+    "Rows of the third part."
+    def by_pillow(level: int, cutout):
+        file = io.BytesIO()
+        Image.fromarray(cutout).save(file, "PNG", compress_level=level)
+        return file.getvalue()
+    remover, rows, found = Remover(), [], {}
+    cutouts = [remover.cutout(path, empty_ok=True) for path in samples]
+    pixels = sum(cutout[..., 0].size for cutout in cutouts) / 1e6
+    ways = {"ours": lambda cutout: _encode(cutout, "png")} | {f"Pillow, level {level}": lambda cutout, level=level: by_pillow(level, cutout) for level in (1, 3, 6)}
+    cv2.setNumThreads(1)
+    for _ in range(5):
+        for name, way in ways.items(): found.setdefault(name, []).append(milliseconds(lambda: sum(len(way(cutout)) for cutout in cutouts), 1))
+    cv2.setNumThreads(-1)
+    keep_claim("PNG of a cut-out, beside Pillow's own way", *([taken / pixels for taken, _ in found[name]] for name in ("ours", "Pillow, level 6")), "ms/megapixel", less_is_better=True)
+    for name, values in found.items():
+        rows += [("png", name, "ms/megapixel", statistics.median(taken for taken, _ in values) / pixels), ("png", name, "kB/megapixel", values[0][1] / pixels / 1e3)]
+    return rows
 
 
 def folder_speed(photo: Path, work: Path, count: int = 40) -> list[tuple]:
-    "Rows of the third part."
+    "Rows of the fourth part."
     (work / "photos").mkdir()
     for number in range(count): shutil.copy(photo, work / "photos" / f"{number}.jpg")
-    lines = {f"{workers} worker{'s' * (workers > 1)}": [*command, work / "photos", work / f"out{workers}", "--workers", workers, "--overwrite"] for workers in (1, 2)}
-    found = in_turns(lines, 2)
-    return [("folder", name, "photos/s", count / seconds) for name, (seconds, _) in found.items()] + [("folder", name, "peak MB of the first process", peak) for name, (_, peak) in found.items()]
+    line = lambda workers: [*command, work / "photos", work / f"out{workers}", "--overwrite", "--workers", str(workers)]
+    lines = {"one core": held_to_core(line(1))} | {f"two cores, {workers} worker{'s' * (workers > 1)}": line(workers) for workers in (1, 2)}
+    speeds = {name: [count / taken for taken in seconds] for name, seconds in in_turns(lines, 2).items()}
+    best = max(speeds, key=lambda name: statistics.median(speeds[name]))
+    keep_claim("a folder, two cores beside one", speeds[best], speeds["one core"], "photos/s", aim=1.8)
+    return [("folder", name, "photos/s", statistics.median(values)) for name, values in speeds.items()]
+
+
+def peak_memory(paths: dict[float, Path], out: Path, rembg: Path | None) -> list[tuple]:
+    "Rows of the last part."
+    lines = {"bare imports": [sys.executable, "-c", "import numpy, cv2, onnxruntime"]} | {f"{size} megapixels": [*command, path, out, "--overwrite"] for size, path in paths.items()}
+    if rembg: lines["rembg, imported"] = [rembg, "-c", "from rembg import remove"]
+    peaks = {name: [peak_megabytes(line) for _ in range(3)] for name, line in lines.items()}
+    if rembg: keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg ready to load its weights", peaks["0.3 megapixels"], peaks["rembg, imported"], "MB", peaks["bare imports"], less_is_better=True)
+    return [("memory", name, "peak MB", statistics.median(values)) for name, values in peaks.items()]
+
+
+def measure(parts: list[str], work: Path, rembg: Path | None) -> list[tuple]:
+    "The rows of some parts."
+    photo, paths = read_image(samples[0].parent.parent / "val2017/000000343937.jpg"), {size: work / f"{size}.jpg" for size in megapixels}
+    for size, path in paths.items(): write_image(path, resize_image(photo, megapixels[size]))
+    rows = cold_starts(paths[0.3], work / "out.png", rembg) if "cold" in parts else []
+    if "photo" in parts:
+        remover = Remover()
+        for size in repeats: rows += one_photo(size, paths[size], remover)
+    if "png" in parts: rows += png_ways()
+    if "folder" in parts: rows += folder_speed(paths[0.3], work)
+    if "memory" in parts: rows += peak_memory(paths, work / "out.png", rembg)
+    return rows
+
+
+def keep_rows(rows: list[tuple]):
+    "Write the table; rows of parts that were not measured stay as they were."
+    path, head = Path(__file__).with_suffix(".csv"), ["part", "what", "unit", "median"]
+    with open(path, newline="") as file: before = [row for row in list(csv.reader(file))[1:] if row[0] not in {row[0] for row in rows}]
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *before, *([part, name, unit, f"{value:.3f}"] for part, name, unit, value in rows)])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-rembg", action="store_true")
+    parser.add_argument("--only", choices=("cold", "photo", "png", "folder", "memory"), help="measure this part alone")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        work, photo = Path(folder), read_image(sample)
-        paths = {size: work / f"{size}.jpg" for size in megapixels}
-        for size, path in paths.items(): write_image(path, resize_image(photo, megapixels[size]))
-        rows = cold_starts(paths[0.3], work / "out.png", not options.without_rembg)
-        remover = Remover()
-        for size, path in paths.items(): rows += one_photo(size, path, work / "out.png", remover)
-        rows += folder_speed(paths[0.3], work)
+    parts = [options.only] if options.only else ["cold", "photo", "png", "folder", "memory"]
+    rembg = None if options.without_rembg or not {"cold", "memory"} & set(parts) else rembg_python()
+    with tempfile.TemporaryDirectory() as folder: rows = measure(parts, Path(folder), rembg)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     for part, name, unit, value in rows: print(f"{part:16}{name:22}{value:10.2f} {unit}")
-    with open(Path(__file__).with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["part", "what", "unit", "median"])
-        writer.writerows([part, name, unit, f"{value:.3f}"] for part, name, unit, value in rows)
+    keep_rows(rows)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 __all__ = ['app', 'main', 'remove', 'prepare', 'train', 'export', 'evaluate']
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-02
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -133,14 +134,17 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, how: dict) -> Iterat
 # %% ../nbs/07_the_command.ipynb #07-the-command-18
 def _records(source: str, dest: str, model: Path | None, form: str | None, workers: int, overwrite: bool, how: dict) -> tuple[Iterator, int]: # records, how many to expect
     "Choose the function that does what is asked. Nothing is cut out before the first record is asked for."
-    from bg_remover.folders import check_request, find_photos, remove_file, remove_folder
     if Path(source).is_dir() and source != "-":
+        from bg_remover.folders import find_photos, remove_folder
         count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if sys.stderr.isatty() else 0
         return remove_folder(source, dest, model, workers, overwrite, form=form or "png", **how), count
-    dest = _target(source, dest, form)
-    how = check_request(_form(dest, form), **how)
     from bg_remover.removal import Remover
-    remover = Remover(model)
+    with concurrent.futures.ThreadPoolExecutor(1) as aside:
+        opening = aside.submit(Remover, model) # which takes as long as the other imports
+        from bg_remover.folders import check_request, remove_file
+        dest = _target(source, dest, form)
+        how = check_request(_form(dest, form), **how)
+    remover = opening.result()
     if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, how), 1
     return (remove_file(source, dest, remover, overwrite, **how) for _ in range(1)), 1
 

@@ -13,7 +13,6 @@ import errno
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import threading
@@ -200,6 +199,7 @@ def _start_worker():
     "What a process does before its first task: one thread, no word on Ctrl-C, no life after its parent's."
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import multiprocessing # only a folder that is shared out needs it
     def follow():
         multiprocessing.parent_process().join()
         os._exit(1)
@@ -225,6 +225,7 @@ class _Processes(concurrent.futures.Executor):
         with _no_interrupt(): return self.pool.submit(function, *arguments) # which may start a process
 
     def _start(self):
+        import multiprocessing
         self.pool = concurrent.futures.ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _start_worker)
         try: self._submit(os.getpid).result()
         except concurrent.futures.BrokenExecutor as error:

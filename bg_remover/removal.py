@@ -9,9 +9,9 @@ __all__ = ['Photo', 'ModelError', 'open_model', 'shipped_model', 'as_image', 'Ne
 # %% ../nbs/07_removal.ipynb #07-removal-02
 import json
 import os
-from importlib import resources
 from pathlib import Path
 
+import bg_remover
 from .images import read_image, resize_image, resize_probability # first: where OpenCV does not start, it says what to do
 import cv2
 import numpy as np
@@ -42,13 +42,13 @@ def _check_description(description, session: onnxruntime.InferenceSession):
 # %% ../nbs/07_removal.ipynb #07-removal-08
 def open_model(
     path: str | os.PathLike, # an .onnx file written by `export_onnx`
-    threads: int = 0, # that one question may use; 0: as many as there are cores
+    threads: int = 0, # that one question may use; 0: as many as this process has cores
 ) -> tuple[onnxruntime.InferenceSession, dict]: # the network and its description
     "Open an exported network and check that it is what its description says."
     if not Path(path).is_file(): raise ModelError(f"{path}: no such file; give an .onnx file written by export_onnx")
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 4 # what goes wrong is raised, so it need not be printed as well
-    quiet.intra_op_num_threads = threads
+    quiet.intra_op_num_threads = threads or cv2.getNumberOfCPUs() # which is fewer where a process is held to some
     try: session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
     except Exception as error: # onnxruntime's exceptions share no narrower base class
         raise ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall bg_remover") from error
@@ -63,7 +63,7 @@ def open_model(
 
 def shipped_model() -> Path: # the .onnx file that comes with the package
     "Where the network that ships with the package lies."
-    return Path(str(resources.files("bg_remover"))) / "weights" / "person.onnx"
+    return Path(bg_remover.__file__).parent / "weights" / "person.onnx"
 
 # %% ../nbs/07_removal.ipynb #07-removal-11
 Photo = np.ndarray | str | os.PathLike | bytes # an array, a file, the bytes of one; or a PIL image
@@ -96,7 +96,7 @@ class Network:
     "An exported network, opened once and asked as often as you like."
     def __init__(self,
         model: str | os.PathLike | None = None, # an .onnx file from `export_onnx`; None: the one that ships with the package
-        threads: int = 0, # that one question may use; 0: as many as there are cores
+        threads: int = 0, # that one question may use; 0: as many as this process has cores
     ):
         self.session, self.description = open_model(shipped_model() if model is None else model, threads)
         self.image_size, self.threshold = tuple(self.description["image_size"]), self.description["threshold"]
@@ -134,8 +134,9 @@ def fit_lines(
 ) -> tuple[np.ndarray, np.ndarray]: # slope float32 3×H×W, offset float32 H×W
     "In the window around each pixel, the line from colour to probability."
     means, level = [_mean(plane, radius) for plane in planes], _mean(probability, radius)
-    spread = np.array([[_mean(one * other, radius) - mean * its_mean for other, its_mean in zip(planes, means)]
-                       for one, mean in zip(planes, means)])
+    spread = np.empty((3, 3, *probability.shape), np.float32)
+    for one, other in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
+        spread[one, other] = spread[other, one] = _mean(planes[one] * planes[other], radius) - means[one] * means[other]
     spread[range(3), range(3)] += epsilon
     together = np.array([_mean(plane * probability, radius) - mean * level for plane, mean in zip(planes, means)])
     slope = _solve(spread, together)
@@ -148,6 +149,21 @@ def _shrunk(size: tuple[int, int], longest: int) -> tuple[int, int]: # (height, 
     return tuple(max(1, round(side * scale)) for side in size)
 
 
+def _halved(image: np.ndarray, longest: int) -> np.ndarray: # uint8, as many channels
+    "An image halved until no side is above `longest`: between two pixels, bilinear is their mean."
+    while max(image.shape[:2]) > longest:
+        image = cv2.resize(image, tuple((side + 1) // 2 for side in image.shape[1::-1]), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def _stretch_onto(values: np.ndarray, room: np.ndarray) -> np.ndarray: # float32, the room itself
+    "What `resize_probability` does, in an array that is there already."
+    grows = all(its <= side for its, side in zip(values.shape, room.shape))
+    if grows: return cv2.resize(values, room.shape[::-1], dst=room, interpolation=cv2.INTER_LINEAR)
+    np.copyto(room, resize_probability(values, room.shape))
+    return room
+
+
 def guided_filter(
     probability: np.ndarray, # float32 in 0–1, of any size
     photo: np.ndarray, # uint8 H×W×3
@@ -156,13 +172,13 @@ def guided_filter(
 ) -> np.ndarray: # float32 H×W, mostly in 0–1
     "Pull a probability onto the edges of a photo."
     size = _shrunk(photo.shape[:2], 512)
-    planes = np.float32(cv2.split(resize_image(photo, size))) / 255
+    planes = np.float32(cv2.split(resize_image(_halved(photo, 1024), size))) / 255
     slope, offset = fit_lines(planes, resize_probability(probability, size), radius, epsilon)
-    pulled = resize_probability(_mean(offset, radius), photo.shape[:2])
-    for channel in range(3): # one at a time and in place: a large photo never exists as floats
-        part = resize_probability(_mean(slope[channel], radius), photo.shape[:2])
+    pulled, part = np.empty((2, *photo.shape[:2]), np.float32)
+    _stretch_onto(_mean(offset, radius), pulled)
+    for channel in range(3): # one at a time: a large photo never exists as floats
+        _stretch_onto(_mean(slope[channel], radius), part)
         pulled += cv2.multiply(cv2.extractChannel(photo, channel), part, dst=part, scale=1 / 255, dtype=cv2.CV_32F)
-        del part
     return pulled
 
 # %% ../nbs/07_removal.ipynb #07-removal-25
@@ -172,9 +188,9 @@ def refine(
 ) -> np.ndarray: # float32 H×W in 0–1
     "Bring a network's answer to a photo's size and onto its edges."
     refined = guided_filter(probability, photo)
+    bound = np.empty_like(refined)
     for limit, nearby, side in ((np.maximum, cv2.erode, 3), (np.minimum, cv2.dilate, 5)):
-        bound = nearby(probability, np.ones((side, side), np.uint8))
-        limit(refined, resize_probability(bound, photo.shape[:2]), out=refined)
+        limit(refined, _stretch_onto(nearby(probability, np.ones((side, side), np.uint8)), bound), out=refined)
     return refined
 
 # %% ../nbs/07_removal.ipynb #07-removal-28
@@ -185,15 +201,20 @@ def alpha_from(
 ) -> np.ndarray: # uint8 H×W
     "Turn probability into opacity: a straight climb in a band around the threshold."
     band = max(1e-6, min(band, threshold, 1 - threshold)) # what is certain is always quite clear or quite solid
-    alpha = probability - threshold
-    alpha *= 127.5 / band
-    alpha += 127.5
-    return np.clip(np.rint(alpha, out=alpha), 0, 255, out=alpha).astype(np.uint8)
+    climb = 127.5 / band
+    alpha = cv2.addWeighted(probability, climb, probability, 0, 127.5 - climb * threshold, dtype=cv2.CV_8U) # rounds, and stays in 0–255
+    return alpha.reshape(probability.shape)
 
 # %% ../nbs/07_removal.ipynb #07-removal-31
-def _mean_colour(colours: np.ndarray, weights: np.ndarray, radius: int) -> np.ndarray: # float32 H×W×3, as all three
+def _mean_colour(planes: np.ndarray, weights: np.ndarray, radius: int) -> np.ndarray: # float32 3×H×W, as the planes
     "The mean colour around each pixel, where some pixels count more than others."
-    return _mean(colours * weights, radius) / np.maximum(_mean(weights, radius), 1e-6)
+    total = np.maximum(_mean(weights, radius), 1e-6)
+    return np.array([_mean(plane * weights, radius) / total for plane in planes])
+
+
+def _as_photo(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray: # uint8 height×width×3
+    "Red, green and blue planes in 0–255 as a photo of that size."
+    return resize_image(cv2.merge([*np.uint8(planes.round())]), size)
 
 
 def _unmix(mixed: np.ndarray, share: np.ndarray, person: np.ndarray, background: np.ndarray) -> np.ndarray: # in 0–255
@@ -216,15 +237,14 @@ def estimate_foreground(
     alpha: np.ndarray, # uint8 H×W
 ) -> np.ndarray: # uint8 H×W×3
     "The person's own colours: the photo's where alpha is 255, black where it is 0, unmixed from the background in between."
-    size = _shrunk(alpha.shape, 1024)
-    mixed, share = np.float32(resize_image(photo, size)), np.float32(cv2.merge([resize_image(alpha, size)] * 3)) / 255
+    mixed, share = np.float32(cv2.split(_halved(photo, 1024))), np.float32(_halved(alpha, 1024)) / 255
     person = background = mixed
     for radius in (20, 3):
         near, far = _mean_colour(person, share, radius), _mean_colour(background, 1 - share, radius)
         person, background = _unmix(mixed, share, near, far), far
     soft, colours = _soft(alpha), np.zeros(photo.shape, np.uint8)
-    cv2.copyTo(photo, np.uint8(alpha > 0), colours)
-    near, far = (_pick(resize_image(np.uint8(one.round()), alpha.shape), soft) for one in (near, far))
+    cv2.copyTo(photo, alpha, colours) # wherever alpha is not 0
+    near, far = (_pick(_as_photo(one, alpha.shape), soft) for one in (near, far))
     colours.reshape(-1, 3)[soft] = _unmix(_pick(photo, soft), _pick(alpha, soft) / 255, near, far).round()
     return colours
 
@@ -240,12 +260,12 @@ def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray: # uint8 heig
 def _blur_background(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray: # uint8 H×W×3
     "The photo's background out of focus, with nothing of the person in it."
     size = _shrunk(alpha.shape, 512)
-    weights = cv2.erode(255 - resize_image(alpha, size), np.ones((7, 7), np.uint8)) # a little away from the person
-    weights = np.float32(cv2.merge([weights] * 3)) / 255 + 1e-4 # where all is person, all counts
-    blurred = np.float32(resize_image(photo, size))
+    weights = cv2.erode(255 - resize_image(_halved(alpha, 1024), size), np.ones((7, 7), np.uint8)) # a little away from the person
+    weights = np.float32(weights) / 255 + 1e-4 # where all is person, all counts
+    blurred = np.float32(cv2.split(resize_image(_halved(photo, 1024), size)))
     for _ in range(3): # three box filters look like a lens, one looks like a box
         blurred, weights = _mean_colour(blurred, weights, 12), _mean(weights, 12)
-    return resize_image(np.uint8(blurred.round()), alpha.shape)
+    return _as_photo(blurred, alpha.shape)
 
 # %% ../nbs/07_removal.ipynb #07-removal-40
 def _choose_background(background: tuple[int, int, int] | Photo, photo: np.ndarray, alpha: np.ndarray) -> np.ndarray: # uint8 H×W×3
@@ -309,7 +329,7 @@ class Remover(Network):
         probability = self.probability(pixels)
         found = probability.max() >= self.threshold
         if not (found or empty_ok): raise PersonNotFound(f"{name}: nobody found; empty_ok=True takes that for an empty cut-out")
-        return pixels, alpha_from(probability, self.threshold) * found
+        return pixels, alpha_from(probability, self.threshold) if found else np.zeros(probability.shape, np.uint8)
 
     def alpha(self, photo: Photo) -> np.ndarray: # uint8 H×W
         "How opaque each pixel of a cut-out is; 0 everywhere where there is nobody."
@@ -318,7 +338,7 @@ class Remover(Network):
     def cutout(self, photo: Photo, empty_ok: bool = False) -> np.ndarray: # RGBA uint8 H×W×4
         "The people on a transparent background, black where alpha is 0. With `empty_ok`, nobody is an empty cut-out, no error."
         pixels, alpha = self._layers(photo, empty_ok)
-        return cv2.merge([*cv2.split(estimate_foreground(pixels, alpha)), alpha])
+        return cv2.merge([estimate_foreground(pixels, alpha), alpha])
 
     def replace(self, photo: Photo, background: tuple[int, int, int] | Photo, empty_ok: bool = False) -> np.ndarray: # RGB uint8
         "The people before a colour (red, green, blue), before another photo, or before their own background out of focus: \"blur\"."

@@ -169,6 +169,21 @@ def test_ctrl_c_leaves_nothing_partial_and_the_same_call_goes_on(tmp_path, worke
     for path in made: assert read_image(path).shape == read_image(person).shape
 
 
+@pytest.mark.parametrize("loading", ["typer", "numpy", "onnxruntime", "bg_remover.folders"])
+def test_ctrl_c_while_it_is_still_loading_is_quiet(tmp_path, loading):
+    interrupted = f"""if True:
+        import importlib.abc, sys
+        class Interrupt(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, *_):
+                if name == {loading!r}: raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupt())
+        from bg_remover.__main__ import main
+        main()"""
+    done = command("remove", person, tmp_path / "out.png", start=interrupted)
+    assert done.returncode == 130 and done.stderr.count(b"\n") <= 1 and b"Traceback" not in done.stderr, done.stderr.decode()
+    assert not list(tmp_path.iterdir())
+
+
 def on_a_screen(arguments: list[str], folder: Path, columns: int = 80) -> str:
     "What a terminal of this width shows of the command's messages."
     near, far = pty.openpty()

@@ -3,6 +3,7 @@ import concurrent.futures
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -316,8 +317,8 @@ def test_a_disk_that_takes_no_more_stops_the_folder(photos, tmp_path, monkeypatc
 
 
 @on_unix
-def test_a_disk_that_is_really_full(photos, tmp_path):
-    "A limit on the size of files stands in for the disk."
+def test_a_file_that_gets_too_large(photos, tmp_path):
+    "A limit on the size of files: the system stops a write in its middle."
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(128, 256, (90, 90, 3), np.uint8)).save(photos / "b.png")
     code = ("import resource, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import BrightRemover as Stub\nfrom bg_remover.folders import remove_folder\n"
@@ -326,6 +327,50 @@ def test_a_disk_that_is_really_full(photos, tmp_path):
     done = subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out", Path(__file__).parent], capture_output=True, text=True)
     assert "File too large" in done.stdout + done.stderr
     assert all(is_finished(tmp_path / "out" / name) for name in files_in(tmp_path / "out") - {"nobody.txt"}) and not list((tmp_path / "out").rglob("*.part"))
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Path:
+    "A real disk of 128 kB, where one may mount it."
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not (mount := shutil.which("mount")) or subprocess.run([mount, "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a disk takes rights that this user has not")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@on_unix
+def test_a_disk_that_is_really_full(photos, small_disk):
+    rng = np.random.default_rng(0)
+    for number in range(12): Image.fromarray(rng.integers(128, 256, (80, 80, 3), np.uint8)).save(photos / f"noise{number:02}.png")
+    records = []
+    with pytest.raises(FolderError, match="No space left on device.*start again"):
+        for record in remove_folder(photos, small_disk / "out", Stub()): records.append(record)
+    made = {record.output for record in records if record.verdict == "done"}
+    assert made and made == set((small_disk / "out").rglob("*.png")) and all(Image.open(path).load() for path in made)
+    assert not list(small_disk.rglob("*.part"))
+
+
+@on_unix
+def test_a_disk_that_is_really_read_only(photos, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(FolderError, match="Read-only file system"): remove_folder(photos, small_disk / "out", Stub())
+    with pytest.raises(FolderError, match="Read-only file system"): remove_file(photos / "a.jpg", small_disk / "a.png", Stub())
+
+
+@on_unix
+def test_a_photo_that_may_not_be_read_is_its_own_affair(photos, tmp_path, monkeypatch):
+    (photos / "a.png").chmod(0)
+    if os.access(photos / "a.png", os.R_OK): # an administrator may read anything
+        read = Path.read_bytes
+        def refuse(path):
+            if path.name == "a.png": raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return read(path)
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+    records = {record.path.name: record for record in remove_folder(photos, tmp_path / "out", Stub())}
+    assert records["a.png"].verdict == "failed" and "Permission denied" in records["a.png"].error and "a.png" in records["a.png"].error
+    assert records["a.jpg"].verdict == "done" and "a.png.png" not in files_in(tmp_path / "out")
 
 
 # --- many at a time

@@ -166,7 +166,7 @@ def copy_sources(folder: Path):
 def test_modules_are_exported_from_the_notebooks(tmp_path):
     copy_sources(tmp_path)
     (tmp_path / "bg_remover").mkdir()
-    shutil.copy(package / "__init__.py", tmp_path / "bg_remover")
+    for name in ("__init__.py", "__main__.py"): shutil.copy(package / name, tmp_path / "bg_remover")
     run_nbdev("from nbdev.doclinks import nbdev_export; nbdev_export()", tmp_path)
     exported = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "bg_remover").glob("*.py")}
     ours = {path.name: path.read_text(encoding="utf-8") for path in package.glob("*.py")}
