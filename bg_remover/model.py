@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BACKBONES', 'segmentation_models', 'as_they_are', 'minus_one_to_one', 'imagenet_colours', 'caffe_colours', 'Backbone',
-           'build_unet', 'encoder_layers', 'WeightsError', 'weights_file', 'load_encoder', 'fetch_imagenet',
-           'freeze_encoder', 'pretrained_unet', 'predict_probability']
+           'BatchNormalization', 'build_unet', 'encoder_layers', 'WeightsError', 'weights_file', 'load_encoder',
+           'fetch_imagenet', 'freeze_encoder', 'pretrained_unet', 'predict_probability']
 
 # %% ../nbs/04_model.ipynb #04-model-02
 import contextlib
@@ -73,6 +73,23 @@ BACKBONES = {
     "vgg16": Backbone(caffe_colours, _others + "v0.1/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
 }
 
+# %% ../nbs/04_model.ipynb #04-model-23c
+@keras.saving.register_keras_serializable(package="bg_remover")
+class BatchNormalization(keras.layers.BatchNormalization):
+    "Keras' layer; where TensorFlow trains it on photos, one operation does the work."
+    def call(self, inputs, training=None, mask=None):
+        on_tensorflow = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4 and inputs.dtype == "float32"
+        if not (on_tensorflow and training and self.trainable): return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+        scale = self.gamma if self.scale else ops.ones_like(self.moving_mean)
+        offset = self.beta if self.center else ops.zeros_like(self.moving_mean)
+        answer, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=inputs, scale=scale, offset=offset, mean=[], variance=[], epsilon=self.epsilon)
+        count = ops.cast(ops.size(inputs) / inputs.shape[-1], "float32") # it divides by count - 1, Keras by count
+        for average, new in ((self.moving_mean, mean), (self.moving_variance, variance * ((count - 1) / count))):
+            average.assign(average * self.momentum + new * (1 - self.momentum))
+        return answer
+
+
 # %% ../nbs/04_model.ipynb #04-model-24
 def build_unet(
     backbone: str = "resnet34", # one of `BACKBONES`
@@ -90,6 +107,8 @@ def build_unet(
     unet = segmentation_models().Unet(backbone, (*image_size, 3), encoder_weights=None, decoder_filters=decoder_filters)
     unet.name = "unet"
     unet.get_layer("sigmoid").dtype_policy = keras.DTypePolicy("float32") # under mixed precision too: near 0 and 1 half precision is too coarse
+    for layer in unet.layers:
+        if type(layer) is keras.layers.BatchNormalization: layer.__class__ = BatchNormalization # same weights, same settings
     if weights is not None: load_encoder(unet, weights)
     image = keras.Input((*image_size, 3), name="image")
     probability = unet(BACKBONES[backbone].preprocess(image))

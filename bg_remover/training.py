@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['bce_jaccard_loss', 'photo_jaccard_loss', 'WholeSetIoU', 'save_weights', 'read_history', 'write_history', 'RunFolder',
-           'Plateau', 'EncoderRate', 'warm_cosine', 'RunError', 'train', 'score_pair', 'score_pairs', 'evaluate',
-           'export_onnx', 'save_half_weights']
+           'Plateau', 'FusedAdam', 'EncoderRate', 'warm_cosine', 'RunError', 'train', 'score_pair', 'score_pairs',
+           'evaluate', 'export_onnx', 'save_half_weights']
 
 # %% ../nbs/05_training.ipynb #05-training-02
 import csv
@@ -146,26 +146,45 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):
         self.model.optimizer.learning_rate = self.first_rate
         for row in self.earlier: self.on_epoch_end(int(row["epoch"]) - 1, dict(row))
 
+# %% ../nbs/05_training.ipynb #05-training-23g
+class FusedAdam(keras.optimizers.Adam):
+    "Adam as Keras has it, same arithmetic, same state; under TensorFlow a variable's update is one operation, not some thirty."
+    def apply(self, grads, trainable_variables=None):
+        step = ops.cast(self.iterations + 1, "float32")
+        self.powers = dict(beta1_power=self.beta_1**step, beta2_power=self.beta_2**step) # the same for all variables
+        super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if keras.backend.backend() != "tensorflow": return super().update_step(gradient, variable, learning_rate)
+        import tensorflow as tf
+        momentum, velocity = (each[self._get_variable_index(variable)].value.handle for each in (self._momentums, self._velocities))
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, m=momentum, v=velocity, grad=gradient, lr=learning_rate, **self.powers,
+                                     beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon)
+
+
 # %% ../nbs/05_training.ipynb #05-training-23c
-class EncoderRate(keras.optimizers.Adam):
+class EncoderRate(FusedAdam):
     "Adam that moves an encoder's weights by a share of the learning rate."
     def __init__(self,
         learning_rate, # a number or a Keras schedule
         slow: frozenset[str] = frozenset(), # `path` of each variable that takes small steps
         share: float = 1.0, # their learning rate, as a share of the others'
-        weight_decay: float | None = None, # as in AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101)
+        decay: float = 0.0, # of the weights, as in AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101)
     ):
-        super().__init__(learning_rate, weight_decay=weight_decay, name="adam")
-        self.slow, self.share = slow, share
+        super().__init__(learning_rate, name="adam")
+        self.slow, self.share, self.decay = slow, share, decay
 
     def build(self, variables):
         super().build(variables)
         self.shares = [self.share if variable.path in self.slow else 1.0 for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        super().update_step(gradient, variable, learning_rate * self.shares[self._get_variable_index(variable)])
+        share = self.shares[self._get_variable_index(variable)]
+        if self.decay: self.assign_sub(variable, variable * (self.decay * learning_rate)) # here the schedule is traced once, in Keras once per variable
+        super().update_step(gradient, variable, learning_rate if share == 1 else learning_rate * share)
 
 
+# %% ../nbs/05_training.ipynb #05-training-23j
 def warm_cosine(
     highest: float, # learning rate at the end of the warm-up
     steps: int, # of the whole training
@@ -212,8 +231,8 @@ def train(
         model=model.name, image_size=model.input_shape[1:3], trainable=len(model.trainable_variables), learning_rate=_describe(learning_rate),
         weight_decay=weight_decay, encoder_share=encoder_share, loss=loss.__name__, precision=model.compute_dtype, **{name: getattr(train_batches, name) for name in ("count", "batch_size", "shuffle", "seed", "per_epoch")}))
     slow = {weight.path for layer in encoder_layers(model.get_layer("unet")) for weight in layer.weights} if encoder_share != 1 else ()
-    model.compile(EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay or None), loss=loss, metrics=[WholeSetIoU()])
-    if run.history: _go_on(model, run)
+    model.compile(EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay), loss=loss, metrics=[WholeSetIoU()])
+    _go_on(model, run)
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(train_batches, "epoch", epoch)), run]
     if not callable(learning_rate): callbacks.insert(1, Plateau(run.history, learning_rate))
     model.fit(train_batches, validation_data=val_batches, epochs=epochs, initial_epoch=len(run.history),
@@ -222,8 +241,9 @@ def train(
 
 # %% ../nbs/05_training.ipynb #05-training-27
 def _go_on(model: keras.Model, run: RunFolder):
-    "Load weights and optimizer as the last complete epoch left them."
-    model.optimizer.build(model.trainable_variables)
+    "Make the optimizer's state; load it and the weights as the last complete epoch left them, if there is one."
+    model.optimizer.build(model.trainable_variables) # made during the first step, it would have everything traced twice
+    if not run.history: return
     try: model.load_weights(run.last_weights())
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run.last_weights()}: cannot go on from these weights; "

@@ -3,16 +3,18 @@ import ast
 import json
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import bg_remover.model as module
 from bg_remover.images import resize_image, resize_probability
-from bg_remover.model import (BACKBONES, WeightsError, build_unet, encoder_layers, freeze_encoder, load_encoder,
+from bg_remover.model import (BACKBONES, BatchNormalization, WeightsError, build_unet, encoder_layers, freeze_encoder, load_encoder,
                               predict_probability, pretrained_unet, segmentation_models)
 
 slim = dict(backbone="mobilenetv2", image_size=(64, 64), decoder_filters=(64, 48, 32, 24, 16))
@@ -54,6 +56,34 @@ def encoder_file(model, tmp_path_factory):
 
 def values(layers): return [np.asarray(weight) for layer in layers for weight in layer.weights]
 def encoder(model): return values(encoder_layers(model.get_layer("unet")))
+
+
+def trained_once(layer, pixels):
+    "Answer, gradients and weights of a batch normalisation after one step of training; mean and deviation of the start are not 0 and 1."
+    layer.build(pixels.shape)
+    for number, weight in enumerate(layer.weights): weight.assign(np.linspace(0.5, 1.5, 3) + number / 8)
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        answer = layer(pixels, training=True)
+        wave = tf.reduce_sum(tf.sin(answer))
+    return [answer, *tape.gradient(wave, [pixels, *(weight.value for weight in layer.trainable_weights)]), *(weight.value for weight in layer.weights)]
+
+
+@pytest.mark.parametrize("parts", [dict(), dict(scale=False), dict(center=False), dict(momentum=0.5, epsilon=0.1)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 6, 5, 3), (1, 1, 2, 3)], ids=str)
+def test_batch_normalization_in_one_operation_is_that_of_keras(parts, shape):
+    pixels = tf.constant(np.random.default_rng(0).normal(3, 2, shape).astype("float32"))
+    ours, theirs = (trained_once(kind(**parts), pixels) for kind in (BatchNormalization, keras.layers.BatchNormalization))
+    for one, other in zip(ours, theirs): np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_every_batch_normalization_of_a_unet_is_ours_and_frozen_ones_keep_their_averages(model):
+    layers = [layer for layer in model.get_layer("unet").layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(layers) > 50 and {type(layer) for layer in layers} == {BatchNormalization}
+    layer = BatchNormalization(trainable=False)
+    pixels = np.random.default_rng(0).normal(3, 2, (2, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(layer(pixels, training=True), pixels / np.sqrt(1.001), rtol=1e-5)
+    assert (np.asarray(layer.moving_mean) == 0).all()
 
 
 # What goes in and comes out
@@ -122,10 +152,15 @@ def test_a_shorter_decoder_still_answers_at_the_size_of_the_input(filters, photo
     np.testing.assert_allclose(inside, resize_probability(coarse, (64, 96))[times:-times, times:-times], atol=1e-5)
 
 
-def test_nothing_in_the_module_needs_tensorflow():
-    tree = ast.walk(ast.parse(Path(module.__file__).read_text()))
+def test_nothing_in_the_module_needs_tensorflow(monkeypatch):
+    tree = ast.parse(Path(module.__file__).read_text()).body
     imports = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
     assert "keras" in imports and "tensorflow" not in imports
+    layer, pixels = BatchNormalization(), keras.ops.convert_to_tensor(np.random.default_rng(0).normal(3, 2, (2, 4, 4, 3)), "float32")
+    layer.build(pixels.shape)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setitem(sys.modules, "tensorflow", None) # from here on its import fails
+    assert np.abs(np.asarray(layer.call(pixels, training=True)).mean((0, 1, 2))).max() < 1e-4
 
 
 # The encoder's weights

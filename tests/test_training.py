@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
+import tensorflow as tf
 
 from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.images import write_image, write_mask
 from bg_remover.model import build_unet, encoder_layers, predict_probability, segmentation_models
-from bg_remover.training import (EncoderRate, RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, photo_jaccard_loss, read_history, save_half_weights,
+from bg_remover.training import (EncoderRate, FusedAdam, RunError, WholeSetIoU, bce_jaccard_loss, evaluate, export_onnx, photo_jaccard_loss, read_history, save_half_weights,
                                  save_weights, score_pairs, train, warm_cosine)
 
 rng = np.random.default_rng(0)
@@ -153,6 +154,36 @@ def test_schedule_goes_on_where_it_was(pairs, tmp_path):
     for epochs in (1, 3): _, broken = tiny_run(pairs, tmp_path / "broken", epochs, learning_rate=schedule)
     rates = [row["learning_rate"] for row in broken]
     assert rates == [row["learning_rate"] for row in unbroken] and rates[0] > rates[1] > rates[2]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_fused_updates_are_those_of_keras(decay):
+    schedule, start = keras.optimizers.schedules.CosineDecay(0.1, 6), [rng.normal(size=shape).astype("float32") for shape in ((3, 3, 2, 4), (4,), ())]
+    ours, theirs = EncoderRate(schedule, decay=decay), keras.optimizers.Adam(schedule, weight_decay=decay or None)
+    ends = []
+    for optimizer in (ours, theirs):
+        variables = [keras.Variable(value) for value in start]
+        for step in range(5): optimizer.apply([keras.ops.sin((step + 1) * variable.value) for variable in variables], variables)
+        ends.append([*variables, *optimizer.variables])
+    assert len(ends[0]) == len(ends[1]) == 3 * 3 + 1 # with the iterations: the state that a run folder keeps
+    for one, other in zip(*ends): np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-5) # a step is 0.1
+
+
+def test_training_step_is_traced_once_and_each_update_is_one_operation(pairs, tmp_path):
+    traced = []
+    class Counted(keras.layers.Layer):
+        def call(self, inputs, training=None):
+            if training: traced.append(1)
+            return inputs
+    net = tiny_net()
+    net = keras.Sequential([keras.Input((32, 32, 3)), Counted(), *net.layers], name="tiny")
+    traced.clear()
+    with_batches = Pairs(pairs / "frames", pairs / "masks", count=8)
+    train(net, batches(with_batches, (32, 32), batch_size=4), batches(with_batches, (32, 32), batch_size=4), tmp_path, 2, verbose=0)
+    assert len(traced) == 1
+    update = tf.function(lambda: net.optimizer.apply([keras.ops.ones_like(weight) for weight in net.trainable_variables])).get_concrete_function()
+    kinds = [operation.type for operation in update.graph.get_operations()]
+    assert kinds.count("ResourceApplyAdam") == len(net.trainable_variables) and "Sqrt" not in kinds
 
 
 def test_encoder_takes_its_share_of_each_step():
