@@ -99,6 +99,7 @@ def draw_annotation(
     "The pixels of one person or crowd."
     return runs.decode(encode_annotation(segmentation, shape)).astype(bool)
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-18a
 def draw_mask(
     annotations: list[dict], # COCO's records of the people on one photo
     shape: tuple[int, int], # (height, width) of the photo
@@ -139,6 +140,7 @@ def decoding_factor(
     if size is None: return 1
     return max(factor for factor in (1, 2, 4, 8) if factor == 1 or all(side / factor >= 0.9 * wanted for side, wanted in zip(shape, size)))
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-35e
 def read_frame(
     job: Job, # the photo to read
     size: tuple[int, int] | None, # (height, width); None: as the photo is
@@ -151,6 +153,7 @@ def read_frame(
         raise DataError(f"{job.photo}: the photo is {read_image(job.photo).shape[:2]}, its annotations say {tuple(job.shape)}; download it again")
     return frame if size is None else resize_image(frame, size)
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-35f
 def prepare_pair(
     job: Job, # what to make
     dest: Path, # folder with frames/ and masks/
