@@ -151,6 +151,28 @@ def shrunk(height: Value, width: Value, longest: int) -> tuple[Value, Value]: # 
     return tuple(graph.Max(whole(1), as_type(graph.Round(as_type(each, double) * scale), TensorProto.INT64)) for each in (height, width))
 
 
+def as_pixels(x: Value) -> Value: # float32 C×H×W, whole numbers → uint8 H×W×C
+    return as_type(x.graph.Transpose(x, perm=[1, 2, 0]), TensorProto.UINT8)
+
+
+def as_planes(x: Value) -> Value: # uint8 H×W×C → float32 C×H×W
+    return as_float(x.graph.Transpose(x, perm=[2, 0, 1]))
+
+
+def halved(x: Value, longest: int) -> Value: # float32 C×H×W, whole numbers
+    "`_halved`."
+    graph, body, number = x.graph, Graph(), Graph.counter
+    too_long = lambda each: each.graph.Greater(each.graph.Max(side(each, 1), side(each, 2)), whole(longest))
+    large = Value(body, f"large{number}")
+    half = grow_image(large, *[(side(large, axis) + whole(1)) / whole(2) for axis in (1, 2)])
+    more = body.Squeeze(too_long(half), whole(0))
+    ends = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in
+            ((f"halving{number}", TensorProto.INT64, []), (f"on{number}", TensorProto.BOOL, []), (large.name, TensorProto.FLOAT, None))]
+    answers = [helper.make_tensor_value_info(more.name, TensorProto.BOOL, []), helper.make_tensor_value_info(half.name, TensorProto.FLOAT, None)]
+    loop = helper.make_graph(body.nodes, "halve", ends, answers, body.constants)
+    return graph.Loop(np.int64(64), graph.Squeeze(too_long(x), whole(0)), x, body=loop)
+
+
 def mean(x: Value, radius: int) -> Value: # float32 C×H×W
     "`_mean`: the mean over a window, mirrored at the border. Differences of running sums, down the columns, then once more turned round."
     graph, window = x.graph, 2 * radius + 1
@@ -214,7 +236,7 @@ def fit_lines(planes: list, probability: Value, radius: int, epsilon: float) -> 
 def refine(probability: Value, pixels: Value, colours: list, height: Value, width: Value) -> Value: # float32 1×H×W
     "`refine`, on pixels uint8 H×W×3, which `colours` holds as three planes too."
     graph, size = probability.graph, shrunk(height, width, 512)
-    small = shrink_image(pixels, *size) / 255
+    small = stretch_image(as_pixels(halved(as_planes(pixels), 1024)), *size) / 255
     radius, epsilon = (default(removal.guided_filter, name) for name in ("radius", "epsilon"))
     slope, offset = fit_lines([channel(small, i) for i in range(3)], stretch_probability(probability, *size), radius, epsilon)
     pulled = grow(mean(offset, radius), height, width)
@@ -239,9 +261,7 @@ def unmix(mixed: Value, share: Value, person: Value, background: Value) -> Value
 
 def estimate_foreground(pixels: Value, colours: list, alpha: Value, height: Value, width: Value) -> list: # three planes 1×H×W
     "`estimate_foreground`."
-    graph, size = alpha.graph, shrunk(height, width, 1024)
-    mixed = shrink_image(pixels, *size)
-    share = shrink_image(as_type(graph.Transpose(alpha, perm=[1, 2, 0]), TensorProto.UINT8), *size) / 255
+    graph, mixed, share = alpha.graph, halved(as_planes(pixels), 1024), halved(alpha, 1024) / 255
     person = background = mixed
     mean_colour = lambda colour, weight, radius: mean(colour * weight, radius) / graph.Max(mean(weight, radius), 1e-6)
     for radius in (20, 3):
