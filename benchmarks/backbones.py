@@ -18,7 +18,7 @@ from bg_remover.training import export_onnx
 
 results = Path(__file__).with_suffix(".csv")
 backbones = ("mobilenetv2", "mobilenet", "efficientnetb0", "resnet18", "resnet34")
-decoders = {"slim": (64, 48, 32, 24), "wide": (128, 96, 64, 32), "as it comes": (256, 128, 64, 32, 16)}
+decoders = {"slim": (64, 48, 32, 24), "wide": (128, 96, 64, 32), "full": (256, 128, 64, 32, 16)}
 sides, rounds = (256, 384), 15
 
 

@@ -207,9 +207,12 @@ def _check_settings(run_dir: Path, settings: dict):
         raise RunError(f"{run_dir}: this run was started with other settings ({path.name}); take a new run_dir or the old settings")
 
 
-def _describe(learning_rate) -> float | dict:
-    "A learning rate or schedule in the form json can hold."
-    return keras.saving.serialize_keras_object(learning_rate) if callable(learning_rate) else learning_rate
+def _describe(model: keras.Model, train_batches: keras.utils.PyDataset, learning_rate, **settings) -> dict:
+    "What decides how a run goes, in the form json can hold."
+    rate = keras.saving.serialize_keras_object(learning_rate) if callable(learning_rate) else learning_rate
+    order = {name: getattr(train_batches, name) for name in ("count", "batch_size", "shuffle", "seed", "per_epoch")}
+    return dict(model=model.name, image_size=model.input_shape[1:3], trainable=len(model.trainable_variables), precision=model.compute_dtype,
+                learning_rate=rate, **settings, **order)
 
 # %% ../nbs/05_training.ipynb #05-training-26
 def train(
@@ -227,9 +230,7 @@ def train(
 ) -> list[dict]: # the history, a row per epoch
     "Fit a model, keeping the run on disk; called again with the same arguments it goes on where it was."
     run = RunFolder(run_dir)
-    _check_settings(run.run_dir, dict(
-        model=model.name, image_size=model.input_shape[1:3], trainable=len(model.trainable_variables), learning_rate=_describe(learning_rate),
-        weight_decay=weight_decay, encoder_share=encoder_share, loss=loss.__name__, precision=model.compute_dtype, **{name: getattr(train_batches, name) for name in ("count", "batch_size", "shuffle", "seed", "per_epoch")}))
+    _check_settings(run.run_dir, _describe(model, train_batches, learning_rate, weight_decay=weight_decay, encoder_share=encoder_share, loss=loss.__name__))
     slow = {weight.path for layer in encoder_layers(model.get_layer("unet")) for weight in layer.weights} if encoder_share != 1 else ()
     model.compile(EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay), loss=loss, metrics=[WholeSetIoU()])
     _go_on(model, run)
