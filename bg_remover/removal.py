@@ -163,7 +163,7 @@ def _stretch_onto(values: np.ndarray, room: np.ndarray) -> np.ndarray: # float32
     np.copyto(room, resize_probability(values, room.shape))
     return room
 
-
+# %% ../nbs/07_removal.ipynb #07-removal-22b
 def guided_filter(
     probability: np.ndarray, # float32 in 0–1, of any size
     photo: np.ndarray, # uint8 H×W×3
