@@ -1,10 +1,13 @@
 """What all tests share: where the project is, and that the quick answers come first."""
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
+# A shell that runs the tests in the background has Ctrl-C ignored, and whatever they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
