@@ -16,6 +16,7 @@ to results.json as well. `--only cold|photo|png|folder|memory` measures one part
                   a new process what its parent held when it started it, so a small fresh Python is the parent.
 
 rembg is installed by pip into nbs/_work/rembg and kept there; where that fails, its rows are left out. --without-rembg does not try.
+Tried and lost for the cold start: opening the network in a thread beside the other imports; other levels of ONNX Runtime's graph optimisation.
 """
 import argparse
 import csv

@@ -6,7 +6,6 @@
 __all__ = ['app', 'main', 'remove', 'prepare', 'train', 'export', 'evaluate']
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-02
-import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -138,13 +137,10 @@ def _records(source: str, dest: str, model: Path | None, form: str | None, worke
         from bg_remover.folders import find_photos, remove_folder
         count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if sys.stderr.isatty() else 0
         return remove_folder(source, dest, model, workers, overwrite, form=form or "png", **how), count
+    from bg_remover.folders import check_request, remove_file
     from bg_remover.removal import Remover
-    with concurrent.futures.ThreadPoolExecutor(1) as aside:
-        opening = aside.submit(Remover, model) # which takes as long as the other imports
-        from bg_remover.folders import check_request, remove_file
-        dest = _target(source, dest, form)
-        how = check_request(_form(dest, form), **how)
-    remover = opening.result()
+    dest, remover = _target(source, dest, form), Remover(model)
+    how = check_request(_form(dest, form), **how)
     if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, how), 1
     return (remove_file(source, dest, remover, overwrite, **how) for _ in range(1)), 1
 
