@@ -139,8 +139,9 @@ def _records(source: str, dest: str, model: Path | None, form: str | None, worke
         return remove_folder(source, dest, model, workers, overwrite, form=form or "png", **how), count
     from bg_remover.folders import check_request, remove_file
     from bg_remover.removal import Remover
-    dest, remover = _target(source, dest, form), Remover(model)
+    dest = _target(source, dest, form)
     how = check_request(_form(dest, form), **how)
+    remover = Remover(model) # last: what is wrong with the request need not wait for it
     if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, how), 1
     return (remove_file(source, dest, remover, overwrite, **how) for _ in range(1)), 1
 
