@@ -52,7 +52,11 @@ class Watched:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("requestfailed", lambda request: self.complaints.append(f"not loaded: {request.url}"))
+        page.on("requestfailed", self.not_loaded)
+
+    def not_loaded(self, request):
+        "A missing file is told with another failure: this one is a request dropped because a test has left the page, most often its icon's."
+        if request.failure != "net::ERR_ABORTED": self.complaints.append(f"not loaded: {request.url} ({request.failure})")
 
     def foreign(self, address: str) -> list[str]: return [url for url in self.requests if not url.startswith((address, "blob:", "data:"))]
 
