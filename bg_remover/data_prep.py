@@ -247,7 +247,7 @@ def prepare_pairs(
     batches = [jobs[start:start + 32] for start in range(0, len(jobs), 32)]
     with contextlib.nullcontext(executor) if executor else ThreadPoolExecutor(os.cpu_count()) as workers:
         work = workers.map(partial(prepare_batch, dest=dest, size=size), batches)
-        problems = [problem for batch in tqdm(work, "prepare", len(batches), delay=5) for problem in batch]
+        problems = [problem for batch in tqdm(work, "prepare", len(batches), delay=2) for problem in batch]
     if problems and not any((dest / "masks").glob("*.png")):
         raise DataError(f"{dest}: not one pair could be made; the first problem is {problems[0]}")
     report_problems(problems, "Put them right and call again: finished pairs are kept.")
@@ -286,7 +286,7 @@ def _save_answer(answer: requests.Response, part: Path, have: int):
     start, length = have if resumes else 0, answer.headers.get("Content-Length")
     total = start + int(length) if length else None
     with (open(part, "ab" if start else "wb") as file,
-          tqdm(None, part.stem, total, initial=start, unit="B", unit_scale=True, delay=5) as bar):
+          tqdm(None, part.stem, total, initial=start, unit="B", unit_scale=True, delay=2) as bar):
         for chunk in answer.iter_content(1 << 16): # what a broken chunk held is lost, so keep them small
             file.write(chunk)
             bar.update(len(chunk))
@@ -359,7 +359,7 @@ def extract_zip(
         with zipfile.ZipFile(zip_path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             for member in members: _refuse_outside(member.filename, zip_path)
-            for member in tqdm(members, f"unpack {zip_path.name}", delay=5):
+            for member in tqdm(members, f"unpack {zip_path.name}", delay=2):
                 path = dest / member.filename
                 if path.exists() and path.stat().st_size == member.file_size: continue
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -391,7 +391,7 @@ def download_photos(
     records = [coco.imgs[image_id] for image_id in person_ids(coco, limit)]
     with ThreadPoolExecutor(8) as workers:
         work = workers.map(partial(fetch_photo, folder=root / f"{split}2017"), records)
-        problems = [problem for problem in tqdm(work, "photos", len(records), delay=5) if problem]
+        problems = [problem for problem in tqdm(work, "photos", len(records), delay=2) if problem]
     report_problems(problems, "Call again to try once more: photos that came are kept.")
 
 # %% ../nbs/02_data_prep.ipynb #02-data-prep-space

@@ -1,5 +1,4 @@
 """`make lab` opens the index in JupyterLab, and a notebook runs there from top to bottom, with the kernel of .venv and no other."""
-import asyncio
 import json
 import os
 import re
@@ -8,12 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-import uuid
 from pathlib import Path
 
 import pytest
-from tornado.websocket import websocket_connect
+from notebook_server import ask, execute, printed
 
 root = Path(__file__).resolve().parent.parent
 pytestmark = [pytest.mark.skipif(Path(sys.prefix) != root / ".venv", reason="make lab runs in .venv, and these tests do not"),
@@ -56,36 +53,6 @@ def opened(tmp_path_factory):
         lab.wait(timeout=60)
 
 
-def ask(opened: str, what: str, content: dict | None = None):
-    "An answer of the server."
-    server, token = re.match(r"(http://[^/]+)/.*token=(\w+)", opened).groups()
-    request = urllib.request.Request(f"{server}/api/{what}", headers={"Authorization": f"token {token}", "Content-Type": "application/json"},
-                                     data=json.dumps(content).encode() if content else None)
-    return json.load(urllib.request.urlopen(request, timeout=60))
-
-
-async def execute(opened: str, kernel: str, sources: list[str]) -> list[str]: # what each printed
-    "Run cells in a kernel of the server, over the same connection that JupyterLab uses."
-    server, token = re.match(r"http://([^/]+)/.*token=(\w+)", opened).groups()
-    socket, printed = await websocket_connect(f"ws://{server}/api/kernels/{kernel}/channels?token={token}", max_message_size=2**26), []
-    for source in sources:
-        header = dict(msg_id=uuid.uuid4().hex, msg_type="execute_request", session="lab", username="", version="5.3")
-        content = dict(code=source, silent=False, store_history=True, allow_stdin=False, stop_on_error=True)
-        await socket.write_message(json.dumps(dict(header=header, parent_header={}, metadata={}, content=content, channel="shell")))
-        text, replied, idle = "", False, False
-        while not (replied and idle):
-            message = json.loads(await asyncio.wait_for(socket.read_message(), 120))
-            if message["parent_header"].get("msg_id") != header["msg_id"]: continue
-            kind, content = message["msg_type"], message["content"]
-            if kind == "stream" and content["name"] == "stdout": text += content["text"]
-            idle |= kind == "status" and content["execution_state"] == "idle"
-            replied |= kind == "execute_reply"
-            if kind == "execute_reply": assert content["status"] == "ok", f"{source}\n{content}"
-        printed.append(text)
-    socket.close()
-    return printed
-
-
 def test_it_opens_the_index(opened):
     assert re.fullmatch(r"http://localhost:\d+/lab/tree/nbs/index\.ipynb\?token=\w+", opened)
     assert ask(opened, "contents/nbs/index.ipynb?content=0")["type"] == "notebook"
@@ -97,10 +64,9 @@ def test_what_the_notebooks_link_to_lies_within_reach(opened):
 
 @pytest.mark.parametrize("name", ["index", "00_metrics"])
 def test_a_notebook_runs_there_with_our_kernel(opened, name):
-    cells = [cell for cell in json.loads((root / f"nbs/{name}.ipynb").read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    kernel = json.loads((root / f"nbs/{name}.ipynb").read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"]
-    session = ask(opened, "sessions", dict(path=f"nbs/{name}.ipynb", name=name, type="notebook", kernel=dict(name=kernel)))
+    notebook = json.loads((root / f"nbs/{name}.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in cells]
-    *printed, prefix = asyncio.run(execute(opened, session["kernel"]["id"], [*sources, "import sys; print(sys.prefix)"]))
-    assert prefix.strip() == str(root / ".venv")
-    assert printed == ["".join("".join(output["text"]) for output in cell["outputs"] if output.get("name") == "stdout") for cell in cells]
+    *outputs, prefix = execute(opened, f"nbs/{name}.ipynb", notebook["metadata"]["kernelspec"]["name"], [*sources, "import sys; print(sys.prefix)"])
+    assert printed(prefix).strip() == str(root / ".venv")
+    assert [printed(one) for one in outputs] == [printed(cell["outputs"]) for cell in cells]

@@ -1,13 +1,17 @@
-"""Each notebook reads as the house agreed, and runs from top to bottom as nbdev runs it: alone, offline, its file untouched."""
+"""Each notebook reads as the house agreed, and runs from top to bottom: alone, offline, its file untouched."""
 import ast
 import json
 import os
 import re
 import subprocess
 import sys
+import time
+import uuid
 from pathlib import Path
 
 import pytest
+
+from notebook_server import execute
 
 root = Path(__file__).resolve().parent.parent
 paths = sorted((root / "nbs").glob("*.ipynb"))
@@ -93,27 +97,44 @@ def test_solutions_keep_to_themselves():
         assert not [cell for cell in cells_of(path, "code") if re.search(r"^#\|\s*(default_exp|export)", cell["source"], re.M)], f"{path.name} exports code"
 
 
-def run_notebooks(path: Path):
-    "Run a notebook, or a folder of them in one process, as nbdev does: offline, the files untouched."
-    # A proxy that is not there closes the network to whatever is not on this machine.
-    offline = {f"{scheme}_{word}": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS") for word in ("proxy", "PROXY")}
-    environment = {**os.environ, **offline, "no_proxy": "localhost,127.0.0.1", "NO_PROXY": "localhost,127.0.0.1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("MPLBACKEND", None)
-    code = "import sys; from nbdev.test import nbdev_test; nbdev_test(path=sys.argv[1], n_workers=0)"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and "Success." in done.stdout, done.stdout[-4000:] + done.stderr[-8000:]
+# A proxy that is not there closes the network to whatever is not on this machine.
+offline = {f"{scheme}_{word}": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS") for word in ("proxy", "PROXY")}
+environment = {**os.environ, **offline, "no_proxy": "localhost,127.0.0.1", "NO_PROXY": "localhost,127.0.0.1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+environment.pop("MPLBACKEND", None)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    "The address of a Jupyter server with the notebooks."
+    folder, token = tmp_path_factory.mktemp("jupyter"), uuid.uuid4().hex
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--port=0", f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={token}"]
+    with open(folder / "log", "w") as log: process = subprocess.Popen(command, env={**environment, "JUPYTER_RUNTIME_DIR": str(folder)}, stdout=log, stderr=log)
+    try:
+        until = time.time() + 60
+        while not (running := [*folder.glob("jpserver-*.json")]) and process.poll() is None and time.time() < until: time.sleep(0.1)
+        assert running, (folder / "log").read_text()
+        yield f"{json.loads(running[0].read_text())['url']}?token={token}"
+    finally:
+        process.terminate() # ends its kernels, too
+        process.wait(timeout=60)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", paths, ids=name_of)
-def test_runs(path):
-    before = path.read_bytes()
-    run_notebooks(path)
+def test_runs(path, server):
+    "From top to bottom in a kernel of a Jupyter server, as for a learner in JupyterLab: widgets too, but not what needs the whole of COCO."
+    before, cells = path.read_bytes(), [cell for cell in cells_of(path, "code") if not re.search(r"^#\|\s*slow", cell["source"], re.M)]
+    outputs = execute(server, path.relative_to(root).as_posix(), "python3", [cell["source"] for cell in cells])
+    silent = [cell["source"] for cell, shown in zip(cells, outputs) if "TqdmCallback(" in cell["source"] and "widget-view" not in str(shown)]
+    assert silent == [], "a training without the progress bar that it asks for"
     assert path.read_bytes() == before
 
 
 @pytest.mark.timeout(1200) # all of them; a minute or so on two quiet cores
 def test_solutions_run():
+    "As nbdev runs notebooks: all in one process, without the cells that need a screen."
     before = [path.read_bytes() for path in solutions]
-    run_notebooks(root / "nbs/solutions")
+    code = "import sys; from nbdev.test import nbdev_test; nbdev_test(path=sys.argv[1], n_workers=0)"
+    done = subprocess.run([sys.executable, "-c", code, str(root / "nbs/solutions")], cwd=root, env={**environment, "TQDM_DISABLE": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0 and "Success." in done.stdout, done.stdout[-4000:] + done.stderr[-8000:]
     assert [path.read_bytes() for path in solutions] == before

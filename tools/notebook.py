@@ -2,6 +2,7 @@
 
     python tools/notebook.py 02_data_prep ...      these, or all of nbs/ when none is named
 """
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def main(names: list[str]):
         for path in paths: subprocess.run([sys.executable, __file__, str(path.relative_to(root / "nbs"))], check=True)
         return
     path, = paths
+    os.environ["TQDM_DISABLE"] = "1" # progress is for whoever waits, and nothing to store
     # The export comes first too: the notebook's own later cells, and the other notebooks, import the package.
     nbdev_export(path=str(path))
     nbdev_test(path=str(path), n_workers=0, save=True)
