@@ -19,6 +19,7 @@ import fuzz
 import growth
 import preparation
 import recipe
+import train_step
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,15 @@ def test_slopes_of_known_growth():
     found = growth.slopes(rows)
     assert [round(found[task][0], 6) for task in ("prepare", "batch", "epoch", "remove")] == [1, 2, 0.5, 0]
     assert all(abs(memory) < 1e-6 for _, memory in found.values())
+
+
+def test_multiplications_of_a_convolution_are_counted_in_each_direction():
+    import keras
+    image = keras.Input((8, 8, 3))
+    first = keras.layers.Conv2D(4, 3, strides=2, padding="same")(image) # 4 × 4 pixels, 4 channels, 27 numbers each
+    second = keras.layers.Conv2D(5, 1)(first) # 4 × 4 pixels, 5 channels, 4 numbers each
+    last = keras.layers.DepthwiseConv2D(3, padding="same")(second) # 4 × 4 pixels, 5 channels, 9 numbers each
+    counts, photos = train_step.multiplications(keras.Model(image, last)), train_step.batch_size
+    first, second, last = (2 * photos * 16 * each for each in (4 * 27, 5 * 4, 5 * 9))
+    assert counts == {"Conv2D": first + second, "Conv2DBackpropFilter": first + second, "Conv2DBackpropInput": second,
+                      "DepthwiseConv2dNative": last, "DepthwiseConv2dNativeBackpropFilter": last, "DepthwiseConv2dNativeBackpropInput": last}
