@@ -39,7 +39,7 @@ setup(
     packages=[settings["lib_path"], f"{settings['lib_path']}.weights"],
     package_data={f"{settings['lib_path']}.weights": ["*"]},
     install_requires=requirements("requirements"),
-    extras_require={extra: requirements(f"{extra}_requirements") for extra in ("learn", "heic", "dev", "docs")},
+    extras_require={extra: requirements(f"{extra}_requirements") for extra in ("learn", "heic", "scale", "dev", "docs")},
     entry_points={"nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"], "console_scripts": [settings["console_scripts"]]},
     zip_safe=False,
 )

@@ -170,12 +170,14 @@ class Batches(keras.utils.PyDataset):
         self.read_one, self.count, self.batch_size, self.shuffle, self.seed = read_one, count, batch_size, shuffle, seed
         self.per_epoch = steps * batch_size if steps else count
         self.epoch, self._begun = 0, False
+        self.share = 0, 1 # which part of each batch to read, and in how many parts; `train` sets it for one of several workers
 
     def __len__(self) -> int: return -(-self.per_epoch // self.batch_size) # rounded up: the last batch may be smaller
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, ...]: # float32
         if not 0 <= step < len(self): raise IndexError(f"batch {step}: an epoch has {len(self)}")
         within = np.arange(self.per_epoch)[step * self.batch_size:][:self.batch_size]
+        within = np.array_split(within, self.share[1])[self.share[0]]
         with ThreadPoolExecutor(os.cpu_count()) as threads: # OpenCV lets other threads work while it decodes
             pairs = list(threads.map(self._read_place, self.epoch * self.per_epoch + within))
         return tuple(np.stack(part, dtype=np.float32) for part in zip(*pairs))

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['bce_jaccard_loss', 'photo_jaccard_loss', 'WholeSetIoU', 'save_weights', 'read_history', 'write_history', 'RunFolder',
-           'Plateau', 'FusedAdam', 'EncoderRate', 'warm_cosine', 'RunError', 'train', 'score_pair', 'score_pairs',
-           'evaluate', 'export_onnx', 'save_half_weights']
+           'Plateau', 'FusedAdam', 'EncoderRate', 'warm_cosine', 'RunError', 'Team', 'train', 'score_pair',
+           'score_pairs', 'evaluate', 'export_onnx', 'save_half_weights']
 
 # %% ../nbs/05_training.ipynb #05-training-02
+import contextlib
+import copy
 import csv
 import datetime
 import io
@@ -16,12 +18,13 @@ import os
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from .generator import PairError, Pairs
+from .generator import Batches, PairError, Pairs
 from .images import read_image, read_mask, write_bytes
 from .metrics import score, summarize
 from .model import encoder_layers
@@ -73,6 +76,15 @@ class WholeSetIoU(keras.metrics.Metric):
         return ops.where(self.union > 0, self.intersection / ops.maximum(self.union, 1), 1.0)
 
 # %% ../nbs/05_training.ipynb #05-training-19
+@contextlib.contextmanager
+def _on_its_own():
+    "Leave the team for a moment: on its way, saving makes variables, and within a team all workers would have to make them."
+    team = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try: yield
+    finally: keras.distribution.set_distribution(team)
+
+
 def save_weights(
     model: keras.Model, # if it is compiled, the optimizer's state is saved with it
     path: str | os.PathLike, # ends in .weights.h5
@@ -80,7 +92,7 @@ def save_weights(
     "Save weights whole or not at all: under a temporary name first, then renamed."
     part = Path(path).with_name(f".{uuid.uuid4().hex}.weights.h5")
     try:
-        model.save_weights(part)
+        with _on_its_own(): model.save_weights(part)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
@@ -111,11 +123,13 @@ class RunFolder(keras.callbacks.Callback):
     "Keep a run on disk: best and last weights, and history.csv, whose last row is the last complete epoch."
     def __init__(self,
         run_dir: str | os.PathLike, # made when it is not there
+        writes: bool = True, # False: only read it; of several workers one writes
     ):
         super().__init__()
-        self.run_dir = Path(run_dir)
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        for left in self.run_dir.glob(".*.weights.h5"): left.unlink() # half-written when a run was killed
+        self.run_dir, self.writes = Path(run_dir), writes
+        if writes:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            for left in self.run_dir.glob(".*.weights.h5"): left.unlink() # half-written when a run was killed
         self.history = read_history(self.run_dir / "history.csv")
 
     def last_weights(self) -> Path: return self.run_dir / f"last-{len(self.history)}.weights.h5"
@@ -124,8 +138,11 @@ class RunFolder(keras.callbacks.Callback):
         rate = float(logs.get("learning_rate", self.model.optimizer.learning_rate)) # before the plateau lowers it
         row = dict(epoch=epoch + 1) | logs | dict(learning_rate=float(f"{rate:.6g}")) # float32 noise cut off
         best = max((earlier["val_iou"] for earlier in self.history), default=-1)
-        if row["val_iou"] > best: save_weights(self.model, self.run_dir / "best.weights.h5")
         self.history.append({name: float(value) for name, value in row.items()})
+        if self.writes: self.write(better=row["val_iou"] > best)
+
+    def write(self, better: bool):
+        if better: save_weights(self.model, self.run_dir / "best.weights.h5")
         save_weights(self.model, self.last_weights())
         write_history(self.run_dir / "history.csv", self.history) # from here on the epoch is complete
         for old in set(self.run_dir.glob("last-*.weights.h5")) - {self.last_weights()}: old.unlink()
@@ -198,13 +215,13 @@ class RunError(ValueError):
     "A run folder that does not fit the call; the message names it and says what to do."
 
 
-def _check_settings(run_dir: Path, settings: dict):
+def _check_settings(run: RunFolder, settings: dict):
     "Write the settings of a new run; refuse to go on with others."
-    path = run_dir / "settings.json"
+    path = run.run_dir / "settings.json"
     text = json.dumps(settings, indent=1, sort_keys=True)
-    if not path.exists(): write_bytes(path, text.encode())
-    elif path.read_text() != text:
-        raise RunError(f"{run_dir}: this run was started with other settings ({path.name}); take a new run_dir or the old settings")
+    if path.exists() and path.read_text() != text:
+        raise RunError(f"{run.run_dir}: this run was started with other settings ({path.name}); take a new run_dir or the old settings")
+    if run.writes and not path.exists(): write_bytes(path, text.encode())
 
 
 def _describe(model: keras.Model, train_batches: keras.utils.PyDataset, learning_rate, **settings) -> dict:
@@ -213,6 +230,61 @@ def _describe(model: keras.Model, train_batches: keras.utils.PyDataset, learning
     order = {name: getattr(train_batches, name) for name in ("count", "batch_size", "shuffle", "seed", "per_epoch")}
     return dict(model=model.name, image_size=model.input_shape[1:3], trainable=len(model.trainable_variables), precision=model.compute_dtype,
                 learning_rate=rate, **settings, **order)
+
+# %% ../nbs/05_training.ipynb #05-training-25c
+class Team(NamedTuple):
+    "Who trains together; by default one device, alone."
+    replicas: int = 1 # devices, each with a copy of the network
+    workers: int = 1 # processes, one on each host
+    number: int = 0 # which of them this is; 0 writes the run folder
+
+
+def _team(strategy, model: keras.Model) -> Team:
+    "The team of a strategy, in whose scope the model has to have been built."
+    team = Team()
+    if hasattr(strategy, "num_model_replicas"): # Keras' own
+        strategy.auto_shard_dataset = False # `_share` does it
+        team = Team(strategy.num_model_replicas, strategy.num_processes, strategy.data_shard_id)
+    elif strategy: team = Team(strategy.num_replicas_in_sync)
+    if _built_in(strategy, team, model): return team
+    raise RunError(f"{model.name} was not built in the scope of the strategy it shall be trained with: "
+                   "build it inside `with strategy.scope():` and give that same strategy to `train`")
+
+
+def _built_in(strategy, team: Team, model: keras.Model) -> bool:
+    "Whether a model was built in the scope of this strategy; of none, if it is None."
+    if keras.backend.backend() == "jax": return len(model.weights[0].value.sharding.device_set) == team.replicas
+    if keras.backend.backend() != "tensorflow": return strategy is None
+    import tensorflow as tf
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise RunError("Keras 3 does not train under MultiWorkerMirroredStrategy; for several hosts take keras.distribution.DataParallel under JAX, as 08_training does")
+    return model.distribute_strategy is (strategy or tf.distribute.get_strategy())
+
+# %% ../nbs/05_training.ipynb #05-training-25d
+def _share(stream: Batches, team: Team) -> Batches:
+    "What this worker reads of each batch: as much as every other."
+    for size in (stream.batch_size, stream.per_epoch % stream.batch_size):
+        if size % team.replicas:
+            raise ValueError(f"{team.replicas} devices cannot share a batch of {size} evenly: take a batch_size and a number of pairs "
+                             f"(now {stream.batch_size} and {stream.per_epoch}) that are multiples of {team.replicas}")
+    if team.workers == 1: return stream
+    mine = copy.copy(stream)
+    mine.share = team.number, team.workers
+    return mine
+
+
+def _weigh(loss: Callable, team: Team) -> Callable:
+    "A loss that counts as one of several: Keras divides a list by the number of replicas, a bare number it does not."
+    return loss if team.replicas == 1 else lambda truth, probability: ops.reshape(loss(truth, probability), (-1,))
+
+
+def _agree(run: RunFolder, team: Team) -> list[dict]: # the history
+    "Wait for the other workers, who must have seen the same epochs."
+    if team.workers == 1: return run.history
+    from jax.experimental.multihost_utils import process_allgather
+    epochs = process_allgather(np.int32(len(run.history))).tolist()
+    if len(set(epochs)) > 1: raise RunError(f"{run.run_dir}: the workers see {epochs} complete epochs there; it has to be one folder that all of them share")
+    return run.history
 
 # %% ../nbs/05_training.ipynb #05-training-26
 def train(
@@ -225,24 +297,38 @@ def train(
     weight_decay: float = 0.0, # of AdamW; 0 is plain Adam
     encoder_share: float = 1.0, # learning rate of the encoder, as a share of learning_rate
     loss: Callable = bce_jaccard_loss, # of truth and probability
+    strategy: "tf.distribute.MirroredStrategy | keras.distribution.DataParallel | None" = None, # in whose scope the model was built: devices that train together
     verbose: int = 2, # as Keras' fit: 0 silent, 1 a bar, 2 a line per epoch
     more_callbacks: Sequence[keras.callbacks.Callback] = (), # to follow a run, such as a progress bar
 ) -> list[dict]: # the history, a row per epoch
     "Fit a model, keeping the run on disk; called again with the same arguments it goes on where it was."
-    run = RunFolder(run_dir)
-    _check_settings(run.run_dir, _describe(model, train_batches, learning_rate, weight_decay=weight_decay, encoder_share=encoder_share, loss=loss.__name__))
-    slow = {weight.path for layer in encoder_layers(model.get_layer("unet")) for weight in layer.weights} if encoder_share != 1 else ()
-    model.compile(EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay), loss=loss, metrics=[WholeSetIoU()])
-    _go_on(model, run)
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(train_batches, "epoch", epoch)), run]
-    if not callable(learning_rate): callbacks.insert(1, Plateau(run.history, learning_rate))
-    model.fit(train_batches, validation_data=val_batches, epochs=epochs, initial_epoch=len(run.history),
-              shuffle=False, callbacks=[*callbacks, *more_callbacks], verbose=verbose) # the batches shuffle themselves, by seed and epoch
-    return run.history
+    team = _team(strategy, model)
+    train_batches, val_batches = _share(train_batches, team), _share(val_batches, team)
+    run = RunFolder(run_dir, writes=team.number == 0)
+    _check_settings(run, _describe(model, train_batches, learning_rate, weight_decay=weight_decay, encoder_share=encoder_share, loss=loss.__name__))
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        _compile(model, learning_rate, weight_decay, encoder_share, _weigh(loss, team))
+        _go_on(model, run, team)
+        model.fit(train_batches, validation_data=val_batches, epochs=epochs, initial_epoch=len(run.history), shuffle=False,
+                  callbacks=[*_callbacks(run, train_batches, learning_rate), *more_callbacks], verbose=verbose)
+    return _agree(run, team) # nobody leaves before the last epoch is written
 
 # %% ../nbs/05_training.ipynb #05-training-27
-def _go_on(model: keras.Model, run: RunFolder):
+def _compile(model: keras.Model, learning_rate, weight_decay: float, encoder_share: float, loss: Callable):
+    "Give a model the loss, the optimizer and the number to watch."
+    slow = {weight.path for layer in encoder_layers(model.get_layer("unet")) for weight in layer.weights} if encoder_share != 1 else ()
+    model.compile(EncoderRate(learning_rate, frozenset(slow), encoder_share, weight_decay), loss=loss, metrics=[WholeSetIoU()])
+
+
+def _callbacks(run: RunFolder, train_batches: Batches, learning_rate) -> list[keras.callbacks.Callback]:
+    "What each epoch asks for: batches of its own (they shuffle themselves, by seed and epoch), perhaps a smaller step, a place on disk."
+    follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(train_batches, "epoch", epoch))
+    return [follow, *([] if callable(learning_rate) else [Plateau(run.history, learning_rate)]), run]
+
+
+def _go_on(model: keras.Model, run: RunFolder, team: Team):
     "Make the optimizer's state; load it and the weights as the last complete epoch left them, if there is one."
+    _agree(run, team)
     model.optimizer.build(model.trainable_variables) # made during the first step, it would have everything traced twice
     if not run.history: return
     try: model.load_weights(run.last_weights())

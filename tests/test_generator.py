@@ -1,4 +1,5 @@
 """Pairs and batches: what reads badly in the notebook."""
+import copy
 import threading
 
 import cv2
@@ -304,6 +305,16 @@ def test_the_stream_has_no_gap_and_no_repeat(count, batch_size, steps):
     assert (np.sort(turns) == np.arange(count)).all()
     resumed = numbers(count, batch_size=batch_size, steps=steps)
     assert [epoch_of(resumed, epoch) for epoch in range(2, count)] == epochs[2:]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_shares_of_the_workers_are_the_batch(workers):
+    stream, read = numbers(12, batch_size=4), []
+    stream.read_one = lambda index, rng: read.append(index) or (np.int64(index),)
+    shares = [copy.copy(stream) for _ in range(workers)]
+    for number, share in enumerate(shares): share.share = number, workers
+    for step in range(3): assert np.concatenate([share[step][0] for share in shares]).tolist() == numbers(12, batch_size=4)[step][0].tolist()
+    assert sorted(read) == list(range(12)) # each pair once, by one worker
 
 
 def test_same_seed_same_batches(folder):

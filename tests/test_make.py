@@ -101,7 +101,7 @@ def test_second_call_does_nothing(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     before = calls.read_text()
-    assert asked(calls, "-e .[learn,heic,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
+    assert asked(calls, "-e .[learn,heic,scale,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
     bootstrap.set_up()
     assert calls.read_text() == before
 

@@ -24,7 +24,7 @@ solutions = sorted((root / "nbs/solutions").glob("*.ipynb"))
 modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
 order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "fine_tuning", "visualization"]
 alone = {"removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos"}} # what a plain install runs
-extras = ("learn", "heic", "dev", "docs")
+extras = ("learn", "heic", "scale", "dev", "docs")
 
 
 def load(path: Path):
@@ -145,7 +145,7 @@ def test_plain_install_brings_what_it_runs(name, settings):
 
 
 def test_every_import_is_declared(settings):
-    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements"))
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "scale_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules, *notebooks, *solutions]:

@@ -20,7 +20,7 @@ VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STATE = VENV / "setup.state"
 SETUP_FILES = ["settings.ini", "setup.py", "pyproject.toml", "constraints.txt"]
-EXTRAS = "learn,heic,dev,docs"
+EXTRAS = "learn,heic,scale,dev,docs"
 CANDIDATES = ["python3.13", "python3.12", "python3.11", "python3", "python", sys.executable]
 
 
