@@ -9,9 +9,11 @@ __all__ = ['app', 'main', 'remove', 'prepare', 'train', 'export', 'evaluate']
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -131,12 +133,12 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, how: dict) -> Iterat
     yield Record(source, None if dest == "-" or not cut.found else dest, "done" if cut.found else "nobody", cut.share, note=cut.note)
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-18
-def _records(source: str, dest: str, model: Path | None, form: str | None, workers: int, overwrite: bool, how: dict) -> tuple[Iterator, int]: # records, how many to expect
+def _records(source: str, dest: str, model: Path | None, form: str | None, overwrite: bool, crew: dict, how: dict) -> tuple[Iterator, int]: # records, how many to expect
     "Choose the function that does what is asked. Nothing is cut out before the first record is asked for."
     if Path(source).is_dir() and source != "-":
         from bg_remover.folders import find_photos, remove_folder
         count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if sys.stderr.isatty() else 0
-        return remove_folder(source, dest, model, workers, overwrite, form=form or "png", **how), count
+        return remove_folder(source, dest, model, overwrite=overwrite, form=form or "png", **crew, **how), count
     from bg_remover.folders import check_request, remove_file
     from bg_remover.removal import Remover
     dest = _target(source, dest, form)
@@ -144,6 +146,19 @@ def _records(source: str, dest: str, model: Path | None, form: str | None, worke
     remover = Remover(model) # last: what is wrong with the request need not wait for it
     if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, how), 1
     return (remove_file(source, dest, remover, overwrite, **how) for _ in range(1)), 1
+
+# %% ../nbs/07_the_command.ipynb #07-the-command-18d
+@contextlib.contextmanager
+def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_folder` takes: executor and workers
+    "The workers behind a Dask scheduler."
+    if not Path(source).is_dir(): raise ValueError(f"{source}: one photo needs no cluster; leave --scheduler out")
+    try: from distributed import Client
+    except ImportError as error: raise ValueError('--scheduler needs Dask: pip install "bg-remover[scale]"') from error
+    logging.disable() # Dask tells more of what goes wrong than anybody asked; it is raised as well
+    with Client(scheduler, timeout=3) as client:
+        threads = sum(client.nthreads().values())
+        if not threads: _say(f"{scheduler}: has no workers yet; the work begins when one joins: dask worker {scheduler}")
+        yield dict(executor=client.get_executor(), workers=max(32, threads)) # more may join
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-19
 def _tell(record, as_json: bool):
@@ -170,16 +185,16 @@ def _progress(count: float, what: str):
 # %% ../nbs/07_the_command.ipynb #07-the-command-20
 def _follow(records: Iterator, count: int, as_json: bool) -> int: # exit status
     "Tell of each photo as it is finished, and sum up."
-    verdicts = []
+    verdicts = Counter()
     with _progress(count, "photos") as advance, contextlib.closing(records):
         for record in records:
-            verdicts.append(record.verdict)
+            verdicts[record.verdict] += 1
             _tell(record, as_json)
             advance()
-    parts = ((verdicts.count(verdict), word) for verdict, word in (("done", "done"), ("skipped", "there already"), ("nobody", "with nobody"), ("failed", "failed")))
-    if len(verdicts) != 1: _say(", ".join(f"{number} {word}" for number, word in parts if number) or "no photos in this folder")
-    elif verdicts == ["skipped"] and not as_json: _say("there already; --overwrite makes it again")
-    return 1 if "failed" in verdicts else 0
+    parts = ((verdicts[verdict], word) for verdict, word in (("done", "done"), ("skipped", "there already"), ("nobody", "with nobody"), ("failed", "failed")))
+    if verdicts.total() != 1: _say(", ".join(f"{number} {word}" for number, word in parts if number) or "no photos in this folder")
+    elif verdicts["skipped"] and not as_json: _say("there already; --overwrite makes it again")
+    return 1 if verdicts["failed"] else 0
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-21a
 _In = Annotated[str, typer.Argument(metavar="IN", help="A photo, a folder of photos, or - for standard input.")]
@@ -190,6 +205,7 @@ _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option("--format",
 _Model = Annotated[Path | None, typer.Option(help="An .onnx file from `bg-remover train`, in place of the network that came with the package.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")]
 _Workers = Annotated[int, typer.Option(min=1, help="Processes that share the work on a folder.")]
+_Scheduler = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler: its workers share the work on a folder, in place of processes here.")]
 _KeepMetadata = Annotated[bool, typer.Option("--keep-metadata", help="Keep date, place and camera settings, which are dropped otherwise.")]
 _Largest = Annotated[int, typer.Option(min=1, metavar="MEGAPIXELS", help="Refuse larger photos.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo: path, output, verdict (done, nobody, skipped, failed), share of person, milliseconds, error, note.")]
@@ -198,7 +214,8 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for 
 @app.command()
 def remove(
     source: _In, dest: _Out, mask: _Mask = False, background: _Background = None, form: _Form = None, model: _Model = None,
-    overwrite: _Overwrite = False, workers: _Workers = 1, keep_metadata: _KeepMetadata = False, largest: _Largest = 100, as_json: _AsJson = False,
+    overwrite: _Overwrite = False, workers: _Workers = 1, scheduler: _Scheduler = None, keep_metadata: _KeepMetadata = False, largest: _Largest = 100,
+    as_json: _AsJson = False,
 ):
     """Cut the people out of a photo, or out of all photos of a folder.
 
@@ -214,10 +231,12 @@ def remove(
     Exit status: 0 all done, 1 some photos failed, 2 not understood.
     """
     how = dict(mask=mask, background=background, keep_metadata=keep_metadata, largest=1_000_000 * largest)
-    with _asked():
-        _check_ends(source, dest, as_json)
-        records, count = _records(source, dest, model, form, workers, overwrite, how)
-    raise typer.Exit(_follow(records, count, as_json))
+    with contextlib.ExitStack() as stack:
+        with _asked():
+            _check_ends(source, dest, as_json)
+            crew = stack.enter_context(_cluster(scheduler, source)) if scheduler else dict(workers=workers)
+            records, count = _records(source, dest, model, form, overwrite, crew, how)
+        raise typer.Exit(_follow(records, count, as_json))
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-34
 @contextlib.contextmanager

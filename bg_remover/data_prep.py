@@ -15,11 +15,14 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import time
 import warnings
 import zipfile
 import zlib
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -175,6 +178,7 @@ def prepare_batch(
     size: tuple[int, int] | None, # (height, width); None: as the photos are
 ) -> list[str]: # what went wrong, one line for each photo left out
     "Make some pairs. A damaged photo is reported, and the rest goes on."
+    if not (dest / "settings.json").exists(): raise DataError(f"{dest}: not seen from {platform.node()}; a worker there needs the same folders, on a disk that is shared")
     problems = []
     for job in jobs:
         try: prepare_pair(job, dest, size)
@@ -228,6 +232,18 @@ def report_problems(
     shown = problems[:10] + ["…"] * (len(problems) > 10)
     if problems: warnings.warn("\n  ".join([f"{len(problems)} left out. {advice}", *shown]), stacklevel=3)
 
+# %% ../nbs/02_data_prep.ipynb #02-data-prep-39b
+def _a_few_ahead(executor: Executor, function, batches: list) -> Iterator:
+    "What `executor.map` gives, but no more than 64 batches are handed over before their turn. (From Python 3.14 on, its `buffersize` says so.)"
+    waiting = deque()
+    try:
+        for batch in batches:
+            waiting.append(executor.submit(function, batch))
+            if len(waiting) > 64: yield waiting.popleft().result()
+        while waiting: yield waiting.popleft().result()
+    finally:
+        for future in waiting: future.cancel()
+
 # %% ../nbs/02_data_prep.ipynb #02-data-prep-40
 def prepare_pairs(
     root: str | os.PathLike, # a COCO folder
@@ -235,10 +251,11 @@ def prepare_pairs(
     dest: str | os.PathLike, # folder to make or go on with
     size: tuple[int, int] | None = (256, 256), # (height, width) of frames and masks; None: as the photos are
     limit: int | None = None, # the first so many photos with people; None: all
-    executor: Executor | None = None, # who does the work; None: threads on this machine
+    executor: Executor | None = None, # who does the work, on machines that see both folders; None: threads on this one
 ) -> Path: # dest, with frames/*.jpg and masks/*.png
     "Make a frame and a mask of every photo with people. Call it again after an interruption, and it goes on."
     root, dest = Path(root), Path(dest)
+    if executor: root, dest = root.absolute(), dest.absolute() # its workers may stand elsewhere
     if size is not None and (np.shape(size) != (2,) or min(size) < 1):
         raise ValueError(f"size is {size!r}: give (height, width), as (256, 256), or None for the photo's own")
     size = None if size is None else tuple(int(side) for side in size)
@@ -246,7 +263,7 @@ def prepare_pairs(
     claim_folder(dest, dict(split=split, size=size and list(size), annotations=file_sha1(annotation_file(root, split))))
     batches = [jobs[start:start + 32] for start in range(0, len(jobs), 32)]
     with contextlib.nullcontext(executor) if executor else ThreadPoolExecutor(os.cpu_count()) as workers:
-        work = workers.map(partial(prepare_batch, dest=dest, size=size), batches)
+        work = _a_few_ahead(workers, partial(prepare_batch, dest=dest, size=size), batches)
         problems = [problem for batch in tqdm(work, "prepare", len(batches), delay=2) for problem in batch]
     if problems and not any((dest / "masks").glob("*.png")):
         raise DataError(f"{dest}: not one pair could be made; the first problem is {problems[0]}")
