@@ -23,6 +23,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from tqdm.auto import tqdm
 
 from .generator import Batches, PairError, Pairs
 from .images import read_image, read_mask, write_bytes
@@ -357,7 +358,7 @@ def score_pairs(
 ) -> list[dict]: # from `score`, in the order of the pairs
     "Score each photo at its own size."
     if pairs.mask_paths is None: raise PairError(f"{pairs.frame_paths[0].parent}: frames without masks cannot be scored; give `Pairs` a masks_dir")
-    return [score_pair(predict, frame, mask, threshold) for frame, mask in zip(pairs.frame_paths, pairs.mask_paths)]
+    return [score_pair(predict, frame, mask, threshold) for frame, mask in tqdm([*zip(pairs.frame_paths, pairs.mask_paths)], "score", delay=2, leave=False)]
 
 # %% ../nbs/05_training.ipynb #05-training-36
 def evaluate(
