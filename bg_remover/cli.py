@@ -7,7 +7,6 @@ __all__ = ['app', 'main', 'remove', 'prepare', 'train', 'export', 'evaluate']
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-02
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -106,12 +105,18 @@ def _target(source: str, dest: str, form: str | None) -> str:
     from bg_remover.folders import output_path
     return str(Path(dest) / output_path(Path(Path(source).name), form or "png"))
 
+# %% ../nbs/07_the_command.ipynb #07-the-command-15b
+def _is_folder(source: str) -> bool:
+    "Whether all photos below are meant: of a folder, or of an address such as s3://bucket/photos."
+    return "://" in source or source != "-" and Path(source).is_dir()
+
 
 def _check_ends(source: str, dest: str, as_json: bool):
     "Raise where a photo would come from a keyboard or go to a screen."
-    if source != "-" and not Path(source).exists(): raise FileNotFoundError(f"{source}: no such file or folder")
+    if not (source == "-" or _is_folder(source) or Path(source).exists()): raise FileNotFoundError(f"{source}: no such file or folder")
+    if "://" in dest and not _is_folder(source): raise ValueError(f"{dest}: an address takes the results of a folder; name a folder of photos, or a file to make")
     if source == "-" and sys.stdin.isatty(): raise ValueError("standard input is a keyboard; name a photo, or pipe one in")
-    if dest == "-" and Path(source).is_dir(): raise ValueError(f"{source}: is a folder; name a folder for its results")
+    if dest == "-" and _is_folder(source): raise ValueError(f"{source}: is a folder; name a folder for its results")
     if dest == "-" and sys.stdout.isatty(): raise ValueError("standard output is a screen; name a file, or write > cutout.png")
     if dest == "-" and as_json: raise ValueError("--json and the photo would mix on standard output; name a file")
 
@@ -135,9 +140,9 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, how: dict) -> Iterat
 # %% ../nbs/07_the_command.ipynb #07-the-command-18
 def _records(source: str, dest: str, model: Path | None, form: str | None, overwrite: bool, crew: dict, how: dict) -> tuple[Iterator, int]: # records, how many to expect
     "Choose the function that does what is asked. Nothing is cut out before the first record is asked for."
-    if Path(source).is_dir() and source != "-":
+    if _is_folder(source):
         from bg_remover.folders import find_photos, remove_folder
-        count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if sys.stderr.isatty() else 0
+        count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if sys.stderr.isatty() and "://" not in source else 0 # a store takes its time
         return remove_folder(source, dest, model, overwrite=overwrite, form=form or "png", **crew, **how), count
     from bg_remover.folders import check_request, remove_file
     from bg_remover.removal import Remover
@@ -151,7 +156,7 @@ def _records(source: str, dest: str, model: Path | None, form: str | None, overw
 @contextlib.contextmanager
 def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_folder` takes: executor and workers
     "The workers behind a Dask scheduler."
-    if not Path(source).is_dir(): raise ValueError(f"{source}: one photo needs no cluster; leave --scheduler out")
+    if not _is_folder(source): raise ValueError(f"{source}: one photo needs no cluster; leave --scheduler out")
     try: from distributed import Client
     except ImportError as error: raise ValueError('--scheduler needs Dask: pip install "bg-remover[scale]"') from error
     logging.disable() # Dask tells more of what goes wrong than anybody asked; it is raised as well
@@ -163,7 +168,7 @@ def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_fold
 # %% ../nbs/07_the_command.ipynb #07-the-command-19
 def _tell(record, as_json: bool):
     "Say what became of a photo: a line of JSON for each, or a plain line where there is something to know."
-    if as_json: print(json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(record).items()}), flush=True)
+    if as_json: print(json.dumps(vars(record), default=str), flush=True)
     elif record.verdict == "failed": _say(record.error.removeprefix("ImageError: "))
     elif record.verdict == "nobody": _say(f"{record.path}: nobody found" + ("" if record.output else ", so no file was made"))
     elif record.note: _say(f"{record.path}: {record.note}")
@@ -197,8 +202,8 @@ def _follow(records: Iterator, count: int, as_json: bool) -> int: # exit status
     return 1 if verdicts["failed"] else 0
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-21a
-_In = Annotated[str, typer.Argument(metavar="IN", help="A photo, a folder of photos, or - for standard input.")]
-_Out = Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, or - for standard output.")]
+_In = Annotated[str, typer.Argument(metavar="IN", help="A photo, a folder of photos, here or at s3://bucket/folder, or - for standard input.")]
+_Out = Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, here or at s3://bucket/folder, or - for standard output.")]
 _Mask = Annotated[bool, typer.Option("--mask", "-m", help="Write the mask, white on black, in place of the cut-out.")]
 _Background = Annotated[str | None, typer.Option("--background", "-b", parser=_background, metavar="WHAT", help="Put the people before a colour (white, #00c878), a photo, or their own background out of focus (blur).")]
 _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option("--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a background.  [default: png]")]
@@ -224,6 +229,7 @@ def remove(
     bg-remover remove holiday cutouts --workers 2
     bg-remover remove me.jpg me-at-sea.jpg --background sea.jpg
     bg-remover remove - - --format webp < photo.jpg > cutout.webp
+    bg-remover remove s3://bucket/photos s3://bucket/cutouts
 
     A folder is mirrored with all folders in it. What is finished is skipped, so the same command goes on after an
     interruption. A photo with nobody in it makes no file.
@@ -236,7 +242,10 @@ def remove(
             _check_ends(source, dest, as_json)
             crew = stack.enter_context(_cluster(scheduler, source)) if scheduler else dict(workers=workers)
             records, count = _records(source, dest, model, form, overwrite, crew, how)
-        raise typer.Exit(_follow(records, count, as_json))
+        from bg_remover.storage import FolderError
+        try: status = _follow(records, count, as_json)
+        except FolderError as error: _say(error); status = 1
+    raise typer.Exit(status)
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-34
 @contextlib.contextmanager

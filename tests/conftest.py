@@ -1,7 +1,10 @@
 """What all tests share: where the project is, and that the quick answers come first."""
 import os
 import signal
+import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,6 +42,25 @@ def project_files() -> list[Path]:
         patterns = [line.rstrip("/") for line in (root / ".gitignore").read_text(encoding="utf-8").split()]
         paths = list(files_below(root, [".git", *patterns]))
     return [path for path in paths if path.is_file()]
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> str:
+    "A real S3 server on this machine, which keeps its objects in memory; the address of a bucket in it. Whatever is started afterwards finds it."
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        port = any_port.getsockname()[1]
+    os.environ |= dict(AWS_ACCESS_KEY_ID="tests", AWS_SECRET_ACCESS_KEY="tests", AWS_DEFAULT_REGION="us-east-1", AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < deadline: time.sleep(0.05)
+        import fsspec
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield "s3://bucket"
+    finally:
+        server.kill()
+        server.wait()
 
 
 def files_below(folder: Path, patterns: list[str]):

@@ -23,7 +23,7 @@ package, notebooks = root / "bg_remover", sorted((root / "nbs").glob("*.ipynb"))
 solutions = sorted((root / "nbs/solutions").glob("*.ipynb"))
 modules = sorted(path for path in package.glob("*.py") if not path.name.startswith("_"))
 order = ["images", "metrics", "classical", "data_prep", "generator", "model", "training", "fine_tuning", "visualization"]
-alone = {"removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos"}} # what a plain install runs
+alone = {"storage": {"images"}, "removal": {"images"}, "photos": {"images", "removal"}, "folders": {"images", "removal", "photos", "storage"}} # what a plain install runs
 extras = ("learn", "heic", "scale", "dev", "docs")
 
 
@@ -114,7 +114,7 @@ def test_modules_import_only_those_before_them(path):
 
 
 def test_folders_start_without_the_learners_packages():
-    heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev", "fastcore", "IPython"]
+    heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev", "fastcore", "IPython", "fsspec", "upath", "distributed"]
     code = f"import sys, bg_remover.folders; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout.strip() == "[]"
 
@@ -141,7 +141,7 @@ def foreign_imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["images", *alone])
 def test_plain_install_brings_what_it_runs(name, settings):
-    assert foreign_imports(package / f"{name}.py") - {"pillow-heif"} <= set(required(settings, "requirements")) # without it, a photo that needs it is refused
+    assert foreign_imports(package / f"{name}.py") - {"pillow-heif", "universal-pathlib"} <= set(required(settings, "requirements")) # without them, what needs them is refused
 
 
 def test_every_import_is_declared(settings):
@@ -270,7 +270,7 @@ def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=content, capture_output=True, text=True, check=True)
     place = str((content / "lessons/nbs" / name).parent)
     assert done.stdout.split("\n")[-3:-1] == [place, place] and (content / "lessons/nbs/samples/photo.jpg").exists()
-    assert (tmp_path / "asked").read_text().splitlines() == ["install -q ./lessons[learn]"], "once, not again after the restart"
+    assert (tmp_path / "asked").read_text().splitlines() == ["install -q ./lessons[learn,scale]"], "once, not again after the restart"
 
 
 # Sizes

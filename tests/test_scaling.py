@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from distributed import Client
@@ -22,7 +23,7 @@ from stand_in import BrightRemover as Stub
 
 root = Path(__file__).resolve().parent.parent
 samples = root / "nbs/samples/mini_coco"
-environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
+def environment() -> dict: return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
 
 
 class Cluster:
@@ -33,7 +34,7 @@ class Cluster:
 
     def start(self, kind: str, *options) -> subprocess.Popen:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", self.file, *options]
-        self.processes.append(subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        self.processes.append(subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         return self.processes[-1]
 
     def worker(self) -> subprocess.Popen:
@@ -45,7 +46,7 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory, s3):
     with contextlib.closing(Cluster(tmp_path_factory.mktemp("cluster"))) as made:
         made.workers = [made.worker(), made.worker()]
         yield made
@@ -110,9 +111,20 @@ def test_the_network_that_ships_and_pairs_on_a_cluster(client, tmp_path):
     assert contents(tmp_path / "pairs0") == contents(tmp_path / "pairs1") and len(contents(tmp_path / "pairs1")) > 20
 
 
+def test_a_cluster_that_works_in_a_store(client, photos, tmp_path, s3):
+    here = list(remove_folder(photos, tmp_path / "here", Stub()))
+    records = remove_folder(photos, f"{s3}/cluster", Stub(), executor=client.get_executor())
+    assert verdicts(here) == verdicts(records)
+    store = fsspec.filesystem("s3")
+    cut = {path.removeprefix("bucket/cluster/"): store.cat_file(path) for path in store.find("bucket/cluster")}
+    nobody = {name for name in cut if name.endswith(".nobody")}
+    made = contents(tmp_path / "here")
+    assert {f"{name.decode()}.nobody" for name in made.pop("nobody.txt")} == nobody and made == {name: cut[name] for name in cut.keys() - nobody}
+
+
 def command(*arguments, start: str = "", **how) -> subprocess.CompletedProcess:
     code = f"{start}\nimport sys; from bg_remover.cli import main; sys.argv[0] = 'bg-remover'; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, capture_output=True, text=True, **how)
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment(), capture_output=True, text=True, **how)
 
 
 def test_the_command_on_a_cluster(client, tmp_path):

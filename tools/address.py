@@ -12,7 +12,7 @@ badge_line = re.compile(r"\n*\[Open in Colab\]\([^)]*\)\n*\Z")
 colab_source = """#| hide
 try: import os, bg_remover
 except ModuleNotFoundError: # in Colab: fetch the project with its samples, and install it, which takes a minute
-    get_ipython().system("(test -d lessons || git clone -q --depth 1 {address} lessons) && pip install -q './lessons[learn]'")
+    get_ipython().system("(test -d lessons || git clone -q --depth 1 {address} lessons) && pip install -q './lessons[learn,scale]'")
 finally: # in Colab, also after a restart
     if os.path.isdir("lessons/{folder}"): os.chdir("lessons/{folder}")"""
 
