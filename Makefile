@@ -41,6 +41,7 @@ bench: ## measure quality, speed and growth on the samples' photos, or on more w
 	$(call python,benchmarks/growth.py "$(COCO)")
 	$(call python,benchmarks/first_step.py)
 	$(call python,benchmarks/train_step.py)
+	$(call python,benchmarks/together.py)
 	$(call python,benchmarks/removal.py)
 	$(call python,benchmarks/claims.py)
 
