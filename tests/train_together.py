@@ -18,9 +18,18 @@ from bg_remover.training import photo_jaccard_loss, train
 size, batch_size, epochs = (16, 16), 4, 3
 
 
-def bright_squares(count: int) -> list:
+class Counted(list):
+    "A list that counts what is read from it."
+    read = 0
+
+    def __getitem__(self, index):
+        self.read += 1
+        return super().__getitem__(index)
+
+
+def bright_squares(count: int) -> Counted:
     "Pairs of a bright square somewhere on noise."
-    rng, pairs = np.random.default_rng(0), []
+    rng, pairs = np.random.default_rng(0), Counted()
     for _ in range(count):
         mask = np.zeros((*size, 1), np.uint8)
         top, left = rng.integers(0, 10, 2)
@@ -41,13 +50,13 @@ def tiny_net() -> keras.Model:
 
 
 def run(run_dir: Path, epochs: int = epochs, net: keras.Model | None = None, strategy=None, count: int = 20, **settings) -> dict:
-    "Train the net on the squares: the loss of each step, the history, the weights at the end."
+    "Train the net on the squares: the loss of each step, the history, the weights at the end, how many squares were read."
     losses, pairs = [], bright_squares(count)
     net = net or tiny_net()
     follow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: losses.append(float(logs["loss"])))
     settings = dict(learning_rate=1e-2, loss=photo_jaccard_loss, more_callbacks=[follow]) | settings
     history = train(net, batches(pairs, size, batch_size, shuffle=True, seed=5), batches(pairs[:6], size, 2), run_dir, epochs, strategy=strategy, verbose=0, **settings)
-    return dict(losses=losses, history=history, weights=[np.asarray(weight).tolist() for weight in net.get_weights()])
+    return dict(losses=losses, history=history, read=pairs.read, weights=[np.asarray(weight).tolist() for weight in net.get_weights()])
 
 
 def attempt(strategy, run_dir: Path, **settings) -> dict:
@@ -63,8 +72,7 @@ def mirrored(folder: Path) -> dict:
     processor, = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found = dict(whole=attempt(strategy, folder / "whole"), first=attempt(strategy, folder / "broken", epochs=1))
-    return found | dict(resumed=attempt(strategy, folder / "broken"), odd=attempt(strategy, folder / "odd", count=19))
+    return dict(first=attempt(strategy, folder / "run", epochs=1), resumed=attempt(strategy, folder / "run"), odd=attempt(strategy, folder / "odd", count=19))
 
 
 def workers(folder: Path, address: str, number: int, *names: str):
@@ -76,10 +84,10 @@ def workers(folder: Path, address: str, number: int, *names: str):
     def die(step, logs):
         if number == 1 and next(steps) == 7: os.kill(os.getpid(), signal.SIGKILL) # in the second epoch
     for name in names:
-        where = folder / {"whole": "whole", "apart": "elsewhere" if number else "whole"}.get(name, "broken")
+        where = folder / ("elsewhere" if name == "apart" and number else "run")
         settings = dict(more_callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=die)]) if name == "killed" else {}
         found[name] = attempt(strategy, where, **settings)
-        (folder / f"{names[0]}-{number}.json").write_text(json.dumps(found))
+        (folder / f"worker-{number}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
