@@ -97,6 +97,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'bg_remover.folders._apart': ('folders.html#_apart', 'bg_remover/folders.py'),
                                     'bg_remover.folders._as_finished': ('folders.html#_as_finished', 'bg_remover/folders.py'),
                                     'bg_remover.folders._batch_size': ('folders.html#_batch_size', 'bg_remover/folders.py'),
+                                    'bg_remover.folders._check_model': ('folders.html#_check_model', 'bg_remover/folders.py'),
                                     'bg_remover.folders._check_sight': ('folders.html#_check_sight', 'bg_remover/folders.py'),
                                     'bg_remover.folders._deaths': ('folders.html#_deaths', 'bg_remover/folders.py'),
                                     'bg_remover.folders._fingerprint': ('folders.html#_fingerprint', 'bg_remover/folders.py'),

@@ -72,9 +72,8 @@ def main():
 @contextlib.contextmanager
 def _asked():
     "What fails in here was asked for wrongly, and nothing has been done yet."
-    from bg_remover.folders import FolderError
     try: yield
-    except (ValueError, FolderError, OSError) as error: raise _UsageError(str(error)) from error
+    except (ValueError, OSError) as error: raise _UsageError(str(error)) from error
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-12
 def _background(text: str) -> str | tuple[int, int, int]:
@@ -242,10 +241,7 @@ def remove(
             _check_ends(source, dest, as_json)
             crew = stack.enter_context(_cluster(scheduler, source)) if scheduler else dict(workers=workers)
             records, count = _records(source, dest, model, form, overwrite, crew, how)
-        from bg_remover.storage import FolderError
-        try: status = _follow(records, count, as_json)
-        except FolderError as error: _say(error); status = 1
-    raise typer.Exit(status)
+        raise typer.Exit(_follow(records, count, as_json))
 
 # %% ../nbs/07_the_command.ipynb #07-the-command-34
 @contextlib.contextmanager

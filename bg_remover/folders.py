@@ -185,7 +185,7 @@ def _wishes(model: str | os.PathLike | Remover | None, background, largest: int,
 def _made_with(dest: Path) -> dict:
     "What the results in a folder were made with; empty where nobody knows."
     try: return json.loads(read_whole(dest / ".bg_remover.json"))
-    except (FileNotFoundError, ValueError): return {}
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError): return {}
 
 
 def _note(dest: Path, wishes: dict):
@@ -376,6 +376,12 @@ def _records(source: Path, dest: Path, finished: Iterator[Record], wishes: dict,
         if isinstance(dest, Path): remove_leftovers(dest) # of workers that died
 
 
+def _check_model(model: str | os.PathLike | Remover | None, stays: bool):
+    "Raise where what is wrong with a network concerns all photos, or where one that is open would have to leave this process."
+    if hasattr(model, "session") and not stays: raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
+    if not isinstance(model, Remover): open_model(model or shipped_model(), 1)
+
+
 def _for_anywhere(given):
     "What a worker anywhere understands: a file by its whole path, which says less than its content and is read there once; all else as it is."
     is_file = isinstance(given, (str, os.PathLike)) and given != "blur"
@@ -395,9 +401,7 @@ def remove_folder(
     source, dest, asked = open_folder(source), open_folder(dest), check_request(**how)
     if executor: source, dest, model = map(_for_anywhere, (source, dest, model)) # its workers may stand elsewhere
     alone = executor is None and workers in (None, 1)
-    if hasattr(model, "session") and not (alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor)):
-        raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
-    if not isinstance(model, Remover): open_model(model or shipped_model(), 1) # what is wrong with it concerns all photos
+    _check_model(model, alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor))
     wishes = _wishes(model, **asked)
     _prepare_folders(source, dest, wishes, overwrite)
     if alone and not isinstance(model, Remover): model = Remover(model)

@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from .images import write_bytes
 
 # %% ../nbs/07_storage.ipynb #07-storage-06
-class FolderError(Exception):
+class FolderError(ValueError):
     "A folder that cannot be worked on; the message names it and says what to do."
 
 

@@ -1,4 +1,5 @@
 """The command as users meet it: files, folders and pipes, messages and exit statuses, interruption, and a network of one's own."""
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bg_remover import __version__
+from bg_remover import __version__, storage
 from bg_remover.cli import app, main
 from bg_remover.fine_tuning import fine_tune, hold_out, prepare_own
 from bg_remover.images import by_photo, read_any_mask, read_image, read_mask, write_image, write_mask
@@ -140,6 +141,15 @@ def test_messages_name_options_as_a_shell_has_them(tmp_path, holiday, call):
     assert "--overwrite" in refused(call("remove", holiday, "out", "--mask"), 2)
     write_image(tmp_path / "large.png", np.zeros((1001, 1000, 3), np.uint8))
     assert "--largest" in refused(call("remove", "large.png", "out.png", "--largest", 1), 1)
+
+
+def test_a_disk_that_is_full_is_one_line(call, monkeypatch):
+    write = storage.write_bytes
+    def full(path, data):
+        if path.suffix == ".png": raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+    monkeypatch.setattr(storage, "write_bytes", full)
+    assert "start again" in refused(call("remove", samples, "out"), 1)
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path, holiday):
