@@ -272,7 +272,8 @@ def _records_of(future: concurrent.futures.Future, task, batch: list[Job]) -> It
     except FolderError: raise
     except _deaths(): records = _apart(task, batch)
     except Exception as error: # whatever it is, it is no photo's, for those have records
-        raise FolderError(f"the workers gave up ({type(error).__name__}: {error}); put that right and start again: what is finished is kept") from error
+        why = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise FolderError(f"the workers gave up ({why}); put that right and start again: what is finished is kept") from error
     yield from records
 
 # %% ../nbs/07_folders.ipynb #07-folders-25b
@@ -313,10 +314,9 @@ _read_once = functools.lru_cache(1)(as_image)
 
 
 @functools.lru_cache(1)
-def _open_once(model: str | os.PathLike | None, network: str) -> Remover:
+def _open_once(model: str | os.PathLike | None, network: str, at_home: bool) -> Remover:
     "The network of a worker, opened for its first batch. It has one thread, for the other cores have workers of their own."
-    import multiprocessing
-    if multiprocessing.parent_process(): cv2.setNumThreads(1) # a process that was made for work
+    if not at_home: cv2.setNumThreads(1)
     if _fingerprint(Path(model or shipped_model()).read_bytes()) == network: return Remover(model, 1)
     raise FolderError(f"{platform.node()}: a worker there has another network than this process; install the same version of bg_remover")
 
@@ -327,10 +327,10 @@ def _check_sight(source: Path, dest: Path):
         raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it needs the same folders, on a disk that is shared")
 
 # %% ../nbs/07_folders.ipynb #07-folders-27a
-def _remove_batch(batch: list[Job], source: Path, dest: Path, model: str | os.PathLike | Remover | None, network: str, overwrite: bool, how: dict) -> list[Record]:
+def _remove_batch(batch: list[Job], source: Path, dest: Path, model: str | os.PathLike | Remover | None, network: str, home: int, overwrite: bool, how: dict) -> list[Record]:
     "The task of a worker. `_jobs` has looked what is finished, so all of the batch is done, a second time too where its first worker has died."
     _check_sight(source, dest)
-    remover, records = model if isinstance(model, Remover) else _open_once(model, network), []
+    remover, records = model if isinstance(model, Remover) else _open_once(model, network, os.getpid() == home), []
     if isinstance(how["background"], Path): how = how | dict(background=_read_once(how["background"]))
     for path, output in batch:
         records.append(_make(path, output, remover, overwrite, how))
@@ -406,7 +406,7 @@ def remove_folder(
     _prepare_folders(source, dest, wishes, overwrite)
     if alone and not isinstance(model, Remover): model = Remover(model)
     if not alone: asked["background"] = _for_anywhere(how.get("background"))
-    task = functools.partial(_remove_batch, source=source, dest=dest, model=model, network=wishes["network"], overwrite=overwrite, how=asked)
+    task = functools.partial(_remove_batch, source=source, dest=dest, model=model, network=wishes["network"], home=os.getpid(), overwrite=overwrite, how=asked)
     jobs = _jobs(source, dest, asked["form"], overwrite)
     jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs) # a store that does not answer says so now
     if alone: return _records(source, dest, _one_by_one(jobs, task), wishes, None)

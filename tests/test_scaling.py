@@ -164,7 +164,7 @@ def test_many_small_photos_are_few_calls_and_large_ones_stay_alone(tmp_path):
     for number in range(200): (tmp_path / f"photos/{number:03}.jpg").write_bytes(b"no photo")
     executor = AtOnce()
     assert len(list(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(), executor=executor, workers=1))) == 200
-    assert sum(executor.sizes) == 200 and len(executor.sizes) < 20 and max(executor.sizes) == 32
+    assert sum(executor.sizes) == 200 and len(executor.sizes) < 60 and max(executor.sizes) == 32
     taking = lambda milliseconds: [Record(Path(), None, "done", milliseconds=milliseconds)] * 3
     assert [folders._batch_size(taking(each)) for each in (0, 10, 80, 300, 9000)] == [32, 32, 6, 1, 1]
 
