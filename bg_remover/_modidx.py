@@ -103,6 +103,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'bg_remover.folders._fingerprint': ('folders.html#_fingerprint', 'bg_remover/folders.py'),
                                     'bg_remover.folders._for_anywhere': ('folders.html#_for_anywhere', 'bg_remover/folders.py'),
                                     'bg_remover.folders._forget': ('folders.html#_forget', 'bg_remover/folders.py'),
+                                    'bg_remover.folders._gave_up': ('folders.html#_gave_up', 'bg_remover/folders.py'),
+                                    'bg_remover.folders._hand_over': ('folders.html#_hand_over', 'bg_remover/folders.py'),
                                     'bg_remover.folders._hold_to': ('folders.html#_hold_to', 'bg_remover/folders.py'),
                                     'bg_remover.folders._is_photo': ('folders.html#_is_photo', 'bg_remover/folders.py'),
                                     'bg_remover.folders._jobs': ('folders.html#_jobs', 'bg_remover/folders.py'),

@@ -266,20 +266,30 @@ def _apart(task, batch: list[Job]) -> Iterator[Record]:
                 yield Record(job[0], None, "failed", error=f"{job[0]}: its worker process died, out of memory or in a decoder; convert it to JPEG, or make it smaller")
 
 
+def _gave_up(error: Exception) -> FolderError:
+    why = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return FolderError(f"the workers gave up ({why}); put that right and start again: what is finished is kept")
+
+
 def _records_of(future: concurrent.futures.Future, task, batch: list[Job]) -> Iterator[Record]:
     "The records of a batch, whatever became of its worker."
     try: records = future.result()
     except FolderError: raise
     except _deaths(): records = _apart(task, batch)
-    except Exception as error: # whatever it is, it is no photo's, for those have records
-        why = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise FolderError(f"the workers gave up ({why}); put that right and start again: what is finished is kept") from error
+    except Exception as error: raise _gave_up(error) from error # whatever it is, it is no photo's, for those have records
     yield from records
 
 # %% ../nbs/07_folders.ipynb #07-folders-25b
 def _batch_size(records: list[Record]) -> int: # 1 to 32
     "How many photos like these are half a second's work: handing them over costs next to nothing then, and who presses Ctrl-C does not wait."
     return max(1, min(32, int(500 * len(records) / max(1, sum(record.milliseconds for record in records)))))
+
+
+def _hand_over(executor: concurrent.futures.Executor, task, batch: list[Job]) -> concurrent.futures.Future:
+    "Give a batch to an executor, which may be broken or closed, or unable to send the network away."
+    try: return executor.submit(task, batch)
+    except FolderError: raise
+    except Exception as error: raise _gave_up(error) from error
 
 
 def _one_by_one(jobs: Iterator[Record | Job], task) -> Iterator[Record]:
@@ -302,9 +312,9 @@ def _as_finished(jobs: Iterator[Record | Job], task, executor: concurrent.future
         for job in jobs:
             if isinstance(job, Record): yield job
             else: batch.append(job)
-            if len(batch) >= size: waiting[executor.submit(task, batch)], batch = batch, []
+            if len(batch) >= size: waiting[_hand_over(executor, task, batch)], batch = batch, []
             if len(waiting) >= room: yield from finished()
-        if batch: waiting[executor.submit(task, batch)] = batch
+        if batch: waiting[_hand_over(executor, task, batch)] = batch
         while waiting: yield from finished()
     finally:
         for future in waiting: future.cancel() # whoever stops listening wants no more of it

@@ -12,7 +12,6 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from urllib.request import url2pathname
 
 from .images import write_bytes
 
@@ -30,7 +29,9 @@ def open_folder(
     "A folder by its name or address. Nothing is read yet."
     kind, is_address, rest = str(folder).partition("://")
     if not is_address: return Path(folder)
-    if kind == "file": return Path(url2pathname(rest))
+    if kind == "file":
+        from urllib.request import url2pathname # which brings half the web with it
+        return Path(url2pathname(rest))
     if kind not in stores: raise FolderError(f"{folder}: not an address that can be used; give a folder, or one with {', '.join(f'{name}://' for name in stores)}")
     try:
         from upath import UPath

@@ -186,6 +186,8 @@ def test_an_executor_that_fails_is_no_photos_affair(photos, tmp_path):
     def fail(): raise ModuleNotFoundError("No module named 'bg_remover'")
     with pytest.raises(FolderError, match="workers gave up .ModuleNotFoundError: No module named 'bg_remover'"):
         list(remove_folder(photos, tmp_path / "out", Stub(), executor=AtOnce(fail)))
+    with concurrent.futures.ThreadPoolExecutor(1) as closed: pass
+    with pytest.raises(FolderError, match="workers gave up .RuntimeError: cannot schedule"): list(remove_folder(photos, tmp_path / "out", Stub(), executor=closed))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
