@@ -3,7 +3,8 @@
     scaling.csv          photos in a second with one worker and with two, each of one thread, by turns; medians. `remove` cuts the samples out,
                          `prepare` makes pairs of 256×256, on processes of this machine and on workers of a Dask cluster on it. `nannies` are workers
                          as Dask starts them unless told `--no-nanny`: their C library gives memory back at once and asks for it anew
-    scaling_wire.csv     bytes for each photo: the task and the record as they travel, the photo and its result as they lie on a disk
+    scaling_wire.csv     bytes for each photo: the task and the record as they travel, the task of a pair, which holds COCO's outlines, the photo and its
+                         result as they lie on a disk
     scaling_memory.csv   megabytes of the handing process over 100,000 tiny tasks: files that are no photos, so that a task is next to nothing.
                          `at once` hands each of them over by itself, all before the first is asked for; the others are `remove_folder`
 
@@ -83,10 +84,12 @@ class Scales(Executor):
 
 def weigh(folder: Path) -> list[dict]:
     "Bytes for each photo."
-    scales, photos = Scales(), sorted((folder / "photos").iterdir())
+    scales, pairs, photos = Scales(), Scales(), sorted((folder / "photos").iterdir())
     records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales, workers=1))
     size = lambda paths: sum(path.stat().st_size for path in paths) / len(paths)
-    rows = {"task": scales.sent / len(records), "record": scales.returned / len(records), "photo": size(photos), "result": size([record.output for record in records if record.output])}
+    prepare_pairs(folder / "coco", "train", folder / "paired", executor=pairs)
+    rows = {"task": scales.sent / len(records), "record": scales.returned / len(records), "task of a pair": pairs.sent / counts["prepare"],
+            "photo": size(photos), "result": size([record.output for record in records if record.output])}
     return [dict(what=what, bytes_per_photo=value) for what, value in rows.items()]
 
 
