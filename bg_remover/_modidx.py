@@ -116,6 +116,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'bg_remover.folders._one_by_one': ('folders.html#_one_by_one', 'bg_remover/folders.py'),
                                     'bg_remover.folders._open_once': ('folders.html#_open_once', 'bg_remover/folders.py'),
                                     'bg_remover.folders._prepare_folders': ('folders.html#_prepare_folders', 'bg_remover/folders.py'),
+                                    'bg_remover.folders._read_once': ('folders.html#_read_once', 'bg_remover/folders.py'),
                                     'bg_remover.folders._records': ('folders.html#_records', 'bg_remover/folders.py'),
                                     'bg_remover.folders._records_of': ('folders.html#_records_of', 'bg_remover/folders.py'),
                                     'bg_remover.folders._remember': ('folders.html#_remember', 'bg_remover/folders.py'),

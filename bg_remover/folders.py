@@ -320,7 +320,12 @@ def _as_finished(jobs: Iterator[Record | Job], task, executor: concurrent.future
         for future in waiting: future.cancel() # whoever stops listening wants no more of it
 
 # %% ../nbs/07_folders.ipynb #07-folders-27
-_read_once = functools.lru_cache(1)(as_image)
+@functools.lru_cache(1)
+def _read_once(path: Path, fingerprint: str) -> np.ndarray: # RGB uint8 H×W×3
+    "The background photo of a worker, read for its first batch; it has to be the one that the job began with."
+    background = as_image(path)
+    if _fingerprint(np.ascontiguousarray(background)) == fingerprint: return background
+    raise FolderError(f"{path}: on {platform.node()} a worker sees another photo under this name; start again, or put it on a disk that is shared")
 
 
 @functools.lru_cache(1)
@@ -337,11 +342,11 @@ def _check_sight(source: Path, dest: Path):
         raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it needs the same folders, on a disk that is shared")
 
 # %% ../nbs/07_folders.ipynb #07-folders-27a
-def _remove_batch(batch: list[Job], source: Path, dest: Path, model: str | os.PathLike | Remover | None, network: str, home: int, overwrite: bool, how: dict) -> list[Record]:
+def _remove_batch(batch: list[Job], source: Path, dest: Path, model: str | os.PathLike | Remover | None, wishes: dict, home: int, overwrite: bool, how: dict) -> list[Record]:
     "The task of a worker. `_jobs` has looked what is finished, so all of the batch is done, a second time too where its first worker has died."
     _check_sight(source, dest)
-    remover, records = model if isinstance(model, Remover) else _open_once(model, network, os.getpid() == home), []
-    if isinstance(how["background"], Path): how = how | dict(background=_read_once(how["background"]))
+    remover, records = model if isinstance(model, Remover) else _open_once(model, wishes["network"], os.getpid() == home), []
+    if isinstance(how["background"], Path): how = how | dict(background=_read_once(how["background"], wishes["background"]))
     for path, output in batch:
         records.append(_make(path, output, remover, overwrite, how))
         if records[-1].verdict == "nobody" and not isinstance(dest, Path): write_whole(dest / str(_nobody(_within(path, source))), b"")
@@ -393,7 +398,7 @@ def _check_model(model: str | os.PathLike | Remover | None, stays: bool):
 
 
 def _for_anywhere(given):
-    "What a worker anywhere understands: a file by its whole path, which says less than its content and is read there once; all else as it is."
+    "What a worker anywhere understands: a file by its whole path; all else as it is."
     is_file = isinstance(given, (str, os.PathLike)) and given != "blur"
     return Path(given).absolute() if is_file else given
 
@@ -415,8 +420,9 @@ def remove_folder(
     wishes = _wishes(model, **asked)
     _prepare_folders(source, dest, wishes, overwrite)
     if alone and not isinstance(model, Remover): model = Remover(model)
-    if not alone: asked["background"] = _for_anywhere(how.get("background"))
-    task = functools.partial(_remove_batch, source=source, dest=dest, model=model, network=wishes["network"], home=os.getpid(), overwrite=overwrite, how=asked)
+    backdrop = _for_anywhere(how.get("background"))
+    if isinstance(backdrop, Path) and not alone: asked["background"] = backdrop # pixels would travel with every batch
+    task = functools.partial(_remove_batch, source=source, dest=dest, model=model, wishes=wishes, home=os.getpid(), overwrite=overwrite, how=asked)
     jobs = _jobs(source, dest, asked["form"], overwrite)
     jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs) # a store that does not answer says so now
     if alone: return _records(source, dest, _one_by_one(jobs, task), wishes, None)

@@ -182,6 +182,18 @@ def test_a_worker_with_another_network_is_refused(photos, tmp_path):
         list(remove_folder(photos, tmp_path / "out", model, executor=AtOnce(lambda: model.write_bytes(b"of another version"))))
 
 
+def test_a_background_is_read_anew_when_it_has_changed_and_refused_when_it_changes(photos, tmp_path):
+    backdrop = tmp_path / "backdrop.png"
+    for shade in (20, 200):
+        write_image(backdrop, np.full((30, 40, 3), shade, np.uint8))
+        list(remove_folder(photos, tmp_path / f"out{shade}", Stub(), executor=AtOnce(), background=backdrop))
+        list(remove_folder(photos, tmp_path / f"here{shade}", Stub(), background=backdrop))
+        assert contents(tmp_path / f"out{shade}") == contents(tmp_path / f"here{shade}")
+    folders._read_once.cache_clear()
+    with pytest.raises(FolderError, match="sees another photo"):
+        list(remove_folder(photos, tmp_path / "out", Stub(), executor=AtOnce(lambda: write_image(backdrop, np.zeros((9, 9, 3), np.uint8))), background=backdrop))
+
+
 def test_an_executor_that_fails_is_no_photos_affair(photos, tmp_path):
     def fail(): raise ModuleNotFoundError("No module named 'bg_remover'")
     with pytest.raises(FolderError, match="workers gave up .ModuleNotFoundError: No module named 'bg_remover'"):
