@@ -23,6 +23,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from claims import own_memory
 from preparation import prepare_pairs, repeat_coco, samples
@@ -85,7 +86,8 @@ class Scales(Executor):
 def weigh(folder: Path) -> list[dict]:
     "Bytes for each photo."
     scales, pairs, photos = Scales(), Scales(), sorted((folder / "photos").iterdir())
-    records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales, workers=1))
+    with mock.patch.object(folders, "_batch_size", return_value=6): # half a second's work of a quiet core, so that the weight does not depend on the hour
+        records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales, workers=1))
     size = lambda paths: sum(path.stat().st_size for path in paths) / len(paths)
     prepare_pairs(folder / "coco", "train", folder / "paired", executor=pairs)
     rows = {"task": scales.sent / len(records), "record": scales.returned / len(records), "task of a pair": pairs.sent / counts["prepare"],
