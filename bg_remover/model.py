@@ -78,7 +78,7 @@ BACKBONES = {
 class BatchNormalization(keras.layers.BatchNormalization):
     "Keras' layer; where TensorFlow trains it on photos, one operation does the work."
     def call(self, inputs, training=None, mask=None):
-        on_tensorflow = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4 and inputs.dtype == "float32"
+        on_tensorflow = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4 and inputs.dtype in ("float32", "bfloat16")
         if not (on_tensorflow and training and self.trainable): return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
         scale = self.gamma if self.scale else ops.ones_like(self.moving_mean)

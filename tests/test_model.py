@@ -77,6 +77,15 @@ def test_batch_normalization_in_one_operation_is_that_of_keras(parts, shape):
     for one, other in zip(ours, theirs): np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+def test_batch_normalization_in_one_operation_keeps_its_averages_in_float32_under_mixed_precision():
+    pixels = tf.cast(np.random.default_rng(0).normal(3, 2, (4, 16, 15, 3)), "bfloat16")
+    ours, theirs = (trained_once(kind(dtype="mixed_bfloat16"), pixels) for kind in (BatchNormalization, keras.layers.BatchNormalization))
+    for one, other in zip(ours, theirs):
+        assert one.dtype == other.dtype
+        exact = one.dtype == "float32" and one.shape == (3,)
+        np.testing.assert_allclose(tf.cast(one, "float32"), tf.cast(other, "float32"), rtol=1e-3 if exact else 2e-2, atol=1e-2)
+
+
 def test_every_batch_normalization_of_a_unet_is_ours_and_frozen_ones_keep_their_averages(model):
     layers = [layer for layer in model.get_layer("unet").layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(layers) > 50 and {type(layer) for layer in layers} == {BatchNormalization}
