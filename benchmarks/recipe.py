@@ -7,8 +7,9 @@ Every run is the shipped recipe in small: the decoder alone, then the encoder wi
 120 photos of the split `choose`, at 192 × 192 in and the photo's own size out, threshold 0.5; and on the 120 of the split `alarm`, which
 hold no people: an alarm is a photo of which at least 1 % is called a person. benchmarks/recipe_photos.csv keeps the figures of each photo; the
 table shows what is lost without an ingredient (or gained with an addition), as the mean over photos of the difference to the whole recipe
-of the same seed, with a paired bootstrap interval over photos (the two seeds of a photo are averaged first). An ingredient has earned its
-place when the interval excludes 0. In runs as short as these, what guards against learning by heart has little to guard against.
+of the same seed, with a paired bootstrap interval over photos (the two seeds of a photo are averaged first), and the difference of each seed
+by itself: other photos are one kind of chance, another seed is another. An ingredient has earned its place when the interval excludes 0 and
+both seeds say the same. In runs as short as these, what guards against learning by heart has little to guard against.
 """
 import argparse
 import csv
@@ -136,14 +137,15 @@ def values(rows: list[dict], variant: str, column: str) -> dict[str, list[float]
 
 
 def table() -> list[dict]:
-    "For each variant its mean IoU, the difference to the whole recipe with its interval, and the share of alarms."
+    "For each variant its mean IoU, the difference to the whole recipe with its interval over photos and its ends over seeds, and the share of alarms."
     rows, lines = read_results(), []
     base = values(rows, "the whole recipe", "iou")
     for variant in dict.fromkeys(row["variant"] for row in rows):
         seeds, alarms = values(rows, variant, "iou"), values(rows, variant, "alarm")
-        change = np.mean([np.subtract(seeds[seed], base[seed]) for seed in seeds], axis=0)
-        low, high = bootstrap_interval(change)
-        lines.append(dict(variant=variant, iou=np.mean(list(seeds.values())), change=change.mean(), low=low, high=high, alarms=np.mean(list(alarms.values())), seeds=len(seeds)))
+        changes = [np.subtract(seeds[seed], base[seed]) for seed in seeds]
+        low, high = bootstrap_interval(np.mean(changes, axis=0))
+        lines.append(dict(variant=variant, iou=np.mean(list(seeds.values())), change=np.mean(changes), low=low, high=high, least=min(map(np.mean, changes)), most=max(map(np.mean, changes)),
+                          alarms=np.mean(list(alarms.values())), seeds=len(seeds)))
     return lines
 
 
@@ -161,4 +163,4 @@ if __name__ == "__main__":
     lines = table()
     write_table(summary, lines)
     for line in lines:
-        print("{variant:32} IoU {iou:.3f}   {change:+.3f} ({low:+.3f} to {high:+.3f})   alarms {alarms:4.0%}   seeds: {seeds}".format(**line))
+        print("{variant:32} IoU {iou:.3f}   {change:+.3f} ({low:+.3f} to {high:+.3f})   seeds {least:+.3f} to {most:+.3f}   alarms {alarms:4.0%}   runs: {seeds}".format(**line))
