@@ -15,7 +15,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import pytest
 
 root = Path(__file__).resolve().parent.parent
-first, last = ["test_project", "test_make"], ["test_docs", "test_wheel", "test_notebooks"]
+first, last = ["test_project", "test_make"], ["test_docs", "test_wheel", "test_notebooks", "test_solutions"]
 
 
 def pytest_collection_modifyitems(items):

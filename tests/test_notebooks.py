@@ -1,7 +1,6 @@
 """Each notebook reads as the house agreed, and runs from top to bottom: alone, offline, its file untouched."""
 import ast
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notebook_server import execute
+from notebook_server import environment, execute
 
 root = Path(__file__).resolve().parent.parent
 paths = sorted((root / "nbs").glob("*.ipynb"))
@@ -97,12 +96,6 @@ def test_solutions_keep_to_themselves():
         assert not [cell for cell in cells_of(path, "code") if re.search(r"^#\|\s*(default_exp|export)", cell["source"], re.M)], f"{path.name} exports code"
 
 
-# A proxy that is not there closes the network to whatever is not on this machine.
-offline = {f"{scheme}_{word}": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS") for word in ("proxy", "PROXY")}
-environment = {**os.environ, **offline, "no_proxy": "localhost,127.0.0.1", "NO_PROXY": "localhost,127.0.0.1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-environment.pop("MPLBACKEND", None)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     "The address of a Jupyter server with the notebooks."
@@ -128,13 +121,3 @@ def test_runs(path, server):
     silent = [cell["source"] for cell, shown in zip(cells, outputs) if "TqdmCallback(" in cell["source"] and "widget-view" not in str(shown)]
     assert silent == [], "a training without the progress bar that it asks for"
     assert path.read_bytes() == before
-
-
-@pytest.mark.timeout(1200) # all of them; a minute or so on two quiet cores
-def test_solutions_run():
-    "As nbdev runs notebooks: all in one process, without the cells that need a screen."
-    before = [path.read_bytes() for path in solutions]
-    code = "import sys; from nbdev.test import nbdev_test; nbdev_test(path=sys.argv[1], n_workers=0)"
-    done = subprocess.run([sys.executable, "-c", code, str(root / "nbs/solutions")], cwd=root, env={**environment, "TQDM_DISABLE": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0 and "Success." in done.stdout, done.stdout[-4000:] + done.stderr[-8000:]
-    assert [path.read_bytes() for path in solutions] == before
