@@ -1,6 +1,6 @@
 """Train a network the way the original tutorial did, with its faults, to have something to compare with.
 
-    python benchmarks/original_recipe.py DATA IMAGENET_ENCODER.h5 WORK_DIR ORIGINAL.onnx [--epochs 56]
+    python benchmarks/original_recipe.py DATA IMAGENET_ENCODER.h5 WORK_DIR ORIGINAL.onnx [--epochs N]
 
 The backbone, the photos, the batch and the number of steps are those of person_model.py. All else is the original's: everything
 squeezed to 256 × 256 beforehand, masks kept as JPEG with the values 0 and 1, BGR pixels fed to an encoder that ImageNet taught in
@@ -15,10 +15,13 @@ import cv2
 import keras
 import numpy as np
 
-from person_model import batch_size, net, phases, split_rows, steps
+from person_model import batch_size, net, phases, split_rows
 
 from bg_remover.model import load_encoder, segmentation_models
 from bg_remover.training import bce_jaccard_loss, export_onnx
+
+steps = 50 # in an epoch
+
 
 def through_jpeg(mask: np.ndarray) -> np.ndarray:
     "A mask of zeros and ones after it was kept as a JPEG file."
@@ -75,7 +78,7 @@ def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int, side:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "encoder", "work_dir", "onnx"): parser.add_argument(name, type=Path)
-    parser.add_argument("--epochs", type=int, default=sum(phase.epochs for phase in phases))
+    parser.add_argument("--epochs", type=int, default=sum(phase.steps * phase.epochs for phase in phases) // steps)
     options = parser.parse_args()
     model = train_original(options.data, options.encoder, options.work_dir, options.epochs)
     export_onnx(model, options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")

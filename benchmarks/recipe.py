@@ -41,12 +41,12 @@ def constant(highest, steps): return highest / 2 # about the mean of the schedul
 
 
 whole = dict(encoder="deeplab", filters=net["decoder_filters"], augment=augment_pair, paste=0.2, schedule=warm_cosine, weight_decay=1e-4, encoder_share=0.1, frozen=0.1,
-             loss=photo_jaccard_loss, twice=(*street, "background"))
+             loss=photo_jaccard_loss, often=street | {"background": 2})
 variants = {
     "the whole recipe": {},
     "encoder from ImageNet alone": dict(encoder="imagenet"),
     "loss pooled over the batch": dict(loss=bce_jaccard_loss),
-    "photos without people once": dict(twice=street),
+    "photos without people once": dict(often=street),
     "no flip, scale, crop, turn": dict(augment=colour_only),
     "no colour, grey, blur": dict(augment=view_only),
     "no pasted people": dict(paste=0.0),
@@ -67,7 +67,7 @@ def trained(data: Path, encoders: dict[str, Path], settings: dict, seed: int, ru
         model = build_unet(net["backbone"], (side, side), encoders[settings["encoder"]], settings["filters"])
         freeze_encoder(model, 1.0 if phase == "decoder" else settings["frozen"])
         if weights: model.load_weights(weights)
-        pairs = batches(split_pairs(data, "train", settings["twice"]), (side, side), batch_size, True, settings["augment"], settings["paste"], seed=10 * seed + number, steps=steps)
+        pairs = batches(split_pairs(data, "train", settings["often"]), (side, side), batch_size, True, settings["augment"], settings["paste"], seed=10 * seed + number, steps=steps)
         rate = settings["schedule"](rates[phase], steps * epochs[phase])
         train(model, pairs, batches(split_pairs(data, "choose")[:8], (side, side)), run_dir / phase, epochs[phase], rate,
               settings["weight_decay"], settings["encoder_share"], settings["loss"], verbose=0)

@@ -197,7 +197,7 @@ def overlay_errors(
     mask: np.ndarray, # uint8 H×W: 0, 128 (crowd), 255
     threshold: float = 0.5, # person from this probability on
 ) -> np.ndarray: # uint8 H×W×3
-    "A grey frame with right pixels blue, missed ones red, false ones yellow; crowds are blacked out."
+    "A grey frame with right pixels blue, missed ones vermilion, false ones yellow; crowds are blacked out."
     guess, truth, crowd = probability >= threshold, mask == 255, mask == 128
     image = np.repeat(frame.mean(axis=2, keepdims=True) * 0.55 + 40, 3, axis=2).astype(np.uint8)
     image = tint(image, crowd, (0, 0, 0), 0.7)
