@@ -4,7 +4,7 @@
     python benchmarks/person_model.py ship DATA RUN_DIR               writes bg_remover/weights/ and the model's card
 
 DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout, for the closing
-measurement). ENCODER.h5 comes from deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then both on larger
+measurement); coco_pairs.py makes it of the whole COCO. ENCODER.h5 comes from deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then both on larger
 windows; then both again with a loss that counts photos, not pixels, and photos without people more often; then for longer and in larger steps, mostly on
 street photos, which taught it the training photos and nothing about others (phase 4); and at last from the mean of what there was, in small steps, with
 people pasted in front of every second photo. The network that ships is the mean of that phase's best and last weights (Wortsman et al., 2022, arXiv:2203.05482).
@@ -330,7 +330,9 @@ if __name__ == "__main__":
     parser.add_argument("encoder", nargs="?", help="to train: encoder weights from deeplab_encoder.py")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"), help="in which training multiplies; weights stay float32")
     parser.add_argument("--remark", default="", help="what a reader of the card must know about this run")
+    parser.add_argument("--times", type=int, default=1, help="so many times the steps, for as many times the photos; the same for train and ship")
     options = parser.parse_args()
+    phases = [phase._replace(steps=phase.steps * options.times) for phase in phases]
     if options.what == "train":
         keras.mixed_precision.set_global_policy(options.precision)
         train_all(options.data, options.run_dir, options.encoder)

@@ -7,19 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bg_remover.images import read_mask
 from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import build_unet, encoder_layers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import batches as batch_speed
 import claims
+import coco_pairs
 import deeplab_encoder
 import evaluate
 import fuzz
 import growth
+import person_model
 import preparation
 import recipe
 import train_step
+
+samples = Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco"
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +170,45 @@ def test_multiplications_of_a_convolution_are_counted_in_each_direction():
     first, second, last = (2 * photos * 16 * each for each in (4 * 27, 5 * 4, 5 * 9))
     assert counts == {"Conv2D": first + second, "Conv2DBackpropFilter": first + second, "Conv2DBackpropInput": second,
                       "DepthwiseConv2dNative": last, "DepthwiseConv2dNativeBackpropFilter": last, "DepthwiseConv2dNativeBackpropInput": last}
+
+
+@pytest.fixture(scope="module")
+def coco_data(tmp_path_factory):
+    data = tmp_path_factory.mktemp("data")
+    coco_pairs.make(samples, data)
+    return data
+
+
+def test_a_whole_coco_becomes_what_the_network_is_trained_on(coco_data):
+    rows = {split: person_model.split_rows(coco_data, split) for split in ("train", "choose", "alarm")}
+    assert [row["source"] for row in rows["choose"]] == ["coco-train2017"] and [row["source"] for row in rows["alarm"]] == ["background"]
+    for split in rows:
+        for row in rows[split]:
+            mask = read_mask(coco_data / f"pairs/masks/{row['name']}.png")
+            assert mask.any() == (row["source"] != "background")
+    held_out = {path.stem for path in (samples / "val2017").glob("*.jpg")}
+    assert not held_out & {row["name"] for split in rows for row in rows[split]}
+    before = {path: path.stat().st_mtime_ns for path in coco_data.rglob("pairs/*/*.*")}
+    coco_pairs.make(samples, coco_data)
+    assert before == {path: path.stat().st_mtime_ns for path in coco_data.rglob("pairs/*/*.*")}
+
+
+def test_phases_follow_one_another_and_go_on_where_they_were(coco_data, tmp_path, monkeypatch):
+    first = person_model.Phase("first", 32, 1, 1e-3, 1.0, 1.0, steps=1)
+    second = person_model.Phase("second", 32, 1, 0.0, 1.0, 1.0, often={"coco": 3}, steps=2, start=("first/best.weights.h5", "first/last-1.weights.h5"))
+    monkeypatch.setattr(person_model, "phases", [first, second])
+    monkeypatch.setattr(person_model, "net", dict(backbone="mobilenet", decoder_filters=(2, 2, 2, 2)))
+    monkeypatch.setattr(person_model, "batch_size", 2)
+    person_model.train_all(coco_data, tmp_path, None)
+    assert [row["photo_passes"] for row in person_model.join_histories(tmp_path)] == [2, 6]
+    ends = [person_model.trained(tmp_path, 32, (file,)).trainable_variables for file in ("first/last-1.weights.h5", "second/last-1.weights.h5")]
+    assert all(np.allclose(one, other, atol=1e-6) for one, other in zip(*ends)) # a rate of 0 leaves what it started from
+    before = (tmp_path / "second/history.csv").stat().st_mtime_ns
+    person_model.train_all(coco_data, tmp_path, None)
+    assert (tmp_path / "second/history.csv").stat().st_mtime_ns == before
+
+
+def test_a_source_comes_as_often_as_asked(coco_data):
+    once, often = (person_model.split_pairs(coco_data, "train", asked) for asked in (None, {"coco": 3}))
+    people = sum(row["source"] != "background" for row in person_model.split_rows(coco_data, "train"))
+    assert len(often) == len(once) + 2 * people
