@@ -149,10 +149,8 @@ holds its recipe and wrote this page.
 
 {photo_passes:,} photo passes on two processor cores.
 The encoder started from the backbone of a published DeepLab (`benchmarks/deeplab_encoder.py`), which had learnt on PASCAL VOC and,
-before that, on ImageNet. It was trained in phases:
+before that, on ImageNet. It was trained in phases (how often a source comes in each turn is said where it is not once):
 
-| phase | windows | photo passes | highest rate | of it for the encoder | loss | came more than once in each turn | people pasted | augmentation | started from |
-|---|---|---|---|---|---|---|---|---|---|
 {phases}
 
 The network is the mean of two sets of weights (Wortsman et al., 2022, arXiv:2203.05482; IoU as below, at 0.5). The best epoch alone does better on these
@@ -197,12 +195,12 @@ It was not tested for differences between groups of people.
 
 
 def describe(phase: Phase) -> str:
-    "A phase as a row of the card's table."
-    encoder = "frozen" if phase.frozen == 1 else f"{phase.encoder_share:.0%}"
+    "A phase as an entry of the card's list."
+    encoder = "the encoder frozen" if phase.frozen == 1 else f"{phase.encoder_share:.0%} of it for the encoder"
     often = ", ".join(f"{name} {count} ×" for name, count in phase.often.items())
-    start = "the mean of " + ", ".join(phase.start) if phase.start else "DeepLab's encoder" if phase is phases[0] else "the best epoch before"
-    return (f"| {phase.folder} | {phase.side} × {phase.side} | {batch_size * phase.steps * phase.epochs:,} | {phase.rate:g} | {encoder} | `{phase.loss.__name__}` | "
-            f"{often} | {phase.paste:.0%} | `{phase.vary.__name__}` | {start} |")
+    start = "the mean of " + " and ".join(f"`{file}`" for file in phase.start) if phase.start else "DeepLab's encoder" if phase is phases[0] else "the best epoch before"
+    return (f"- **{phase.folder}**, from {start}: {batch_size * phase.steps * phase.epochs:,} photo passes at {phase.side} × {phase.side}, highest rate {phase.rate:g}, {encoder}; "
+            f"`{phase.loss.__name__}`, `{phase.vary.__name__}`, people pasted in front of {phase.paste:.0%}; in each turn {often}")
 
 
 def trained(run_dir: Path, side: int, files: tuple[str, ...] = averaged) -> keras.Model:
