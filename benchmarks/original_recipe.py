@@ -18,7 +18,7 @@ import numpy as np
 from person_model import batch_size, net, phases, split_rows
 
 from bg_remover.model import load_encoder, segmentation_models
-from bg_remover.training import bce_jaccard_loss, export_onnx
+from bg_remover.training import bce_jaccard_loss, export_onnx, read_history
 
 steps = 50 # in an epoch
 
@@ -68,8 +68,9 @@ def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int, side:
     load_encoder(unet, encoder)
     unet.compile(keras.optimizers.Adam(1e-4), loss=bce_jaccard_loss)
     best, held_out = work_dir / "best.weights.h5", load_split(data, "choose", side)
+    lowest = min((row["val_loss"] for row in read_history(work_dir / "history.csv")), default=None) # of the epochs before an interruption
     unet.fit(Shuffled(*load_split(data, "train", side), steps, seed), validation_data=Shuffled(*held_out, len(held_out[0]) // batch_size, 1), epochs=epochs, verbose=2, callbacks=[
-        keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True, save_weights_only=True),
+        keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True, save_weights_only=True, initial_value_threshold=lowest),
         keras.callbacks.ReduceLROnPlateau(), keras.callbacks.CSVLogger(work_dir / "history.csv", append=True), keras.callbacks.BackupAndRestore(work_dir / "backup")])
     unet.load_weights(best)
     return answer_rgb(unet)
