@@ -15,37 +15,38 @@ import csv
 import io
 from pathlib import Path
 
+from pycocotools.coco import COCO
+
 from bg_remover.data_prep import Job, open_coco, person_ids, prepare_batch, prepare_pairs, report_problems
 from bg_remover.images import write_bytes
 
 
-def prepare_empty(coco_root: Path, dest: Path, every: int):
-    "Add pairs of photos without people: as many as one for `every` photos with people."
-    coco = open_coco(coco_root, "train")
+def choose_photos(coco: COCO) -> list[dict]:
+    "Name, source and split of each photo to use. They follow from the annotations alone, so that no photo changes its split when a damaged one is put right."
     people = person_ids(coco)
-    records = [coco.imgs[image_id] for image_id in sorted(set(coco.imgs) - set(people))[:len(people) // every]]
-    jobs = [Job(coco_root / "train2017" / record["file_name"], [], (record["height"], record["width"])) for record in records]
+    empty = sorted(set(coco.imgs) - set(people))[:len(people) // 5]
+    return [dict(name=Path(coco.imgs[image_id]["file_name"]).stem, source=source, split="train" if place % every else held_out)
+            for ids, source, held_out, every in ((people, "coco-train2017", "choose", 128), (empty, "background", "alarm", 16)) for place, image_id in enumerate(ids)]
+
+
+def prepare_empty(photos: Path, coco: COCO, names: set[str], dest: Path):
+    "Add pairs of photos without people."
+    records = [record for record in coco.imgs.values() if Path(record["file_name"]).stem in names]
+    jobs = [Job(photos / record["file_name"], [], (record["height"], record["width"])) for record in records]
     problems = prepare_batch([job for job in jobs if not (dest / "masks" / f"{job.photo.stem}.png").exists()], dest, None)
     report_problems(problems, "Put them right and call again: finished pairs are kept.")
 
 
-def index_rows(coco_root: Path, dest: Path) -> list[dict]:
-    "Name, source and split of each pair there is."
-    people = {f"{image_id:012}" for image_id in person_ids(open_coco(coco_root, "train"))}
-    names = sorted(path.stem for path in (dest / "masks").glob("*.png"))
-    rows = [dict(name=name, source="coco-train2017", split="train" if place % 128 else "choose") for place, name in enumerate(name for name in names if name in people)]
-    return rows + [dict(name=name, source="background", split="train" if place % 16 else "alarm") for place, name in enumerate(name for name in names if name not in people)]
-
-
 def make(coco_root: Path, data: Path):
     "DATA as person_model.py expects it; the index is written last."
-    pairs = prepare_pairs(coco_root, "train", data / "pairs", size=None)
-    prepare_empty(coco_root, pairs, every=5)
+    pairs, coco = prepare_pairs(coco_root, "train", data / "pairs", size=None), open_coco(coco_root, "train")
+    rows = choose_photos(coco)
+    prepare_empty(coco_root / "train2017", coco, {row["name"] for row in rows if row["source"] == "background"}, pairs)
     if not (data / "coco").exists(): (data / "coco").symlink_to(coco_root.absolute())
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["name", "source", "split"], lineterminator="\n")
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(index_rows(coco_root, pairs))
+    writer.writerows(row for row in rows if (pairs / "masks" / f"{row['name']}.png").exists())
     write_bytes(pairs / "index.csv", text.getvalue().encode())
 
 
