@@ -2,7 +2,7 @@
 
     python benchmarks/coco_pairs.py COCO DATA
     python benchmarks/person_model.py train DATA RUN_DIR ENCODER.h5 --times 20
-    python benchmarks/person_model.py ship DATA RUN_DIR
+    python benchmarks/person_model.py ship DATA RUN_DIR --times 20
 
 COCO is COCO 2017 as its zips unpack (nbs/02_data_prep.ipynb fetches it). DATA/pairs gets a pair of each photo of train2017 with people, 64,115 in
 all, and of one without people for every five with some; DATA/pairs/index.csv says to which split each belongs: of 128 photos with people one helps to choose

@@ -6,7 +6,7 @@
 DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout, for the closing
 measurement); coco_pairs.py makes it of the whole COCO. ENCODER.h5 comes from deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then both on larger
 windows; then both again with a loss that counts photos, not pixels, and photos without people more often; then for longer and in larger steps, mostly on
-street photos, which taught it the training photos and nothing about others (phase 4); and at last from the mean of what there was, in small steps, with
+street photos, which taught it the training photos and little about others (phase 4); and at last from the mean of what there was, in small steps, with
 people pasted in front of every second photo. The network that ships is the mean of that phase's best and last weights (Wortsman et al., 2022, arXiv:2203.05482).
 Processors that multiply bfloat16 (lscpu says avx512_bf16) train faster with --precision mixed_bfloat16, above all with an allocator that keeps
 its memory (MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456): a step of phase 1 took 2.2 s in float32, with or
