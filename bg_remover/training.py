@@ -397,10 +397,10 @@ def export_onnx(
 
 # %% ../nbs/05_training.ipynb #05-training-49c
 def _plain_layer(layer: keras.Layer) -> keras.Layer:
-    "A layer like it; nearest neighbours by one resize."
+    "A layer like it, in float32, whatever it was trained in; nearest neighbours by one resize."
     if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
-        return keras.layers.Resizing(*layer.output.shape[1:3], interpolation="nearest", name=layer.name)
-    return layer.__class__.from_config(layer.get_config())
+        return keras.layers.Resizing(*layer.output.shape[1:3], interpolation="nearest", name=layer.name, dtype="float32")
+    return layer.__class__.from_config(layer.get_config() | dict(dtype="float32"))
 
 
 def _name_nearest(graph):

@@ -303,6 +303,19 @@ def test_exported_file_answers_as_keras_does(unet, tmp_path, half):
     assert description["image_size"] == [64, 64] and description["threshold"] == 0.4 and description["trained_on"] == "squares"
 
 
+def test_a_network_trained_in_mixed_precision_is_exported_in_float32(unet, tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = build_unet("mobilenetv2", (64, 64), encoder_weights=None, decoder_filters=decoder)
+        mixed.set_weights(unet.get_weights())
+        export_onnx(mixed, tmp_path / "mixed.onnx")
+    finally: keras.config.set_dtype_policy(before)
+    session = onnxruntime.InferenceSession(tmp_path / "mixed.onnx", providers=["CPUExecutionProvider"])
+    pixels = rng.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels, training=False))).max() < 1e-3
+
+
 def test_exported_network_enlarges_in_the_words_of_the_runtime(unet, tmp_path):
     "Not by repeating rows and columns, for which the runtime has no fast way."
     import onnx
