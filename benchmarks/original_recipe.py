@@ -79,7 +79,9 @@ def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int, side:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "encoder", "work_dir", "onnx"): parser.add_argument(name, type=Path)
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"), help="in which training multiplies; weights stay float32")
     parser.add_argument("--epochs", type=int, default=sum(phase.steps * phase.epochs for phase in phases) // steps)
     options = parser.parse_args()
+    keras.mixed_precision.set_global_policy(options.precision)
     model = train_original(options.data, options.encoder, options.work_dir, options.epochs)
     export_onnx(model, options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")

