@@ -148,19 +148,19 @@ holds its recipe and wrote this page.
 {sources}
 
 {photo_passes:,} photo passes on two processor cores.
-The encoder started from the backbone of a published DeepLab (`benchmarks/deeplab_encoder.py`), which had learnt on PASCAL VOC and,
-before that, on ImageNet. It was trained in phases (how often a source comes in each turn is said where it is not once):
+The encoder started from the backbone of a published DeepLab (`benchmarks/deeplab_encoder.py`), which had learnt on PASCAL VOC and, before
+that, on ImageNet; probably on COCO as well, as its publishers say of its relatives (github.com/tensorflow/models, research/deeplab/g3doc/model_zoo.md). It was trained in phases (how often a source comes in each turn is said where it is not once):
 
 {phases}
 
-The network is the mean of two sets of weights (Wortsman et al., 2022, arXiv:2203.05482; IoU as below, at 0.5). The best epoch alone does better on these
-photos, but it was picked from nine by them, and IoU jumps from epoch to epoch; the mean jumps less:
+The network is the mean of two sets of weights (Wortsman et al., 2022, arXiv:2203.05482). Here is their IoU at 0.5 on the {chosen} COCO photos by which everything
+was chosen, not those measured below. The best epoch alone does better on them, but it was picked from nine by them, and IoU jumps from epoch to epoch; the mean jumps less:
 
 | weights | IoU |
 |---|---|
 {ends}
 
-What was chosen was chosen on {chosen} other COCO photos: the epoch by whole-set IoU, and by mean IoU per photo at their own size
+On the same {chosen} photos were chosen: the epoch by whole-set IoU, and by mean IoU per photo at their own size
 the size at which the network is used
 
 | used at | IoU | milliseconds for the network, two cores |

@@ -58,6 +58,8 @@ def _say(message: object):
 
 def main():
     "Run the command; whatever ends it becomes one line and an exit status."
+    for stream in ("stdin", "stdout", "stderr"): # a shell can close them, as in 2>&-
+        if getattr(sys, stream) is None: setattr(sys, stream, open(os.devnull, "r" if stream == "stdin" else "w"))
     try:
         status = app(standalone_mode=False) or 0
         sys.stdout.flush()
@@ -123,12 +125,12 @@ def _check_ends(source: str, dest: str, as_json: bool):
 def _pipe(source: str, dest: str, remover, overwrite: bool, how: dict) -> Iterator:
     "From or to a pipe: a photo's bytes in, the result's bytes out."
     from bg_remover.folders import Record
-    from bg_remover.images import write_bytes
+    from bg_remover.images import NamedBytes, write_bytes
     from bg_remover.photos import cut_photo
     if dest != "-" and not overwrite and Path(dest).exists(): raise FileExistsError(f"{dest}: is there already; --overwrite replaces it")
-    try: cut = cut_photo(sys.stdin.buffer.read() if source == "-" else source, remover, **how)
+    try: cut = cut_photo(NamedBytes(sys.stdin.buffer.read(), "standard input") if source == "-" else source, remover, **how)
     except ValueError as error:
-        yield Record(source, None, "failed", error=str(error).replace("the given bytes", "standard input"))
+        yield Record(source, None, "failed", error=str(error))
         return
     if dest != "-" and cut.found: write_bytes(dest, cut.data)
     if dest == "-":
@@ -341,6 +343,7 @@ def train(
     Five photos are enough to try it, fifty are better; it takes minutes for some, hours for thousands. Some are held out: they say
     how good the network was before, and is after. Interrupted, the same command goes on.
     """
+    if image_size and image_size % 32: raise typer.BadParameter(f"--image-size {image_size} is no multiple of 32")
     size = image_size and (image_size, image_size)
     with _learning():
         from bg_remover.fine_tuning import fine_tune

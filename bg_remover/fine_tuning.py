@@ -41,16 +41,20 @@ def prepare_own_pair(
     dest: Path, # folder with frames/ and masks/
     longest: int, # longer side of what is written, at most, pixels
 ):
-    "Write one frame, then its mask, unless they are there and newer than what they are made from."
+    "Write one frame, then its mask, unless they are there and carry the times of what they are made from."
     if mask is None: raise DataError(f"{photo}: no mask of this name in masks")
-    made = dest / "masks" / f"{name}.png"
-    if made.exists() and made.stat().st_mtime > max(photo.stat().st_mtime, mask.stat().st_mtime): return
+    for path in (photo, mask):
+        if not path.is_file(): raise DataError(f"{path}: a link that leads nowhere, or no file")
+    pair = {dest / "frames" / f"{name}.jpg": photo, dest / "masks" / f"{name}.png": mask}
+    times = {made: os.stat(source).st_mtime_ns for made, source in pair.items()}
+    if all(made.exists() and made.stat().st_mtime_ns == times[made] for made in pair): return
     frame, true = read_image(photo), read_any_mask(mask)
     if true.shape != frame.shape[:2]: raise DataError(f"{mask}: the mask is {true.shape}, its photo {frame.shape[:2]}; save it at the photo's size")
     scale = min(1, longest / max(true.shape))
     size = tuple(max(1, round(side * scale)) for side in true.shape)
-    write_image(dest / "frames" / f"{name}.jpg", resize_image(frame, size))
-    write_mask(made, resize_mask(true, size))
+    for made, write, pixels in zip(pair, (write_image, write_mask), (resize_image(frame, size), resize_mask(true, size))):
+        write(made, pixels)
+        os.utime(made, ns=(times[made], times[made]))
 
 # %% ../nbs/07_fine_tuning.ipynb #07-fine-tuning-09
 def prepare_own(
@@ -59,15 +63,15 @@ def prepare_own(
     longest: int = 1024, # longer side of what is written, at most, pixels
 ) -> Path: # dest, with frames/*.jpg and masks/*.png
     "Make pairs from your own photos and masks. Call it again after a change, and it follows."
-    found, dest, problems = find_own(source), Path(dest), []
+    found, dest, problems = find_own(source), Path(dest), {}
     claim_folder(dest, dict(kind="own photos", longest=longest))
     for name, (photo, mask) in found.items():
         try: prepare_own_pair(name, photo, mask, dest, longest)
-        except (ImageError, DataError) as error: problems.append(str(error))
-    if len(problems) == len(found): raise DataError(f"{source}: not one pair could be made; the first problem is {problems[0]}")
-    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos that you took away
-        if left.stem not in found: left.unlink()
-    report_problems(problems, "Put them right and call again.")
+        except (ImageError, DataError) as error: problems[name] = str(error)
+    if len(problems) == len(found): raise DataError(f"{source}: not one pair could be made; the first problem is {next(iter(problems.values()))}")
+    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos that you took away, or that are left out now
+        if left.stem not in found.keys() - problems.keys(): left.unlink()
+    report_problems(list(problems.values()), "Put them right and call again.")
     return dest
 
 # %% ../nbs/07_fine_tuning.ipynb #07-fine-tuning-13
@@ -78,7 +82,7 @@ def hold_out(
     "Split photos by a checksum of their names: always the same way."
     if len(names) < 2: raise DataError(f"{len(names)} photo with a mask: two are the least, one to train on and one to measure with")
     if not 0 < share < 1: raise ValueError(f"a share of {share} cannot be held out; give a number between 0 and 1, such as 0.2")
-    mixed = sorted(names, key=lambda name: hashlib.sha1(name.encode()).hexdigest())
+    mixed = sorted(names, key=lambda name: hashlib.sha1(os.fsencode(name)).hexdigest())
     count = min(len(names) - 1, max(1, round(share * len(names))))
     return sorted(mixed[count:]), sorted(mixed[:count])
 

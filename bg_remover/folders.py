@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from .images import remove_leftovers
+from .images import NamedBytes, _is_whole, remove_leftovers
 from .removal import Photo, Remover, as_image, open_model, replace_background, shipped_model
 from .photos import check_form, cut_photo, largest_photo
-from .storage import FolderError, cannot_write, erase, holds, names_in, open_folder, read_whole, walk_store, write_whole
+from .storage import FolderError, cannot_write, erase, holds, names_in, open_folder, read_whole, results_mark, walk_store, write_whole
 import cv2
 import numpy as np
 
@@ -56,9 +56,9 @@ def is_finished(
             file.seek(max(0, size - 8))
             tail = file.read()
     except OSError: return False
-    if Path(path).suffix == ".webp": return head[:4] == b"RIFF" and int.from_bytes(head[4:8], "little") + 8 == size
+    if Path(path).suffix == ".webp": return head[:4] == b"RIFF" and int.from_bytes(head[4:8], "little") + 8 <= size
     first, last = _first_and_last[Path(path).suffix]
-    return head.startswith(first) and tail.endswith(last)
+    return head.startswith(first) and (tail.endswith(last) or _is_whole(Path(path).read_bytes())) # some phones add a film behind a photo's end
 
 # %% ../nbs/07_folders.ipynb #07-folders-11
 def check_request(
@@ -81,12 +81,12 @@ def _make(source: Path, dest: Path, remover: Remover, overwrite: bool, how: dict
     start = time.perf_counter()
     record = lambda output, verdict, **more: Record(source, output, verdict, milliseconds=1000 * (time.perf_counter() - start), **more)
     try:
-        cut = cut_photo(source if isinstance(source, Path) else read_whole(source), remover, **how)
+        cut = cut_photo(source if isinstance(source, Path) else NamedBytes(read_whole(source), source), remover, **how)
         if cut.found: write_whole(dest, cut.data)
         elif overwrite: erase(dest) # of an earlier run that saw somebody
     except FolderError: raise
     except Exception as error: # whatever it is, it is this photo's
-        return record(None, "failed", error=f"{type(error).__name__}: {error}".replace("the given bytes", str(source)))
+        return record(None, "failed", error=f"{type(error).__name__}: {error}")
     if not cut.found: return record(None, "nobody", note=cut.note)
     return record(dest, "done", share=cut.share, note=cut.note)
 
@@ -116,13 +116,13 @@ def find_photos(
     folder: str | os.PathLike, # where photos lie, in folders or not; on a disk or in a store
     leave_out: Path | None = None, # a folder not to look into
 ) -> Iterator[Path]:
-    "The photos in a folder and its folders, in order; and folders that cannot be read, so that they are not missed in silence."
+    "The photos in a folder and its folders, in order, but for folders of results; and folders that cannot be read, so that they are not missed in silence."
     folder, unreadable = open_folder(folder), []
     if not isinstance(folder, Path):
         for here, names in walk_store(folder, leave_out): yield from (here / name for name in names if _is_photo(name))
         return
     for here, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(here, name).resolve() != leave_out)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(here, name).resolve() != leave_out and not Path(here, name, results_mark).exists())
         paths = (Path(here, name) for name in sorted(names) if _is_photo(name))
         yield from (path for path in paths if path.is_file() or not path.exists()) # no pipes; a dead link is to be reported
     yield from unreadable
@@ -143,6 +143,7 @@ def _nobody(name: PurePath) -> PurePath: return output_path(name, "nobody")
 
 def _remember(dest: Path, name: bytes):
     "Add a photo to those with nobody in them, on a disk in one stroke: two runs may do so at the same time."
+    if b"\n" in name: return # it would be taken for two; such a photo is looked at anew each time
     try:
         with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
     except OSError as error: raise cannot_write(dest / "nobody.txt", error) from error
@@ -184,13 +185,13 @@ def _wishes(model: str | os.PathLike | Remover | None, background, largest: int,
 
 def _made_with(dest: Path) -> dict:
     "What the results in a folder were made with; empty where nobody knows."
-    try: return json.loads(read_whole(dest / ".bg_remover.json"))
+    try: return json.loads(read_whole(dest / results_mark))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError): return {}
 
 
 def _note(dest: Path, wishes: dict):
     "Write down what the results in a folder are made with."
-    if _made_with(dest) != wishes: write_whole(dest / ".bg_remover.json", json.dumps(wishes, indent=1).encode())
+    if _made_with(dest) != wishes: write_whole(dest / results_mark, json.dumps(wishes, indent=1).encode())
 
 
 def _hold_to(dest: Path, wishes: dict, overwrite: bool):
@@ -338,7 +339,7 @@ def _open_once(model: str | os.PathLike | None, network: str, at_home: bool) -> 
 
 def _check_sight(source: Path, dest: Path):
     "Raise where this process does not see the folders that it is to work on: on another machine, without a disk that is shared."
-    if isinstance(source, Path) and not source.is_dir() or isinstance(dest, Path) and not (dest / ".bg_remover.json").exists():
+    if isinstance(source, Path) and not source.is_dir() or isinstance(dest, Path) and not (dest / results_mark).exists():
         raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it needs the same folders, on a disk that is shared")
 
 # %% ../nbs/07_folders.ipynb #07-folders-27a

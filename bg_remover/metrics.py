@@ -110,8 +110,9 @@ def score_masks(
     truth_dir: str | os.PathLike, # the true masks, as PNG: 255 person, 128 crowd (ignored), 0 background
 ) -> tuple[dict[str, dict], list[str]]: # scores by name of the photo; what could not be scored, a line each
     "Score a folder of masks against the true ones, matched by the photo's name."
-    masks, scores, problems = by_photo(masks_dir), {}, []
-    for name, path in by_photo(truth_dir).items():
+    masks, truths, scores, problems = by_photo(masks_dir), by_photo(truth_dir), {}, []
+    if not masks.keys() & truths.keys(): raise ImageError(f"{masks_dir}: not one mask has the name of a true one in {truth_dir}")
+    for name, path in truths.items():
         try:
             truth = read_mask(path)
             mask = read_any_mask(masks[name]) if name in masks else np.zeros_like(truth)

@@ -91,6 +91,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 # %% ../nbs/04_model.ipynb #04-model-24
+def _check_size(image_size: tuple[int, int]):
+    if len(image_size) != 2 or any(side < 32 or side % 32 for side in image_size):
+        raise ValueError(f"image_size {image_size}: the encoder halves five times, so height and width must be multiples of 32")
+
+
 def build_unet(
     backbone: str = "resnet34", # one of `BACKBONES`
     image_size: tuple[int, int] = (256, 256), # (height, width), multiples of 32
@@ -100,8 +105,7 @@ def build_unet(
     "A U-Net on an encoder of segmentation-models, preprocessing inside."
     image_size, decoder_filters = tuple(image_size), tuple(decoder_filters)
     if backbone not in BACKBONES: raise ValueError(f"unknown backbone {backbone!r}; choose one of {', '.join(BACKBONES)}")
-    if len(image_size) != 2 or any(side < 32 or side % 32 for side in image_size):
-        raise ValueError(f"image_size {image_size}: the encoder halves five times, so height and width must be multiples of 32")
+    _check_size(image_size)
     if not 2 <= len(decoder_filters) <= 5: raise ValueError(f"decoder_filters {decoder_filters}: the decoder has two to five stages, give a number for each")
     weights = fetch_imagenet(backbone) if encoder_weights == "imagenet" else encoder_weights
     unet = segmentation_models().Unet(backbone, (*image_size, 3), encoder_weights=None, decoder_filters=decoder_filters)
@@ -183,6 +187,7 @@ def pretrained_unet(
     image_size: tuple[int, int] | None = None, # (height, width) of its input; None: the one it is used at
 ) -> keras.Model: # as from `build_unet`
     "The U-Net that comes with this package, ready to predict or to be trained further."
+    if image_size: _check_size(image_size)
     folder = resources.files("bg_remover") / "weights" if weights_dir is None else Path(weights_dir)
     remedy = "install bg_remover again, or give a weights_dir that holds both files"
     with weights_file(folder / "person.json", remedy):

@@ -14,8 +14,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .images import ImageError, _name, read_image
-from .removal import Photo, Remover, estimate_foreground, replace_background
+from .images import ImageError, NamedBytes, _name, read_image
+from .removal import Photo, Remover, as_image, estimate_foreground, replace_background
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -47,8 +47,10 @@ def open_photo(
 ) -> Image.Image: # with size, format and notes; not decoded yet
     "Read a photo's header, or raise an `ImageError` that names the file."
     name, data = _name(photo), photo if isinstance(photo, bytes) else Path(photo).read_bytes()
+    if Image.MAX_IMAGE_PIXELS and largest > 2 * Image.MAX_IMAGE_PIXELS: Image.MAX_IMAGE_PIXELS = largest # Pillow has a limit of its own
     try: picture = _try_to_open(data)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error: raise ImageError(f"{name}: {error}; make it smaller") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: more pixels than the {largest:,} allowed; make it smaller, or raise `largest`") from error
     except UnidentifiedImageError: picture = None
     except Exception as error: raise ImageError(f"{name}: its header is damaged; copy or download it again") from error # Pillow's errors share no narrower class
     if picture is None: raise ImageError(f"{name}: {_why_unknown(data)}")
@@ -163,11 +165,24 @@ class Cut:
     note: str # what else there is to know, such as "first of 12 frames"
 
 
-def _compose(pixels: np.ndarray, alpha: np.ndarray, mask: bool, background) -> np.ndarray: # uint8 H×W, H×W×4 or H×W×3
+def _in_profile(background: tuple[int, int, int] | Photo, profile: bytes) -> tuple[int, int, int] | np.ndarray:
+    "A background, which is sRGB, in the numbers of a photo's colour profile; as it is where the profile is damaged."
+    from PIL import ImageCms # few photos need it, and every start would wait for it
+    is_colour = isinstance(background, tuple)
+    picture = Image.fromarray(np.uint8([[background]]) if is_colour else as_image(background))
+    try: ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), io.BytesIO(profile), inPlace=True)
+    except ImageCms.PyCMSError: pass
+    return picture.getpixel((0, 0)) if is_colour else np.asarray(picture)
+
+
+def _compose(pixels: np.ndarray, alpha: np.ndarray, visible: np.ndarray | None, mask: bool, background) -> np.ndarray: # uint8 H×W, H×W×4 or H×W×3
     "The picture that is asked for: the mask, the cut-out, or the people before a background."
-    if mask: return alpha
-    if background is None: return cv2.merge([estimate_foreground(pixels, alpha), alpha])
-    return replace_background(pixels, alpha, background)
+    if background is not None: return replace_background(pixels, alpha, background, visible)
+    shown = alpha if visible is None else np.minimum(alpha, visible)
+    if mask: return shown
+    colours = estimate_foreground(pixels, alpha) # by `alpha`: where the photo itself is soft, no background shines through
+    if visible is not None: colours[shown == 0] = 0 # what was cut away is not to be found in the file, either
+    return cv2.merge([colours, shown])
 
 # %% ../nbs/07_photos.ipynb #07-photos-22
 def cut_photo(
@@ -181,14 +196,15 @@ def cut_photo(
 ) -> Cut:
     "Cut the people out of a photo file and make a file of the result. Raises `ImageError` where the photo cannot be read."
     check_form(form, mask, background)
-    picture = open_photo(photo, largest)
-    pixels, visible = read_pixels(photo, picture)
-    alpha = remover.alpha(pixels)
-    found = bool(alpha.any())
-    if visible is not None: alpha = np.minimum(alpha, visible)
+    data = photo if isinstance(photo, bytes) else NamedBytes(Path(photo).read_bytes(), photo) # once: a pipe gives its bytes only once
+    picture = open_photo(data, largest)
+    pixels, visible = read_pixels(data, picture)
+    alpha, profile = remover.alpha(pixels), _profile(picture)
+    if profile and background is not None and not (isinstance(background, str) and background == "blur"): background = _in_profile(background, profile)
     try: exif = _camera_notes(picture, *alpha.shape) if keep_metadata else b""
     except Exception: exif = b"" # damaged, which is no reason to refuse the pixels
-    result = _compose(pixels, alpha, mask, background)
-    try: data = _encode(result, form, exif=exif, icc_profile=None if mask else _profile(picture))
-    except (OSError, ValueError, cv2.error) as error: raise ImageError(f"{_name(photo)}: cannot be written as {form} ({error}); use 'png'") from error # above 16,383 pixels a side
-    return Cut(data, found, float((alpha >= 128).mean()), _frames(picture))
+    result = _compose(pixels, alpha, visible, mask, background)
+    try: made = _encode(result, form, exif=exif, icc_profile=None if mask else profile)
+    except (OSError, ValueError, cv2.error) as error: raise ImageError(f"{_name(data)}: cannot be written as {form} ({error}); use 'png'") from error # above 16,383 pixels a side
+    shown = alpha if visible is None else np.minimum(alpha, visible)
+    return Cut(made, bool(alpha.any()), float((shown >= 128).mean()), _frames(picture))

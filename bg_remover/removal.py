@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 import bg_remover
-from .images import read_image, resize_image, resize_probability # first: where OpenCV does not start, it says what to do
+from .images import read_image, resize_image, resize_probability, turn_upright # first: where OpenCV does not start, it says what to do
 import cv2
 import numpy as np
 import onnxruntime
@@ -68,16 +68,10 @@ def shipped_model() -> Path: # the .onnx file that comes with the package
 # %% ../nbs/07_removal.ipynb #07-removal-11
 Photo = np.ndarray | str | os.PathLike | bytes # an array, a file, the bytes of one; or a PIL image
 
-_moves = {2: (0, 0, 1), 3: (0, 1, 1), 4: (0, 1, 0), 5: (1, 0, 0), 6: (1, 0, 1), 7: (1, 1, 1), 8: (1, 1, 0)}
-
-
 def _from_pil(picture) -> np.ndarray: # uint8 H×W×3
     "The pixels of a PIL image, the right way up."
     if picture.mode[0] in "IF": raise ValueError(f"a PIL image of mode {picture.mode} has more than 8 bits; give its file, or convert it to RGB")
-    pixels = np.asarray(picture.convert("RGB"))
-    exchange, upside_down, mirror = _moves.get(picture.getexif().get(0x0112), (0, 0, 0))
-    if exchange: pixels = pixels.transpose(1, 0, 2)
-    return pixels[::-1 if upside_down else 1, ::-1 if mirror else 1]
+    return turn_upright(np.asarray(picture.convert("RGB")), picture.getexif().get(0x0112, 1))
 
 
 def as_image(
@@ -263,7 +257,7 @@ def _blur_background(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray: # uint
     weights = cv2.erode(255 - resize_image(_halved(alpha, 1024), size), np.ones((7, 7), np.uint8)) # a little away from the person
     weights = np.float32(weights) / 255 + 1e-4 # where all is person, all counts
     blurred = np.float32(cv2.split(resize_image(_halved(photo, 1024), size)))
-    for _ in range(3): # three box filters look like a lens, one looks like a box
+    for _ in range(3): # three box filters come close to a Gaussian, one shows its corners
         blurred, weights = _mean_colour(blurred, weights, 12), _mean(weights, 12)
     return _as_photo(blurred, alpha.shape)
 
@@ -291,9 +285,11 @@ def replace_background(
     photo: np.ndarray, # uint8 H×W×3
     alpha: np.ndarray, # uint8 H×W: how opaque the people are
     background: tuple[int, int, int] | Photo, # (red, green, blue), another photo, or "blur"
+    visible: np.ndarray | None = None, # uint8 H×W: how opaque the photo itself is; None: it is solid
 ) -> np.ndarray: # uint8 H×W×3
     "The people before a colour, before another photo, or before their own background out of focus."
-    return _lay_over(estimate_foreground(photo, alpha), alpha, _choose_background(background, photo, alpha))
+    shown = alpha if visible is None else np.minimum(alpha, visible)
+    return _lay_over(estimate_foreground(photo, alpha), shown, _choose_background(background, photo, alpha))
 
 # %% ../nbs/07_removal.ipynb #07-removal-41c
 def drop_doubtful(

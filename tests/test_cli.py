@@ -347,7 +347,24 @@ def test_pairs_follow_their_photos(tmp_path, mine):
     for name in ("photos/4.jpg", "masks/2.jpg"): (source / name).unlink()
     with pytest.warns(UserWarning, match="2.jpg: no mask"): prepare_own(source, pairs)
     assert (read_mask(pairs / "masks/0.png") == 255).all() and (pairs / "masks/1.png").stat().st_mtime_ns == kept
-    assert not (pairs / "frames/4.jpg").exists() and not (pairs / "masks/4.png").exists()
+    assert not [path for path in pairs.rglob("*") if path.stem in ("2", "4")]
+    write_mask(source / "masks/0.png", np.zeros((200, 300), np.uint8))
+    os.utime(source / "masks/0.png", (time.time() - 1000,) * 2) # an older file, put in its place
+    write_mask(source / "masks/1.jpg.png", np.zeros((5, 5), np.uint8))
+    with pytest.warns(UserWarning, match="the mask is .5, 5."): prepare_own(source, pairs)
+    assert (read_mask(pairs / "masks/0.png") == 0).all() and not (pairs / "masks/1.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are text")
+def test_own_photos_may_have_any_name(tmp_path, mine):
+    source, odd = shutil.copytree(mine, tmp_path / "source"), os.fsdecode(b"caf\xe9")
+    for folder, suffix in (("photos", ".jpg"), ("masks", ".png")): shutil.copy(source / folder / f"0{suffix}", source / folder / f"{odd}{suffix}")
+    (source / "photos/folder.jpg").mkdir()
+    (source / "photos/dead.jpg").symlink_to(source / "nowhere.jpg")
+    shutil.copy(source / "masks/0.png", source / "masks/dead.png")
+    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"): pairs = prepare_own(source, tmp_path / "pairs")
+    names = by_photo(pairs / "frames")
+    assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)), [])) == sorted(names)
 
 
 def test_a_split_is_the_same_for_everyone():
@@ -443,3 +460,22 @@ def test_sixteen_bits_and_solid_alpha_are_masks_too(tmp_path):
     cv2.imwrite(str(tmp_path / "deep.png"), np.uint16(mask) * 257)
     write_image(tmp_path / "solid.png", np.dstack([mask, mask, mask, np.full_like(mask, 255)]))
     for name in ("deep", "solid"): assert np.array_equal(read_any_mask(tmp_path / f"{name}.png"), mask)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(tmp_path, closed):
+    line = f'"{sys.executable}" -m bg_remover remove "{person}" out.png {closed}'
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"") and (tmp_path / "out.png").exists()
+
+
+def test_the_size_of_a_training_is_checked_first(call, tmp_path, mine):
+    assert "--image-size 50 is no multiple of 32" in refused(call("train", mine, "run", "--image-size", "50"), 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_masks_of_other_photos_are_no_result(call, tmp_path):
+    for folder, name in (("masks", "a.png"), ("truth", "b.png")):
+        (tmp_path / folder).mkdir()
+        write_mask(tmp_path / folder / name, np.full((4, 4), 255, np.uint8))
+    assert "not one mask has the name of a true one" in refused(call("evaluate", "masks", "truth"), 2)

@@ -266,6 +266,28 @@ def test_only_a_whole_file_is_finished(photos, tmp_path, form, options):
     assert not is_finished(tmp_path / f"missing.{form}") and not is_finished(tmp_path)
 
 
+@pytest.mark.parametrize("form, options", [("png", {}), ("webp", {}), ("jpg", dict(background="blur"))])
+def test_bytes_behind_the_end_do_not_make_a_file_half(photos, tmp_path, form, options):
+    path = remove_file(photos / "a.jpg", tmp_path / f"a.{form}", Stub(), **options).output
+    path.write_bytes(path.read_bytes() + b"a film, as some phones add it")
+    before = path.read_bytes()
+    assert remove_file(photos / "a.jpg", path, Stub(), **options).verdict == "skipped" and path.read_bytes() == before
+
+
+def test_results_of_an_earlier_run_are_no_photos(photos):
+    list(remove_folder(photos, photos / "cutouts", Stub()))
+    records = list(remove_folder(photos, photos / "masks", Stub(), mask=True))
+    assert files_in(photos / "masks") == whole | {"nobody.txt"} and not [record for record in records if "cutouts" in str(record.path)]
+
+
+@on_unix
+def test_a_name_of_two_lines_is_not_two_names(tmp_path):
+    write_photo(tmp_path / "photos/x\nb.png", shade=20)
+    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub())) == {"nobody": ["x\nb.png"]}
+    write_photo(tmp_path / "photos/b.png")
+    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub())) == {"done": ["b.png"], "nobody": ["x\nb.png"]}
+
+
 def test_leftovers_of_the_dead_go_those_of_the_living_stay(photos, tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

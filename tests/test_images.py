@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from bg_remover import images
-from bg_remover.images import (ImageError, read_image, read_mask, resize_image, resize_mask, resize_probability,
+from bg_remover.images import (ImageError, NamedBytes, read_any_mask, read_image, read_mask, resize_image, resize_mask, resize_probability,
                                write_bytes, write_image, write_mask)
 
 quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,6 +79,23 @@ def test_a_mask_is_turned_as_its_photo_is(tmp_path):
     exif[0x0112] = 6
     result = read_mask(encoded(mask, "PNG", exif=exif))
     assert (result == np.rot90(mask, -1)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+def test_any_mask_is_turned_as_its_photo_is(orientation, form):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:10, :20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(mask, form, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L"))
+    assert (read_any_mask(data) == np.uint8(upright >= 128) * 255).all()
+    assert (np.uint8(read_image(data)[..., 0] >= 128) == np.uint8(upright >= 128)).all()
+
+
+def test_bytes_may_have_a_name():
+    with pytest.raises(ImageError, match="^cat.jpg: the file is empty"): read_image(NamedBytes(b"", "cat.jpg"))
 
 
 def odd_formats():

@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -147,6 +148,16 @@ def test_what_was_cut_away_stays_away(remover, form):
     assert (pixels_of(cut_photo(data, remover, mask=True), "L")[10] == [0] * 15 + [255] * 13 + pixels_of(cut_photo(data, remover, mask=True), "L")[10, 28:].tolist()).all()
 
 
+@pytest.mark.parametrize("opaque", [254, 128, 40])
+def test_soft_photos_keep_their_colours(remover, opaque):
+    rgba = np.dstack([red_photo(), np.full((60, 90), opaque, np.uint8)])
+    solid = pixels_of(cut_photo(stored(red_photo(), "PNG"), remover))
+    soft = pixels_of(cut_photo(stored(rgba, "PNG"), remover))
+    assert (soft[..., :3] == solid[..., :3]).all() and (soft[..., 3] == np.minimum(solid[..., 3], opaque)).all()
+    on_grey = pixels_of(cut_photo(stored(rgba, "PNG"), remover, background=(100, 100, 100)), "RGB")
+    assert np.abs(on_grey[10, 10] - (np.array([255, 0, 0]) * opaque + 100 * (255 - opaque)) / 255).max() <= 1
+
+
 # --- colours and notes
 
 def profile_of(*primaries) -> bytes:
@@ -180,6 +191,20 @@ def test_colours_look_as_before(remover, name, form):
         assert opened(cut.data).info["icc_profile"] == profiles[name]
         if wanted == "png": assert np.abs(seen(cut.data)[15, 15].astype(int) - seen(data)[15, 15]).max() <= 1 # the others lose a little, which near the gamut's rim shows
     assert np.abs(seen(data)[15, 15].astype(int) - photo[15, 15]).max() > 6 # without the profile it would show
+
+
+@pytest.mark.parametrize("name", profiles)
+def test_a_background_looks_as_before_in_any_profile(remover, name):
+    data, colour = stored(red_photo(), "PNG", icc_profile=profiles[name]), (200, 60, 40)
+    for background in (colour, np.full((30, 30, 3), colour, np.uint8)):
+        shown = seen(cut_photo(data, remover, background=background).data)
+        assert np.abs(shown[50, 80].astype(int) - colour).max() <= 2
+    assert (pixels_of(cut_photo(stored(red_photo(), "PNG"), remover, background=colour), "RGB")[50, 80] == colour).all()
+
+
+def test_a_damaged_profile_leaves_a_background_as_it_is(remover):
+    damaged = profiles["Adobe RGB"][:200]
+    assert (pixels_of(cut_photo(stored(red_photo(), "PNG", icc_profile=damaged), remover, background=(200, 60, 40)), "RGB")[50, 80] == (200, 60, 40)).all()
 
 
 def test_a_mask_has_no_colours(remover):
@@ -376,6 +401,14 @@ def test_a_file_that_is_not_there(remover, tmp_path):
     with pytest.raises(OSError, match=tmp_path.name): cut_photo(tmp_path, remover)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a pipe with a name")
+def test_a_pipe_is_read_once(remover, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    data = stored(red_photo(), "PNG")
+    threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(data), daemon=True).start()
+    assert_red_is_cut(cut_photo(tmp_path / "pipe", remover))
+
+
 def bomb(side: int) -> bytes:
     "A PNG that says it is huge, in a few bytes."
     chunk = lambda kind, content: struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -393,6 +426,13 @@ def test_the_limit_can_be_set(remover):
     data = stored(red_photo(), "PNG")
     with pytest.raises(ImageError, match="90×60 pixels, more than the 5,399 allowed"): cut_photo(data, remover, largest=5399)
     assert cut_photo(data, remover, largest=5400).found
+    with pytest.raises(ImageError, match="more pixels than the 100,000,000 allowed.*raise `largest`"): open_photo(bomb(20_000))
+
+
+def test_the_limit_may_be_higher_than_pillows(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    assert open_photo(bomb(20_000), largest=500_000_000).size == (20_000, 20_000)
+    with pytest.raises(ImageError, match="make it smaller"): open_photo(bomb(60_000), largest=500_000_000)
 
 
 @given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"II*\0", b"BM", b"\0\0\0\x1cftypavif", b"\0\0\0\x18ftypheic", b"\0\0\0\x0cjP  \r\n\x87\n"]))
@@ -419,6 +459,7 @@ def test_open_photo_decodes_nothing():
 
 def test_every_row_of_the_table_has_its_test():
     notebook = json.loads((samples.parents[2] / "07_photos.ipynb").read_text(encoding="utf-8"))
-    rows = re.findall(r"^\|.*\| `(test_\w+)` \|$", "\n".join("".join(cell["source"]) for cell in notebook["cells"]), re.M)
+    tables = re.findall(r"^\|.*\| (`test_.*`) \|$", "\n".join("".join(cell["source"]) for cell in notebook["cells"]), re.M)
+    rows = [name for cell in tables for name in re.findall(r"test_\w+", cell)]
     tests = [path.read_text(encoding="utf-8") for path in (Path(__file__), Path(__file__).with_name("test_folders.py"))]
     assert len(rows) >= 25 and not [name for name in rows if not any(f"def {name}(" in text for text in tests)]

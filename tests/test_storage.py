@@ -127,6 +127,13 @@ def test_results_among_the_photos_are_refused_and_inside_are_no_photos(photos, m
 
 # --- names that only a store has
 
+def test_results_of_an_earlier_run_are_no_photos(photos, memory):
+    copy(photos, memory)
+    list(remove_folder(memory, f"{memory}/cutouts", Stub()))
+    records = list(remove_folder(memory, f"{memory}/masks", Stub(), mask=True))
+    assert records and not [record for record in records if "cutouts" in str(record.path)]
+
+
 def test_names_that_lead_elsewhere_are_left_out(photos, tmp_path, s3):
     import boto3
     keys = ["../up.png", "a//b.png", "/rooted.png", "x/../../up.png", "./dot.png", "good/fine.png", "looks like a folder.png/"]
