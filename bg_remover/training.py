@@ -400,7 +400,9 @@ def _plain_layer(layer: keras.Layer) -> keras.Layer:
     "A layer like it, in float32, whatever it was trained in; nearest neighbours by one resize."
     if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
         return keras.layers.Resizing(*layer.output.shape[1:3], interpolation="nearest", name=layer.name, dtype="float32")
-    return layer.__class__.from_config(layer.get_config() | dict(dtype="float32"))
+    config = layer.get_config()
+    if isinstance(layer, keras.Layer): config["dtype"] = "float32" # an operation, such as `keras.ops.flip`, has none
+    return layer.__class__.from_config(config)
 
 
 def _name_nearest(graph):

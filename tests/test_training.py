@@ -316,6 +316,14 @@ def test_a_network_trained_in_mixed_precision_is_exported_in_float32(unet, tmp_p
     assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels, training=False))).max() < 1e-3
 
 
+def test_a_network_with_an_operation_in_front_is_exported(unet, tmp_path):
+    image = keras.Input(unet.input_shape[1:], name="image")
+    export_onnx(keras.Model(image, unet(keras.ops.flip(image, axis=-1))), tmp_path / "flipped.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "flipped.onnx", providers=["CPUExecutionProvider"])
+    pixels = rng.uniform(0, 255, (1, 64, 64, 3)).astype("float32")
+    assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels[..., ::-1], training=False))).max() < 1e-3
+
+
 def test_exported_network_enlarges_in_the_words_of_the_runtime(unet, tmp_path):
     "Not by repeating rows and columns, for which the runtime has no fast way."
     import onnx
