@@ -56,7 +56,8 @@ class Shuffled(keras.utils.PyDataset):
 def answer_rgb(unet: keras.Model) -> keras.Model:
     "A network that learnt from BGR pixels, for RGB ones."
     image = keras.Input(unet.input_shape[1:], name="image")
-    return keras.Model(image, unet(keras.ops.flip(image, axis=-1)))
+    uncompiled = keras.Model(unet.inputs, unet.outputs) # a copy for export would look for the loss
+    return keras.Model(image, uncompiled(keras.ops.flip(image, axis=-1)))
 
 
 def train_original(data: Path, encoder: Path, work_dir: Path, epochs: int, side: int = 256, seed: int = 0) -> keras.Model: # RGB pixels 0–255 in, as all others
