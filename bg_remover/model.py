@@ -90,12 +90,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return answer
 
 
-# %% ../nbs/04_model.ipynb #04-model-24
+# %% ../nbs/04_model.ipynb #04-model-23f
 def _check_size(image_size: tuple[int, int]):
     if len(image_size) != 2 or any(side < 32 or side % 32 for side in image_size):
         raise ValueError(f"image_size {image_size}: the encoder halves five times, so height and width must be multiples of 32")
 
-
+# %% ../nbs/04_model.ipynb #04-model-24
 def build_unet(
     backbone: str = "resnet34", # one of `BACKBONES`
     image_size: tuple[int, int] = (256, 256), # (height, width), multiples of 32

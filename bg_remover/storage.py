@@ -85,7 +85,7 @@ def erase(
     if isinstance(path, Path): return path.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError): path.fs.rm_file(path.path)
 
-# %% ../nbs/07_storage.ipynb #07-storage-14
+# %% ../nbs/07_storage.ipynb #07-storage-13b
 def _is_plain(name: str) -> bool:
     "Whether a name is one step down and not hidden, on any system."
     return not name.startswith(".") and PurePath(name).name == name != ""
@@ -93,7 +93,7 @@ def _is_plain(name: str) -> bool:
 
 results_mark = ".bg_remover.json" # lies in a folder of results, and says what they were made with
 
-
+# %% ../nbs/07_storage.ipynb #07-storage-14
 def walk_store(
     folder: Path, # a UPath
     leave_out: Path | None = None, # a folder not to look into
@@ -111,7 +111,7 @@ def walk_store(
     except FileNotFoundError as error: raise FolderError(f"{folder}: {'changed while it was read' if found else 'no such folder; name one with photos'} ({error})") from error
     except Exception as error: raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your credentials") from error
 
-
+# %% ../nbs/07_storage.ipynb #07-storage-14b
 def names_in(
     folder: Path, # a UPath
 ) -> set[str]:
