@@ -10,7 +10,6 @@ DATA holds their union. Called again after an interruption it goes on. `quality.
 is the history of the run measured there. It was stopped after 48 of 176 epochs: the best had been the 29th, and 19 more, the last nine of them at a tenth of the rate, brought none better.
 """
 import argparse
-import shutil
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,7 @@ import numpy as np
 from person_model import batch_size, net, phases, split_rows
 
 from bg_remover.model import load_encoder, segmentation_models
-from bg_remover.training import bce_jaccard_loss, export_onnx, read_history
+from bg_remover.training import bce_jaccard_loss, export_onnx, read_history, write_history
 
 steps = 50 # in an epoch
 
@@ -94,4 +93,4 @@ if __name__ == "__main__":
     keras.mixed_precision.set_global_policy(options.precision)
     model = train_original(options.data, options.encoder, options.work_dir, options.epochs)
     export_onnx(model, options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")
-    shutil.copyfile(options.work_dir / "history.csv", Path(__file__).with_suffix(".csv"))
+    write_history(Path(__file__).with_suffix(".csv"), read_history(options.work_dir / "history.csv"))
