@@ -383,7 +383,8 @@ def export_onnx(
     import tensorflow as tf
     import tf2onnx
     pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    twin = keras.models.clone_model(model, clone_function=_plain_layer, recursive=True)
+    bare = keras.Model(model.inputs, model.outputs, name=model.name) # without the optimizer of a model that was just trained
+    twin = keras.models.clone_model(bare, clone_function=_plain_layer, recursive=True)
     twin.set_weights(model.get_weights())
     answer = tf.function(lambda image: {"probability": twin(image, training=False)})
     proto, _ = tf2onnx.convert.from_function(answer, input_signature=[pixels], opset=17)

@@ -316,6 +316,14 @@ def test_a_network_trained_in_mixed_precision_is_exported_in_float32(unet, tmp_p
     assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels, training=False))).max() < 1e-3
 
 
+def test_a_network_that_was_just_trained_is_exported(pairs, tmp_path):
+    net = tiny_run(pairs, tmp_path / "run", 1, learning_rate=warm_cosine(1e-2, 3))[0]
+    export_onnx(net, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    pixels = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(net(pixels, training=False))).max() < 1e-3
+
+
 def test_a_network_with_an_operation_in_front_is_exported(unet, tmp_path):
     image = keras.Input(unet.input_shape[1:], name="image")
     export_onnx(keras.Model(image, unet(keras.ops.flip(image, axis=-1))), tmp_path / "flipped.onnx")
