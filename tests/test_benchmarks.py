@@ -1,14 +1,18 @@
 """The parts of the benchmarks that can be wrong without anybody noticing."""
+import csv
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bg_remover.generator import random_view
 from bg_remover.images import read_mask
 from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import build_unet, encoder_layers
@@ -21,6 +25,7 @@ import deeplab_encoder
 import evaluate
 import fuzz
 import growth
+import more_passes
 import peers
 import person_model
 import preparation
@@ -233,3 +238,32 @@ def test_a_source_comes_as_often_as_asked(coco_data):
     once, often = (person_model.split_pairs(coco_data, "train", asked) for asked in (None, {"coco": 3}))
     people = sum(row["source"] != "background" for row in person_model.split_rows(coco_data, "train"))
     assert len(often) == len(once) + 2 * people
+
+
+def test_frame_and_mask_agree_in_a_crowd_and_a_pasted_person_is_not_mirrored(monkeypatch):
+    monkeypatch.setattr(more_passes, "augment_pair", random_view) # no other light: white stays a person
+    mask = np.zeros((60, 80, 1), np.uint8)
+    mask[20:50, 30:50] = 1
+    person, nobody = (np.repeat(255 * mask, 3, axis=2), mask), (np.zeros((60, 80, 3), np.uint8), 0 * mask)
+
+    def views(border): return [more_passes.anywhere(*person, (64, 64), np.random.default_rng(seed), 0.3, border)[1] for seed in range(40)]
+    alone, mirrored = views(cv2.BORDER_CONSTANT), views(cv2.BORDER_REFLECT_101)
+    assert all((one <= other).all() for one, other in zip(alone, mirrored)) and np.mean(alone) < 0.8 * np.mean(mirrored)
+    assert min(mask.mean() for mask in alone if mask.any()) < 0.05 < 0.25 < max(mask.mean() for mask in alone)
+    read_one = more_passes.crowded([nobody, person], (64, 64))
+    pictures = [read_one(0, np.random.default_rng(seed)) for seed in range(40)]
+    assert 0.2 < np.mean([mask.any() for _, mask in pictures]) < 0.8 # somebody came to a photo of nobody, not always
+    assert all(((frame[..., :1] > 127) != mask).mean() < 0.05 for frame, mask in pictures)
+
+
+def test_more_passes_are_trained_and_compared_with_what_ships(coco_data, tmp_path, monkeypatch):
+    net = build_unet("mobilenet", (32, 32), None, (2, 2, 2, 2))
+    few = dict(pretrained_unet=lambda image_size: net, seeds=(6, 7), side=32, epochs=1, steps=1, batch_size=2, results=tmp_path / "table.csv")
+    for name, value in few.items(): monkeypatch.setattr(more_passes, name, value)
+    more_passes.train_harder(coco_data, tmp_path, 6, 1)
+    shutil.copytree(tmp_path / "seed-6", tmp_path / "seed-7") # what it left, as if another had left it too
+    monkeypatch.setattr(more_passes, "photo_ious", lambda data, files: np.array([0.5, 0.6]) + 0.1 * (more_passes.shipped_file() in files))
+    more_passes.measure(coco_data, tmp_path)
+    with open(tmp_path / "table.csv", newline="") as file: rows = list(csv.DictReader(file))
+    assert [int(row["more_passes"]) for row in rows] == [0, 2, 2, 4, 4]
+    assert [float(row["change"]) for row in rows] == [0, -0.1, -0.1, -0.1, 0]
