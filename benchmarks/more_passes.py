@@ -3,14 +3,15 @@
     python benchmarks/more_passes.py train DATA RUN_DIR SEED [--precision mixed_bfloat16] [--ahead 4]   seeds 6, 7 and 8; called again it goes on
     python benchmarks/more_passes.py measure DATA RUN_DIR                                                writes the table, benchmarks/more_passes.csv
 
-DATA is what person_model.py trains on. Each seed sees pictures that nobody saw before: the photo may be smaller than the window, and people of up to three
-others stand in front of it, anywhere and in any size (Ghiasi et al., 2021, arXiv:2012.07177). The three are independent, so a GPU can train them at the same
-time. They and their means (Wortsman et al., 2022, arXiv:2203.05482) are measured as the shipped network was chosen: mean IoU per photo on the split `choose`,
-at 384 × 384 in and the photo's own size out, threshold 0.5, with a paired bootstrap interval of the difference to it.
+DATA is what person_model.py trains on. Each seed draws pictures of its own: the photo may be smaller than the window, and people of up to three others stand in
+front of it, anywhere and in any size (Ghiasi et al., 2021, arXiv:2012.07177). The three are independent, so a GPU can train them at the same time. They and
+their means (Wortsman et al., 2022, arXiv:2203.05482) are measured as the shipped network was chosen: mean IoU per photo on the split `choose`, at 384 × 384 in
+and the photo's own size out, threshold 0.5, with a paired bootstrap interval of the difference to it.
 
-The table was made with KERAS_BACKEND=jax on one H200, all three seeds at once, --ahead 4, in bfloat16: three minutes and a half until the first step was compiled, then
-some 700 photo passes a second. The machine's time was over after 12 of the 18 epochs, when the steps were still more than a quarter of the largest. Its copies of the photos were compressed harder than DATA's
-(WebP, quality 58 to 64), and what came back were weights stored as float16.
+The table was made with KERAS_BACKEND=jax on one H200, all three seeds at once, --ahead 4, in bfloat16: three minutes and a half until the first step was
+compiled, then some 700 photo passes a second. The machine's time was over after 12 of the 18 epochs, when the steps were still more than a quarter of the
+largest. Its copies of the photos were compressed harder than DATA's (WebP, quality 58 to 64, portraits at four fifths of their size), and what came back were
+weights stored as float16.
 """
 import argparse
 import tempfile
@@ -31,7 +32,7 @@ from bg_remover.model import freeze_encoder, pretrained_unet
 from bg_remover.training import photo_jaccard_loss, read_history, score_pairs, train, warm_cosine
 
 results = Path(__file__).with_name("more_passes.csv")
-seeds = 6, 7, 8
+seeds = 6, 7, 8 # 0 to 5 are those of the shipped recipe's phases
 side, used_at = 320, 384
 often = {"coco": 4, "voc": 4, "background": 5} # how often a source comes in each turn, if not once
 chances = (0.45, 0.35, 0.15, 0.05) # of people of 0, 1, 2 and 3 other photos in front
@@ -39,7 +40,7 @@ epochs, steps, batch_size, rate = 18, 200, 32, 5e-4
 
 
 def anywhere(frame: np.ndarray, mask: np.ndarray, image_size: tuple[int, int], rng: np.random.Generator, least: float, border: int) -> tuple[np.ndarray, np.ndarray]:
-    "`augment_pair`, every second time in a smaller window (`least` of the side or more) somewhere on the picture; around it the photo is mirrored."
+    "`augment_pair`, every second time in a smaller window (`least` of the side or more) somewhere on the picture; around it the photo is mirrored, and `border` (OpenCV's) says what the mask is."
     if rng.random() < 0.5: return augment_pair(frame, mask, image_size, rng)
     share = rng.uniform(least, 1)
     small = round(image_size[0] * share), round(image_size[1] * share)
