@@ -18,7 +18,7 @@ lab: ## open the notebooks in JupyterLab
 	$(call python,-m jupyterlab nbs/index.ipynb --ServerApp.root_dir=.)
 
 demo: ## cut people out of the sample photos; prints IoU per photo and where the pictures are
-	$(call python,benchmarks/demo.py)
+	$(call python,examples/demo.py)
 
 test: ## all tests but the slow ones, each notebook among them; choose some with PYTEST_ADDOPTS
 	$(call python,-m pytest -n 2 --dist loadfile)
@@ -45,7 +45,7 @@ bench: ## measure quality, speed and growth on the samples' photos, or on more w
 	$(call python,benchmarks/removal.py)
 	$(call python,benchmarks/claims.py)
 
-notebook: ## run one notebook, store its outputs, clean and export it: make notebook NAME=02_data_prep
+notebook: ## run one notebook, store its outputs, clean and export it: make notebook NAME=04_data_prep
 	$(call python,tools/notebook.py "$(NAME)")
 
 readme: ## render README.md from nbs/index.ipynb

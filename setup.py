@@ -36,7 +36,7 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     python_requires=f">={settings['min_python']},<{settings['below_python']}",
-    packages=[settings["lib_path"], f"{settings['lib_path']}.weights"],
+    packages=[settings["lib_path"], *(f"{settings['lib_path']}.{name}" for name in ("base", "tool", "weights"))],
     package_data={f"{settings['lib_path']}.weights": ["*"]},
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in ("learn", "heic", "scale", "dev", "docs")},

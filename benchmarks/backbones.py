@@ -14,9 +14,9 @@ import numpy as np
 
 from bg_remover.model import build_unet
 from bg_remover.removal import Network
-from bg_remover.training import export_onnx
+from bg_remover.base.export import export_onnx
 
-results = Path(__file__).with_suffix(".csv")
+results = Path(__file__).parent / "results/backbones.csv"
 backbones = ("mobilenetv2", "mobilenet", "efficientnetb0", "resnet18", "resnet34")
 decoders = {"slim": (64, 48, 32, 24), "wide": (128, 96, 64, 32), "full": (256, 128, 64, 32, 16)}
 sides, rounds = (256, 384), 15

@@ -37,7 +37,8 @@ from claims import keep_claim, own_memory
 from preparation import link_many, samples
 
 from bg_remover.data_prep import prepare_pairs
-from bg_remover.generator import PackedPairs, Pairs, augment_pair, batches, pack_pairs
+from bg_remover.tool.packed import PackedPairs, pack_pairs
+from bg_remover.generator import Pairs, augment_pair, batches
 from bg_remover.model import build_unet
 
 batch_size, paste, coco_people = 16, 0.2, 64_115

@@ -81,7 +81,7 @@ def main():
         write_image(photo, cv2.resize(read_image(sample), (640, 480), interpolation=cv2.INTER_CUBIC))
         found = measure(f"http://127.0.0.1:{server.server_port}/try_it.html", photo, runs)
     rows = [(name, f"{statistics.median(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}", len(values)) for name, values in found.items()]
-    with open(Path(__file__).with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
+    with open(Path(__file__).parent / "results/browser.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("seconds for", "median", "least", "most", "runs"), *rows])
     for row in rows: print("{:28} {} s (from {} to {}, {} runs)".format(*row))
 

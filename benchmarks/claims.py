@@ -11,7 +11,7 @@ import statistics
 import sys
 from pathlib import Path
 
-results = Path(__file__).with_name("results.json")
+results = Path(__file__).parent / "results/results.json"
 
 
 def read_claims() -> dict[str, dict]:

@@ -21,7 +21,7 @@ from bg_remover.data_prep import prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, resize_probability
 from bg_remover.metrics import boundary_iou
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
-from bg_remover.visualization import lay_on
+from bg_remover.images import composite
 
 samples = Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco"
 behind = ("000000030213", "000000041888", "000000357888") # a kitchen, a meadow, a room: photos to stand before
@@ -53,7 +53,7 @@ def draw_subject(size: tuple[int, int], stem: str, seed: int) -> tuple[np.ndarra
     grain = rng.normal(0, 12, (40, max(1, 40 * size[1] // size[0]), 3))
     colours = np.clip(colours + cv2.resize(grain, size[::-1], interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
     background = resize_image(read_image(samples / "val2017" / f"{stem}.jpg"), size)
-    return lay_on(np.dstack([colours, alpha]), background), colours, alpha
+    return composite(np.dstack([colours, alpha]), background), colours, alpha
 
 
 def subjects() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -71,7 +71,7 @@ def colour_ways(photo: np.ndarray, alpha: np.ndarray) -> dict[str, np.ndarray]: 
 
 def errors(cutout: np.ndarray, truth: np.ndarray, where: np.ndarray) -> list[float]:
     "Mean error of 255 over each new background."
-    return [float(np.abs(lay_on(cutout, ground).astype(int) - lay_on(truth, ground))[where].mean()) for ground in grounds.values()]
+    return [float(np.abs(composite(cutout, ground).astype(int) - composite(truth, ground))[where].mean()) for ground in grounds.values()]
 
 
 def print_means(title: str, rows: dict[str, list[list[float]]], columns: list[str]):

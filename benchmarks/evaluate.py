@@ -20,7 +20,7 @@ from bg_remover.metrics import bootstrap_interval, summarize
 from bg_remover.removal import Remover
 from bg_remover.training import score_pairs
 
-least_share = 0.05
+min_person_fraction = 0.05
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
@@ -40,10 +40,10 @@ def measure(coco_root: Path, split: str, predict: Callable, threshold: float = 0
 
 def report(scores: list[dict]) -> str:
     "The figures of a measurement, a line each."
-    result = summarize(scores, least_share)
-    low, high = bootstrap_interval(np.array([one["iou"] for one in scores if one["share"] >= least_share]))
+    result = summarize(scores, min_person_fraction)
+    low, high = bootstrap_interval(np.array([one["iou"] for one in scores if one["share"] >= min_person_fraction]))
     return "\n".join([
-        f"photos with at least {least_share:.0%} person: {result['photos']} (of {len(scores)} with people)",
+        f"photos with at least {min_person_fraction:.0%} person: {result['photos']} (of {len(scores)} with people)",
         f"mean IoU per photo: {result['iou']:.3f} (95 % interval {low:.3f} to {high:.3f})",
         *(f"{name.replace('_', ' ')}: {result[name]:.3f}" for name in ("whole_set_iou", "dice", "boundary_iou"))])
 

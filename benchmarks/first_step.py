@@ -31,7 +31,7 @@ import numpy as np
 from claims import keep_claim
 
 root = Path(__file__).resolve().parent.parent
-results = Path(__file__).with_suffix(".csv")
+results = Path(__file__).parent / "results/first_step.csv"
 networks = {"resnet34": (256, 128, 64, 32, 16), "mobilenetv2": (64, 48, 32, 24, 16)} # the original's, and the shipped one's with a decoder both ways know
 size, batch_size, steps = (256, 256), 16, 3
 stages = ("the optimizer's state", "tracing the network", "tracing the gradient", "tracing the update", "rewriting the graph and the rest", "the step itself")
@@ -65,7 +65,8 @@ def sample_batches():
 def network(way: str, backbone: str):
     "The same network both ways; pixels on the same scale."
     import keras
-    from bg_remover.model import BACKBONES, build_unet, segmentation_models
+    from bg_remover.base.backbones import BACKBONES, segmentation_models
+    from bg_remover.model import build_unet
     if way == "ours": return build_unet(backbone, size, None, networks[backbone])
     unet, image = segmentation_models().Unet(backbone, (*size, 3), encoder_weights=None, decoder_filters=networks[backbone]), keras.Input((*size, 3))
     return keras.Model(image, unet(BACKBONES[backbone].preprocess(image)))
@@ -75,7 +76,7 @@ def measure(way: str, backbone: str) -> dict: # losses; seconds of each step; se
     "One training of a few steps in this process, which must be new."
     import keras
     import tensorflow as tf
-    from bg_remover.model import segmentation_models
+    from bg_remover.base.backbones import segmentation_models
     from bg_remover.training import train
     keras.utils.set_random_seed(0)
     sm, clock, ends, losses = segmentation_models(), Clock(), [], []

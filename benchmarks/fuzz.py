@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from bg_remover.folders import remove_file
+from bg_remover.tool.folders import remove_file
 from bg_remover.removal import Remover
 
 samples = sorted((Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco/val2017").glob("*.jpg"))

@@ -9,7 +9,7 @@ Four things are done with 1, 2, 4 and 8 times as many photos, each in a process 
 
 Time is what the work itself takes, without the start of Python; memory is the most the process held at any moment (on Linux its
 anonymous pages, looked at a hundred times a second). Beside each stands the slope of a line through the points when both axes are logarithms:
-1 means that twice the data take twice as long, 0 that nothing grows. Rows go to benchmarks/growth.csv; nbs/02_data_prep draws them.
+1 means that twice the data take twice as long, 0 that nothing grows. Rows go to benchmarks/growth.csv; nbs/04_data_prep draws them.
 """
 import argparse
 import csv
@@ -28,7 +28,7 @@ import numpy as np
 from claims import own_memory
 from preparation import link_many, prepare_pairs, repeat_coco, samples
 
-table, times = Path(__file__).with_suffix(".csv"), (1, 2, 4, 8)
+table, times = Path(__file__).parent / "results/growth.csv", (1, 2, 4, 8)
 base = dict(prepare=200, batch=200, epoch=200, remove=4) # photos, once
 
 
@@ -76,7 +76,7 @@ def epoch(folder: Path):
 
 
 def remove(folder: Path):
-    from bg_remover.folders import remove_folder
+    from bg_remover.tool.folders import remove_folder
     from bg_remover.removal import Remover
     remover = Remover()
     return lambda: [None for _ in remove_folder(folder / "coco/train2017", folder / "cut", remover)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bg_remover.folders import remove_folder
+from bg_remover.tool.folders import remove_folder
 
 root = Path(__file__).resolve().parent.parent
 samples = sorted((root / "nbs/samples/mini_coco").glob("*2017/*.jpg"))

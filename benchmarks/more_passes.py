@@ -17,21 +17,25 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from importlib import resources
+import sys
 from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes"))
 from person_model import export_for, load_mean, split_pairs
 from quality import write_table
 
 from bg_remover.generator import Batches, Pairs, augment_pair, batches, paste_people
 from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import freeze_encoder, pretrained_unet
-from bg_remover.training import photo_jaccard_loss, read_history, score_pairs, train, warm_cosine
+from bg_remover.training import photo_jaccard_loss, score_pairs, train
+from bg_remover.base.runs import read_history
+from bg_remover.base.optimizers import warm_cosine
 
-results = Path(__file__).with_name("more_passes.csv")
+results = Path(__file__).parent / "results/more_passes.csv"
 seeds = 6, 7, 8 # 0 to 5 are those of the shipped recipe's phases
 side, used_at = 320, 384
 often = {"coco": 4, "voc": 4, "background": 5} # how often a source comes in each turn, if not once
@@ -76,7 +80,7 @@ def train_harder(data: Path, run_dir: Path, seed: int, ahead: int):
     stream = Batches(crowded(pairs, (side, side)), len(pairs), batch_size, True, seed, steps)
     stream.workers = ahead
     train(freeze_encoder(pretrained_unet(image_size=(side, side)), 0.1), stream, batches(split_pairs(data, "choose"), (side, side), 16), seed_dir(run_dir, seed),
-          epochs, warm_cosine(rate, steps * epochs), weight_decay=1e-4, encoder_share=0.2, loss=photo_jaccard_loss)
+          epochs, warm_cosine(rate, steps * epochs), weight_decay=1e-4, encoder_lr_scale=0.2, loss=photo_jaccard_loss)
 
 
 def photo_ious(data: Path, files: list[Path]) -> np.ndarray:

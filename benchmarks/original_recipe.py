@@ -10,16 +10,20 @@ DATA holds their union. Called again after an interruption it goes on. `quality.
 is the history of the run measured there. It was stopped after 48 of 176 epochs: the best had been the 29th, and 19 more, the last nine of them at a tenth of the rate, brought none better.
 """
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import keras
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes"))
 from person_model import batch_size, net, phases, split_rows
 
-from bg_remover.model import load_encoder, segmentation_models
-from bg_remover.training import bce_jaccard_loss, export_onnx, read_history, write_history
+from bg_remover.base.backbones import load_encoder, segmentation_models
+from bg_remover.training import bce_jaccard_loss
+from bg_remover.base.export import export_onnx
+from bg_remover.base.runs import read_history, write_history
 
 steps = 50 # in an epoch
 
@@ -93,4 +97,4 @@ if __name__ == "__main__":
     keras.mixed_precision.set_global_policy(options.precision)
     model = train_original(options.data, options.encoder, options.work_dir, options.epochs)
     export_onnx(model, options.onnx, steps=steps * options.epochs, recipe="the original tutorial's")
-    write_history(Path(__file__).with_suffix(".csv"), read_history(options.work_dir / "history.csv"))
+    write_history(Path(__file__).parent / "results/original_recipe.csv", read_history(options.work_dir / "history.csv"))

@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 import peers
-from evaluate import least_share, wilson_interval
+from evaluate import min_person_fraction, wilson_interval
 
 from bg_remover.data_prep import open_coco, prepare_pairs
 from bg_remover.generator import Pairs
@@ -43,7 +43,7 @@ from bg_remover.removal import Remover
 
 folder = Path(__file__).parent
 alarm_share = 0.01
-sizes = {"small": (least_share, 0.15), "middle": (0.15, 0.35), "large": (0.35, 1.01)}
+sizes = {"small": (min_person_fraction, 0.15), "middle": (0.15, 0.35), "large": (0.35, 1.01)}
 tflite = { # file, pixels as it wants them, its answer as a probability
     "DeepLab v3, MobileNetV2": ("deeplabv3_mnv2_pascal_quant", lambda pixels: pixels.astype(np.uint8), lambda answer: (answer == 15).astype(np.float32)),
     "BodyPix, MobileNet 0.5": ("body_pix_050", lambda pixels: pixels / 127.5 - 1, lambda answer: 1 / (1 + np.exp(-answer))),
@@ -110,7 +110,7 @@ def soft_pooled(predict: Callable, pairs: Pairs) -> float:
 
 def large_enough(scores: list[dict]) -> np.ndarray:
     "IoU of the photos that count."
-    return np.array([one["iou"] for one in scores if one["share"] >= least_share])
+    return np.array([one["iou"] for one in scores if one["share"] >= min_person_fraction])
 
 
 def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]) -> tuple[dict, list[dict]]:
@@ -122,7 +122,7 @@ def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]
         times.append(1000 * (time.perf_counter() - begun))
         scores.append(score(probability, mask, threshold))
     alarms = sum((predict(read_image(path)) >= threshold).mean() >= alarm_share for path in empty)
-    total = summarize(scores, least_share)
+    total = summarize(scores, min_person_fraction)
     row = dict(IoU=total["iou"], **dict(zip(("low", "high"), bootstrap_interval(large_enough(scores)))))
     row |= {name: np.mean([one["iou"] for one in scores if low <= one["share"] < high]) for name, (low, high) in sizes.items()}
     row |= {"pooled": total["whole_set_iou"], "boundary": total["boundary_iou"], "soft 256": soft_pooled(predict, pairs), "false alarms": alarms / len(empty)}
@@ -137,7 +137,7 @@ def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs, scores: d
     import matplotlib.pyplot as plt
     from bg_remover.visualization import draw_grid, overlay_errors
     free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"] if image["license"] in (4, 5, 7, 8)}
-    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free and next(iter(scores.values()))[index]["share"] >= least_share]
+    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free and next(iter(scores.values()))[index]["share"] >= min_person_fraction]
     pictures, titles = [], []
     for name, predict in predicts.items():
         ranked = sorted(shown, key=lambda index: scores[name][index]["iou"])

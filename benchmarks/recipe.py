@@ -14,11 +14,13 @@ both seeds say the same. In runs as short as these, what guards against learning
 import argparse
 import csv
 from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes"))
 from original_recipe import train_original
 from person_model import net, split_pairs, split_rows, street
 from quality import alarm_share, write_table
@@ -27,9 +29,10 @@ from bg_remover.generator import augment_pair, batches, random_colour, random_vi
 from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability
 from bg_remover.metrics import bootstrap_interval, score
 from bg_remover.model import build_unet, freeze_encoder
-from bg_remover.training import bce_jaccard_loss, photo_jaccard_loss, train, warm_cosine
+from bg_remover.training import bce_jaccard_loss, photo_jaccard_loss, train
+from bg_remover.base.optimizers import warm_cosine
 
-results, summary = Path(__file__).with_name("recipe_photos.csv"), Path(__file__).with_name("recipe.csv")
+results, summary = (Path(__file__).parent / f"results/{name}.csv" for name in ("recipe_photos", "recipe"))
 side, used_at, batch_size, steps = 128, 192, 16, 50
 epochs = dict(decoder=2, encoder=3)
 rates = dict(decoder=2e-3, encoder=1e-3)
@@ -40,7 +43,7 @@ def colour_only(frame, mask, image_size, rng): return random_colour(resize_image
 def constant(highest, steps): return highest / 2 # about the mean of the schedule
 
 
-whole = dict(encoder="deeplab", filters=net["decoder_filters"], augment=augment_pair, paste=0.2, schedule=warm_cosine, weight_decay=1e-4, encoder_share=0.1, frozen=0.1,
+whole = dict(encoder="deeplab", filters=net["decoder_filters"], augment=augment_pair, paste=0.2, schedule=warm_cosine, weight_decay=1e-4, encoder_lr_scale=0.1, frozen=0.1,
              loss=photo_jaccard_loss, often=street | {"background": 2})
 variants = {
     "the whole recipe": {},
@@ -52,7 +55,7 @@ variants = {
     "no pasted people": dict(paste=0.0),
     "constant learning rate": dict(schedule=constant),
     "no weight decay": dict(weight_decay=0.0),
-    "encoder at the full rate": dict(encoder_share=1.0),
+    "encoder at the full rate": dict(encoder_lr_scale=1.0),
     "encoder frozen to the end": dict(frozen=1.0),
     "decoder twice as wide": dict(filters=tuple(2 * filters for filters in net["decoder_filters"])),
 }
@@ -70,7 +73,7 @@ def trained(data: Path, encoders: dict[str, Path], settings: dict, seed: int, ru
         pairs = batches(split_pairs(data, "train", settings["often"]), (side, side), batch_size, True, settings["augment"], settings["paste"], seed=10 * seed + number, steps=steps)
         rate = settings["schedule"](rates[phase], steps * epochs[phase])
         train(model, pairs, batches(split_pairs(data, "choose")[:8], (side, side)), run_dir / phase, epochs[phase], rate,
-              settings["weight_decay"], settings["encoder_share"], settings["loss"], verbose=0)
+              settings["weight_decay"], settings["encoder_lr_scale"], settings["loss"], verbose=0)
         weights = run_dir / phase / f"last-{epochs[phase]}.weights.h5" # not the best: all runs take the same number of steps
     model = build_unet(net["backbone"], (used_at, used_at), None, settings["filters"])
     model.load_weights(weights)

@@ -35,7 +35,8 @@ import cv2
 from PIL import Image
 
 from bg_remover.images import read_image, resize_image, write_image
-from bg_remover.photos import _encode, cut_photo, open_photo, read_pixels
+from bg_remover.images import _encode
+from bg_remover.tool.photos import cut_photo, open_photo, read_pixels
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
 from claims import keep_claim
 from peers import isnet_name, rembg, rembg_environment
@@ -190,7 +191,7 @@ def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
 
 def keep_rows(rows: list[tuple]):
     "Write the table; rows of parts that were not measured stay as they were."
-    path, head = Path(__file__).with_suffix(".csv"), ["part", "what", "unit", "median"]
+    path, head = Path(__file__).parent / "results/removal.csv", ["part", "what", "unit", "median"]
     with open(path, newline="") as file: before = [row for row in list(csv.reader(file))[1:] if row[0] not in {row[0] for row in rows}]
     with open(path, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *before, *([part, name, unit, f"{value:.3f}"] for part, name, unit, value in rows)])

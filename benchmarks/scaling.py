@@ -8,7 +8,7 @@
     scaling_memory.csv   megabytes of the handing process over 100,000 tiny tasks: files that are no photos, so that a task is next to nothing.
                          `at once` hands each of them over by itself, all before the first is asked for; the others are `remove_folder`
 
-Memory is counted as in growth.py, on Linux without what the system keeps of files. nbs/08_scaling draws all three. Four minutes on two quiet cores.
+Memory is counted as in growth.py, on Linux without what the system keeps of files. nbs/scale/scaling draws all three. Four minutes on two quiet cores.
 """
 import argparse
 import csv
@@ -28,8 +28,8 @@ from unittest import mock
 from claims import own_memory
 from preparation import prepare_pairs, repeat_coco, samples
 
-from bg_remover import folders
-from bg_remover.folders import Record, remove_folder
+from bg_remover.base import work
+from bg_remover.tool.folders import Record, remove_folder
 
 here = Path(__file__).resolve()
 counts = dict(remove=36, prepare=300) # photos in a round
@@ -86,7 +86,7 @@ class Scales(Executor):
 def weigh(folder: Path) -> list[dict]:
     "Bytes for each photo."
     scales, pairs, photos = Scales(), Scales(), sorted((folder / "photos").iterdir())
-    with mock.patch.object(folders, "_batch_size", return_value=6): # half a second's work of a quiet core, so that the weight does not depend on the hour
+    with mock.patch.object(work, "batch_size", return_value=6): # half a second's work of a quiet core, so that the weight does not depend on the hour
         records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales, workers=1))
     size = lambda paths: sum(path.stat().st_size for path in paths) / len(paths)
     prepare_pairs(folder / "coco", "train", folder / "paired", executor=pairs)

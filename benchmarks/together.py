@@ -10,7 +10,7 @@ The shipped kind of network (MobileNetV2, a slim decoder) at 256×256 learns fro
 A step's time is the median of those after the first, its reading of photos included; beside it stand the processor seconds of one worker, which other work on
 the machine changes less, and which leave out the waiting for others. What a worker sends is what the loopback interface counted meanwhile, divided by the workers
 (other traffic on it is counted too). The batch stays the same: this is the setting of Amdahl's law.
-Rows go to benchmarks/together.csv; nbs/08_training draws them. The losses of both numbers of workers have to agree, or the script stops.
+Rows go to benchmarks/together.csv; nbs/scale/devices draws them. The losses of both numbers of workers have to agree, or the script stops.
 
 How hosts train together was chosen by trying, with Keras 3.15.1, TensorFlow 2.21.0 and JAX 0.10.2 on Python 3.11:
 
@@ -40,7 +40,7 @@ import numpy as np
 
 from preparation import prepare_pairs, samples
 
-table = Path(__file__).with_suffix(".csv")
+table = Path(__file__).parent / "results/together.csv"
 size, batch_size, steps = (256, 256), 8, 6
 ways = (("tensorflow", 1, (0,)), ("tensorflow", 1, (0, 1)), ("jax", 1, (0,)), ("jax", 2, (0, 1))) # backend, workers, cores
 

@@ -31,7 +31,7 @@ from claims import keep_claim
 from first_step import batch_size, network, networks, sample_batches, size
 
 root = Path(__file__).resolve().parent.parent
-results, operations = Path(__file__).with_suffix(".csv"), Path(__file__).with_name("train_step_operations.csv")
+results, operations = (Path(__file__).parent / f"results/{name}.csv" for name in ("train_step", "train_step_operations"))
 kept_memory = dict(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="17179869184", MALLOC_TOP_PAD_="268435456") # glibc gives nothing back to the system
 ways = {
     "the original": {},
@@ -47,8 +47,10 @@ ways = {
 def compiled(way: str, backbone: str):
     "A network as one of the ways would train it."
     import keras
-    from bg_remover.model import build_unet, freeze_encoder, segmentation_models
-    from bg_remover.training import EncoderRate, WholeSetIoU, bce_jaccard_loss
+    from bg_remover.model import build_unet, freeze_encoder
+    from bg_remover.base.backbones import segmentation_models
+    from bg_remover.base.optimizers import EncoderRate
+    from bg_remover.training import WholeSetIoU, bce_jaccard_loss
     keras.utils.set_random_seed(0)
     settings = ways[way]
     keras.config.set_dtype_policy(settings.get("precision", "float32"))

@@ -4,7 +4,7 @@ import sys
 
 def main():
     "Run the command. Ctrl-C while it is still being loaded ends it as quietly as later."
-    try: from bg_remover.cli import main as run
+    try: from bg_remover.tool.cli import main as run
     except KeyboardInterrupt: sys.exit(130)
     run()
 

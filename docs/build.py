@@ -22,6 +22,8 @@ from sphinx.cmd.build import build_main
 docs = Path(__file__).resolve().parent
 root = docs.parent
 sys.path.append(str(docs))
+sys.path.append(str(root / "tools"))
+import house
 from fetch import is_fetched, packages
 from measured import write_measured
 
@@ -36,26 +38,9 @@ not_wanted = {"add_show_docs", "exec_show_docs", "rm_export", "mv_exports", "add
 
 def exported_names(package: Path) -> dict[str, str]: # name → where it lives, as in {"iou": "bg_remover.metrics.iou"}
     "The public functions and classes of the package."
-    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in modules(package)}
+    trees = {name: ast.parse((package / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")) for name in house.modules[::-1]} # a lesson's name wins
     return {node.name: f"{package.name}.{module}.{node.name}" for module, tree in trees.items() for node in tree.body
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")}
-
-
-def lessons() -> list[Path]:
-    "The numbered notebooks in the order in which the table of the index names them; what it leaves out comes last."
-    index = "\n".join(cell.source for cell in read_nb(root / "nbs/index.ipynb").cells)
-    order = re.findall(r"^\| \[(\w+)\]\(\1\.ipynb\)", index, re.M)
-    place = {name: number for number, name in enumerate(order)}
-    return sorted((root / "nbs").glob("[0-9]*.ipynb"), key=lambda path: (place.get(path.stem, len(place)), path.name))
-
-
-def modules(package: Path) -> list[Path]:
-    "The package's modules in the order of the notebooks they come from."
-    order = [path.name for path in lessons()]
-    def place(path):
-        source = re.search(r"File to edit: \.\./nbs/(\S+\.ipynb)", path.read_text(encoding="utf-8"))
-        return order.index(source.group(1)) if source else len(order)
-    return sorted((path for path in package.glob("*.py") if not path.name.startswith("_")), key=lambda path: (place(path), path.name))
 
 
 def link_names(text: str, names: dict[str, str]) -> str:
@@ -83,42 +68,47 @@ def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             if cell.source.strip(): prose = cell.source
-            cell.source = re.sub(r"\]\(\.\./(?!\w+\.ipynb)([^)#\s]+)", copy_file(page.parent), link_names(cell.source, names))
+            cell.source = re.sub(r"\]\((\.\./[^)#\s]+)", copy_file(source.parent, page.parent), link_names(cell.source, names))
         elif cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
             cell.metadata = {"mystnb": {"image": {"alt": describe(prose)}}, "tags": ["exported"] if cell["id"] in exported else []}
     if footer: notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer, "id": "contents"})
     elif source.parent.name == "solutions": notebook.metadata["orphan"] = True # reached from their lessons, not from the contents
-    else: notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <notebooks/{source.name}>`"
+    else: notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <{'../' * (len(source.relative_to(root / 'nbs').parts) - 1)}notebooks/{source.name}>`"
     write_nb(notebook, page)
 
 
-def copy_file(pages: Path):
-    "A replacement for links to files of the repository outside nbs: the file's page, or the file, copied beside the pages."
+def copy_file(here: Path, page_folder: Path):
+    "A replacement for links to files outside nbs: the file's page, or the file, copied beside the pages."
+    pages = page_folder
+    for _ in here.relative_to(root / "nbs").parts: pages = pages.parent
     def replace(found):
-        if found[1] in texts: return f"]({texts[found[1]]}"
-        target = pages / "files" / found[1]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not (root / found[1]).is_file(): sys.exit(f"a notebook links to ../{found[1]}, which is no file of the project; correct the link")
-        shutil.copy(root / found[1], target)
-        return f"](files/{found[1]}"
+        file = (here / found[1]).resolve()
+        if file.is_relative_to(root / "nbs"): return found[0] # another notebook
+        name = file.relative_to(root).as_posix()
+        up = "../" * len(here.relative_to(root / "nbs").parts)
+        if name in texts: return f"]({up}{texts[name]}"
+        if not file.is_file(): sys.exit(f"a notebook links to {found[1]}, which is no file of the project; correct the link")
+        (pages / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, pages / "files" / name)
+        return f"]({up}files/{name}"
     return replace
 
 
 def write_reference(pages: Path, package: Path) -> list[str]:
     "One page for each module; autodoc and conf.py fill it."
     (pages / "api").mkdir()
-    for path in modules(package):
-        name = f"{package.name}.{path.stem}"
-        (pages / f"api/{path.stem}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n", encoding="utf-8")
-    return [f"api/{path.stem}" for path in modules(package)]
+    for module in house.modules:
+        name = f"{package.name}.{module}"
+        (pages / f"api/{module}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n", encoding="utf-8")
+    return [f"api/{module}" for module in house.modules]
 
 
 def write_texts(pages: Path):
     "The pages that are files of the repository. Links between them go to the pages; names of the package stay as they are."
     for file, page in texts.items(): shutil.copy(root / file, pages / page)
     (pages / "notebooks").mkdir()
-    for path in lessons(): shutil.copy(path, pages / "notebooks")
+    for path in house.notebooks()[1:]: shutil.copy(path, pages / "notebooks")
 
 
 def size_of(files: list[Path]) -> str: return f"{sum(path.stat().st_size for path in files) / 1e6:.0f}"
@@ -149,24 +139,31 @@ def toctree(caption: str, entries: list[str]) -> str:
     return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""])
 
 
+def pages_of(paths: list[Path]) -> list[str]:
+    "The pages of some notebooks, as the menu names them."
+    return [path.relative_to(root / "nbs").with_suffix("").as_posix() for path in paths]
+
+
 def main(out: Path) -> int:
     pages, html, extra = out / "source", out / "html", out / "extra"
     for made in ("source", "html", "extra", "doctrees"): shutil.rmtree(out / made, ignore_errors=True)
     shutil.copytree(root / "nbs", pages, ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml", "*.ipynb"))
     package = root / "bg_remover"
-    names, notebooks = exported_names(package), lessons()
+    names, notebooks = exported_names(package), house.notebooks()[1:]
     write_texts(pages)
     write_measured(pages)
     if is_fetched(): write_try_it(pages, extra)
-    menu = {"Use it": ["try_it"] if is_fetched() else [], "Notebooks": [path.stem for path in notebooks], "Reference": write_reference(pages, package),
+    menu = {"Use it": ["try_it"] if is_fetched() else [], "Lessons": pages_of(house.lesson_notebooks()),
+            "The tool": pages_of(house.floor_notebooks("tool")), "Behind it": pages_of(house.floor_notebooks("base")),
+            "Scale": pages_of(house.floor_notebooks("scale")), "Reference": write_reference(pages, package),
             "About": ["measurements", *[page.removesuffix(".md") for page in texts.values()]]}
-    for path in [*notebooks, *sorted((root / "nbs/solutions").glob("*.ipynb"))]: write_page(path, pages / path.relative_to(root / "nbs"), names)
+    for path in [*notebooks, *house.solutions()]: write_page(path, pages / path.relative_to(root / "nbs"), names)
     write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer="\n".join(toctree(*each) for each in menu.items() if each[1]))
     status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d", str(out / "doctrees"), str(pages), str(html)])
     if status: return status
     for page in html.rglob("*.html"): page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
     if is_fetched(): shutil.copytree(extra, html, dirs_exist_ok=True)
-    print(f"{len(notebooks) + 1} notebooks, {len(modules(package))} modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
+    print(f"{len(notebooks) + 1} notebooks, {len(house.modules)} modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
     return 0
 
 

@@ -5,7 +5,9 @@ import re
 import sys
 from pathlib import Path
 
-benchmarks = Path(__file__).resolve().parent.parent / "benchmarks"
+root = Path(__file__).resolve().parent.parent
+benchmarks = root / "benchmarks"
+scripts = [path for folder in (benchmarks, root / "recipes") for path in folder.glob("*.py")]
 longest = 60 # rows of a table; a longer file is offered for download only
 
 
@@ -24,10 +26,10 @@ def table(rows: list[list[str]]) -> str:
 
 def about(path: Path) -> str:
     "What the script says it does, in its first sentence; a file's name begins with its script's."
-    script = max((script for script in benchmarks.glob("*.py") if path.stem.startswith(script.stem)), key=lambda script: len(script.stem))
+    script = max((script for script in scripts if path.stem.startswith(script.stem)), key=lambda script: len(script.stem))
     first = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).split("\n\n")[0]
     sentence = re.split(r"(?<=[.:])\s", first)[0]
-    return f"{sentence.rstrip('.:')} (`benchmarks/{script.name}`)."
+    return f"{sentence.rstrip('.:')} (`{script.parent.name}/{script.name}`)."
 
 
 def plot_quality(path: Path):
@@ -35,7 +37,7 @@ def plot_quality(path: Path):
     import matplotlib
     matplotlib.use("agg")
     from matplotlib import pyplot
-    with open(benchmarks / "quality.csv", newline="", encoding="utf-8") as file: rows = list(csv.DictReader(file))[::-1]
+    with open(benchmarks / "results/quality.csv", newline="", encoding="utf-8") as file: rows = list(csv.DictReader(file))[::-1]
     iou, low, high = ([float(row[name]) for row in rows] for name in ("IoU", "low", "high"))
     figure, axes = pyplot.subplots(figsize=(7, 0.5 * len(rows) + 1), layout="constrained")
     away = [[middle - end for middle, end in zip(iou, low)], [end - middle for middle, end in zip(iou, high)]]
@@ -73,7 +75,7 @@ def section(path: Path) -> str:
 def write_measured(pages: Path):
     "The page, its plot, and the csv files that it offers."
     (pages / "measured").mkdir()
-    files = sorted(benchmarks.glob("*.csv"), key=lambda path: (not path.stem.startswith("quality"), path.name)) # what everybody asks for comes first
+    files = sorted((benchmarks / "results").glob("*.csv"), key=lambda path: (not path.stem.startswith("quality"), path.name)) # what everybody asks for comes first
     for path in files: (pages / "measured" / path.name).write_bytes(path.read_bytes())
     plot_quality(pages / "quality.svg")
     opening = "# Measured\n\n> What the scripts in `benchmarks/` measured, as they wrote it down.\n\nRun one, and it prints its table anew. Each script says at its top what its columns mean.\n\n"

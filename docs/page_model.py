@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bg_remover import removal
-from bg_remover.removal import shipped_model
+from bg_remover.base.network import shipped_model
 
 
 class Value:
@@ -192,9 +192,9 @@ def highest(x: Value, window: int) -> Value: # float32 C×H×W
     return x.graph.Squeeze(pooled, whole(0))
 
 
-def drop_doubtful(probability: Value, sure: float) -> Value: # float32 1×H×W
-    "`drop_doubtful`: what is sure spreads within its region until it spreads no further."
-    graph, visible = probability.graph, default(removal.drop_doubtful, "visible")
+def hysteresis_threshold(probability: Value, sure: float) -> Value: # float32 1×H×W
+    "`hysteresis_threshold`: what is sure spreads within its region until it spreads no further."
+    graph, visible = probability.graph, default(removal.hysteresis_threshold, "visible")
     region, seed = as_float(probability >= visible), as_float(probability >= max(sure, visible))
     body, going = Graph(), Graph.counter
     inside = Value(body, f"seed{going}")
@@ -293,7 +293,7 @@ def page_model(path: Path) -> onnx.ModelProto:
     pixels = graph.Slice(photo, whole(0), whole(3), whole(2))
     height, width = side(pixels, 0), side(pixels, 1)
     colours = [as_float(graph.Unsqueeze(graph.Gather(pixels, np.int64(i), axis=2), whole(0))) for i in range(3)]
-    probability = drop_doubtful(answer(graph, pixels, network, description["image_size"]), description.get("sure", 0.0))
+    probability = hysteresis_threshold(answer(graph, pixels, network, description["image_size"]), description.get("sure", 0.0))
     alpha = alpha_from(refine(probability, pixels, colours, height, width), description["threshold"])
     planes = [*estimate_foreground(pixels, colours, alpha, height, width), alpha]
     cutout = graph.Transpose(graph.Concat(*[as_type(plane, TensorProto.UINT8) for plane in planes], axis=0), perm=[1, 2, 0])

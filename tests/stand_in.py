@@ -6,7 +6,8 @@ import time
 import numpy as np
 
 from bg_remover.images import resize_image
-from bg_remover.removal import Remover, as_image
+from bg_remover.removal import Remover
+from bg_remover.images import as_image
 
 
 class RedRemover(Remover):

@@ -37,7 +37,7 @@ def with_badge(notebook: dict, link: str) -> dict:
 def with_address(
     notebook: dict, # as json holds it
     address: str, # of the project; empty: none
-    name: str, # of the notebook within nbs, such as "00_images.ipynb"
+    name: str, # of the notebook within nbs, such as "01_images.ipynb"
 ) -> dict: # the same notebook
     "The notebook with its badge and, second, the cell for Colab; without both when the address is empty."
     with_badge(notebook, colab_link(address, name))
@@ -51,7 +51,7 @@ def with_address(
 
 def main():
     address = re.search(r"^address *=(.*)$", (root / "settings.ini").read_text(encoding="utf-8"), re.M)[1].strip()
-    for path in sorted([*(root / "nbs").glob("[0-9]*.ipynb"), *(root / "nbs/solutions").glob("*.ipynb")]):
+    for path in sorted(path for path in (root / "nbs").rglob("[!.]*.ipynb") if path.stem != "index" and "_work" not in path.parts):
         before, after = read_nb(path), with_address(read_nb(path), address, path.relative_to(root / "nbs").as_posix())
         if [cell["source"] for cell in after["cells"]] != [cell["source"] for cell in before["cells"]]: write_nb(dict2nb(after), path)
     print(f"notebooks link to {address}" if address else "address is empty in settings.ini: the notebooks link nowhere")

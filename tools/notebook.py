@@ -1,23 +1,21 @@
 """Run notebooks from top to bottom, store their outputs, clean them and export the package.
 
-    python tools/notebook.py 02_data_prep ...      these, or all of nbs/ when none is named
+    python tools/notebook.py 04_data_prep tool/photos ...      these, or all when none is named
 """
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+from house import notebooks, root, solutions
 from nbdev.clean import nbdev_clean
 from nbdev.doclinks import nbdev_export
 from nbdev.test import nbdev_test
 
-root = Path(__file__).resolve().parent.parent
-
 
 def main(names: list[str]):
-    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or sorted([*(root / "nbs").glob("*.ipynb"), *(root / "nbs/solutions").glob("*.ipynb")])
+    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or [*notebooks(), *solutions()]
     missing = [path for path in paths if not path.exists()]
-    if missing: sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=02_data_prep")
+    if missing: sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=04_data_prep or NAME=tool/photos")
     if len(paths) > 1: # each in a process of its own: what one sets, such as the format of pictures, must not reach the next
         for path in paths: subprocess.run([sys.executable, __file__, str(path.relative_to(root / "nbs"))], check=True)
         return

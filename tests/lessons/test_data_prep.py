@@ -1,0 +1,550 @@
+"""Bad connections, bad archives, bad photos, and killed processes."""
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import cv2
+import numpy as np
+import pytest
+
+from bg_remover import data_prep
+from bg_remover.base import storage
+from bg_remover.tool import download
+from bg_remover.tool.download import CocoZip, DownloadError, download_coco, extract_zip, fetch
+from bg_remover.base.files import DataError
+from bg_remover.data_prep import draw_mask, open_coco, person_ids, person_mask, prepare_pairs
+from bg_remover.images import read_image, read_mask, resize_image, resize_mask, write_image
+
+samples = Path(__file__).parents[2] / "nbs/samples/mini_coco"
+payload = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8).tobytes()
+
+
+class Server(ThreadingHTTPServer):
+    "Serves `files`, as badly as `faults` say; remembers the requests."
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.faults, self.requests = {"/file": payload}, [], []
+        self.ignores_range = self.hides_length = False
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request, client_address): pass # broken pipes are part of the game
+
+
+class Handler(BaseHTTPRequestHandler):
+    "One fault of the server's list for each request, then all goes well."
+    def log_message(self, *args): pass
+
+    def do_GET(self):
+        server, wanted = self.server, self.headers.get("Range")
+        server.requests.append((self.path, wanted))
+        fault = server.faults.pop(0) if server.faults else None
+        if isinstance(fault, int): return self.send_error(fault)
+        if self.path.startswith("/moved"): return self.redirect(self.path.removeprefix("/moved"))
+        if self.path == "/loop": return self.redirect("/loop")
+        if self.path not in server.files: return self.send_error(404)
+        data = server.files[self.path]
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and not server.ignores_range else 0
+        if start >= len(data): return self.answer(416, {"Content-Range": f"bytes */{len(data)}"})
+        headers = {} if server.hides_length else {"Content-Length": str(len(data) - start)}
+        if wanted and not server.ignores_range: headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self.answer(206 if "Content-Range" in headers else 200, headers)
+        sent = data[start:]
+        self.wfile.write(sent[:len(sent) // 2] if fault == "drop" else b"" if fault == "drop at once" else sent)
+        self.close_connection = True
+
+    def answer(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items(): self.send_header(name, value)
+        self.end_headers()
+
+    def redirect(self, where): self.answer(302, {"Location": where, "Content-Length": "0"})
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download, "retry_seconds", 0.001)
+    running = Server()
+    Thread(target=running.serve_forever, kwargs=dict(poll_interval=0.01), daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+# --- downloads
+
+def test_dropped_connections_are_resumed_where_they_broke(server, tmp_path):
+    server.faults = ["drop"] * 4 # more than `tries`, but each brings something new
+    fetch(f"{server.address}/file", tmp_path / "file", tries=3)
+    assert (tmp_path / "file").read_bytes() == payload
+    starts = [int(wanted[6:-1]) if wanted else 0 for _, wanted in server.requests]
+    assert len(starts) == 5 and starts == sorted(set(starts)) # each request goes on behind the one before
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_later_call_goes_on_with_what_an_earlier_one_left(server, tmp_path):
+    server.faults = ["drop"] + ["drop at once"] * 3
+    with pytest.raises(DownloadError, match="no new byte in 2 tries.*call again"):
+        fetch(f"{server.address}/file", tmp_path / "file", tries=2)
+    assert not (tmp_path / "file").exists()
+    server.faults.clear()
+    fetch(f"{server.address}/file", tmp_path / "file")
+    assert server.requests[-1][1] == f"bytes={len(payload) // 2}-"
+    assert (tmp_path / "file").read_bytes() == payload
+
+
+def test_a_server_that_ignores_range_sends_everything_again(server, tmp_path):
+    server.ignores_range, server.faults = True, ["drop"]
+    fetch(f"{server.address}/file", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == payload
+
+
+def test_a_cut_that_no_header_betrays_is_seen_by_the_known_size(server, tmp_path):
+    server.hides_length, server.faults = True, ["drop"]
+    fetch(f"{server.address}/file", tmp_path / "file", size=len(payload))
+    assert (tmp_path / "file").read_bytes() == payload
+
+
+def test_redirects_are_followed_and_resumed(server, tmp_path):
+    server.faults = [None, "drop"] # the redirect, then the file
+    fetch(f"{server.address}/moved/file", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == payload
+    assert server.requests[-1] == ("/file", f"bytes={len(payload) // 2}-")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(server, tmp_path, status):
+    server.faults = [status, status]
+    fetch(f"{server.address}/file", tmp_path / "file")
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("path, message", [("/nothing", "404"), ("/loop", "redirect")])
+def test_a_wrong_address_fails_at_once_and_is_named(server, tmp_path, path, message):
+    with pytest.raises(DownloadError, match=f"{path}.*{message}.*check the address"): fetch(server.address + path, tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    assert path == "/loop" or len(server.requests) == 1
+
+
+def test_no_server_at_all(server, tmp_path):
+    address = server.address
+    server.shutdown(), server.server_close()
+    with pytest.raises(DownloadError, match="no new byte in 5 tries"): fetch(f"{address}/file", tmp_path / "file")
+
+
+@pytest.mark.parametrize("extra, message", [(b"", "SHA-1"), (b"x", f"{len(payload) + 1} bytes came, {len(payload)} were expected")])
+def test_wrong_content_is_not_kept_and_the_next_call_starts_anew(server, tmp_path, extra, message):
+    good = hashlib.sha1(payload).hexdigest()
+    server.files["/file"] = payload[:-1] + b"?" + extra
+    with pytest.raises(DownloadError, match=message): fetch(f"{server.address}/file", tmp_path / "file", len(payload), good)
+    assert not list(tmp_path.iterdir())
+    server.files["/file"] = payload
+    fetch(f"{server.address}/file", tmp_path / "file", len(payload), good)
+    assert (tmp_path / "file").read_bytes() == payload
+
+
+@pytest.mark.parametrize("size", [None, len(payload)])
+@pytest.mark.parametrize("have", [len(payload), len(payload) + 10])
+def test_a_part_that_is_whole_or_too_long(server, tmp_path, size, have):
+    (tmp_path / "file.part").write_bytes((payload + b"0123456789")[:have])
+    fetch(f"{server.address}/file", tmp_path / "file", size, hashlib.sha1(payload).hexdigest())
+    assert (tmp_path / "file").read_bytes() == payload
+
+
+def test_a_file_that_is_there_is_not_asked_for(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    fetch(f"{server.address}/file", tmp_path / "file")
+    assert not server.requests and (tmp_path / "file").read_bytes() == b"mine"
+
+
+# --- archives
+
+def make_zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items(): archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil", "\\\\host\\share\\evil"])
+def test_an_archive_with_a_member_outside_is_refused_before_anything_is_written(tmp_path, name):
+    hostile = make_zip(tmp_path / "hostile.zip", {"good.txt": b"good", name: b"evil"})
+    with pytest.raises(DownloadError, match="hostile.zip.*outside"): extract_zip(hostile, tmp_path / "a/b")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [hostile]
+
+
+def test_unpacking_goes_on_after_an_interruption(tmp_path):
+    archive = make_zip(tmp_path / "some.zip", {f"folder/{index}.txt": b"text %d" % index for index in range(4)})
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/0.txt").write_bytes(b"TEXT 0") # whole: left alone
+    (tmp_path / "folder/1.txt").write_bytes(b"te") # cut short: made again
+    extract_zip(archive, tmp_path)
+    assert [(tmp_path / f"folder/{index}.txt").read_bytes() for index in range(4)] == [b"TEXT 0", b"text 1", b"text 2", b"text 3"]
+
+
+def test_a_damaged_member_or_archive_is_named(tmp_path):
+    archive = make_zip(tmp_path / "some.zip", {"a.txt": b"unmistakable content"})
+    archive.write_bytes(archive.read_bytes().replace(b"unmistakable", b"unmistakeable"[:12]))
+    with pytest.raises(DownloadError, match="some.zip: damaged.*CRC"): extract_zip(archive, tmp_path)
+    assert not (tmp_path / "a.txt").exists()
+    archive.write_bytes(b"not a zip")
+    with pytest.raises(DownloadError, match="some.zip: damaged"): extract_zip(archive, tmp_path)
+
+
+# --- COCO from a server
+
+def serve_coco(server, monkeypatch):
+    "The val samples as if they were all of COCO: two archives, and single photos."
+    content = json.loads((samples / "annotations/instances_val2017.json").read_text())
+    for record in content["images"]:
+        record["coco_url"] = f"{server.address}/val2017/{record['file_name']}"
+        server.files[f"/val2017/{record['file_name']}"] = (samples / "val2017" / record["file_name"]).read_bytes()
+    zips = {"val": ("val2017", {f"val2017/{path.name}": path.read_bytes() for path in sorted((samples / "val2017").iterdir())}),
+            "annotations": ("annotations", {"annotations/instances_val2017.json": json.dumps(content).encode()})}
+    for name, (folder, members) in zips.items():
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for member, data in members.items(): archive.writestr(member, data)
+        data = server.files[f"/zips/{folder}.zip"] = stream.getvalue()
+        monkeypatch.setitem(download.coco_zips, name, CocoZip(f"zips/{folder}.zip", folder, len(data), hashlib.sha1(data).hexdigest()))
+
+
+def test_whole_archives_come_over_a_bad_line_and_are_not_fetched_twice(server, tmp_path, monkeypatch):
+    serve_coco(server, monkeypatch)
+    server.faults = ["drop", 503, "drop"]
+    for split in ("annotations", "val"): download_coco(tmp_path, split, server=server.address, keep_zip=split == "annotations")
+    assert (tmp_path / "annotations.zip").exists() and not (tmp_path / "val2017.zip").exists()
+    for path in (samples / "val2017").iterdir(): assert (tmp_path / "val2017" / path.name).read_bytes() == path.read_bytes()
+    asked = len(server.requests)
+    download_coco(tmp_path, "val", server=server.address)
+    assert len(server.requests) == asked
+
+
+def test_limit_fetches_the_first_photos_with_people_and_prepare_takes_the_same(server, tmp_path, monkeypatch):
+    serve_coco(server, monkeypatch)
+    download_coco(tmp_path / "coco", "val", limit=3, server=server.address)
+    expected = person_ids(open_coco(samples, "val"), 3)
+    assert sorted(int(path.stem) for path in (tmp_path / "coco/val2017").iterdir()) == expected
+    prepare_pairs(tmp_path / "coco", "val", tmp_path / "pairs", limit=3)
+    assert sorted(int(path.stem) for path in (tmp_path / "pairs/masks").iterdir()) == expected
+
+
+def test_photos_that_do_not_come_are_counted_and_fetched_next_time(server, tmp_path, monkeypatch):
+    serve_coco(server, monkeypatch)
+    names = [f"{image_id:012}.jpg" for image_id in person_ids(open_coco(samples, "val"), 3)]
+    gone, cut = server.files.pop(f"/val2017/{names[0]}"), server.files[f"/val2017/{names[1]}"]
+    server.files[f"/val2017/{names[1]}"] = cut[:5000] # a length that fits, a photo that does not
+    with pytest.warns(UserWarning, match=f"(?s)2 left out.*{names[0]}.*{names[1]}"): download_coco(tmp_path, "val", 3, server.address)
+    assert [path.name for path in (tmp_path / "val2017").iterdir()] == names[2:]
+    server.files |= {f"/val2017/{names[0]}": gone, f"/val2017/{names[1]}": cut}
+    download_coco(tmp_path, "val", 3, server.address)
+    assert sorted(path.name for path in (tmp_path / "val2017").iterdir()) == names
+
+
+def test_download_refuses_what_cannot_work(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="choose one of train, val, test, annotations"): download_coco(tmp_path, "validation")
+    with pytest.raises(ValueError, match="only 'train' and 'val' have annotations"): download_coco(tmp_path, "test", limit=5)
+    monkeypatch.setitem(download.coco_zips, "val", CocoZip("x.zip", "x", 10**18, None))
+    with pytest.raises(DownloadError, match="GB free, 2000000000.0 GB needed"): download_coco(tmp_path, "val")
+
+
+# --- masks
+
+def polygon_pixels(polygon: list[float], shape: tuple[int, int]) -> np.ndarray:
+    "Even-odd rule at the centre of each pixel: slow, and another way than pycocotools'."
+    rows, columns = np.indices(shape) + 0.5
+    corners, inside = np.reshape(polygon, (-1, 2)), np.zeros(shape, bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, 1, 0)):
+        if y0 != y1: inside ^= ((y0 > rows) != (y1 > rows)) & (columns < (x1 - x0) * (rows - y0) / (y1 - y0) + x0)
+    return inside
+
+
+def run_pixels(counts: list[int], shape: tuple[int, int]) -> np.ndarray:
+    flat = [pixel for index, count in enumerate(counts) for pixel in [index % 2] * count]
+    return np.reshape(flat, shape, order="F").astype(bool)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_masks_are_the_union_that_a_plain_oracle_draws(split):
+    coco = open_coco(samples, split)
+    for image_id in person_ids(coco)[::3]:
+        mask, annotations = person_mask(coco, image_id), data_prep.person_annotations(coco, image_id)
+        people, crowds, rims = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool), np.zeros(mask.shape, np.uint8)
+        for annotation in annotations:
+            if annotation["iscrowd"]: crowds |= run_pixels(annotation["segmentation"]["counts"], mask.shape)
+            else:
+                for polygon in annotation["segmentation"]:
+                    people |= polygon_pixels(polygon, mask.shape)
+                    cv2.polylines(rims, [np.reshape(polygon, (-1, 1, 2)).round().astype(int)], True, 1, thickness=3)
+        assert set(np.unique(mask)) <= {0, 128, 255}
+        sure = rims == 0 # on an outline the two round differently
+        assert np.array_equal((mask == 255)[sure], people[sure]) and people[sure].any()
+        assert np.array_equal((mask == 128)[sure], (crowds & ~people)[sure])
+
+
+def test_crowd_is_128_and_a_person_in_it_wins_whatever_the_order():
+    person = dict(id=1, iscrowd=0, segmentation=[[1, 1, 3, 1, 3, 3, 1, 3]])
+    crowd = dict(id=2, iscrowd=1, segmentation=dict(counts=[0, 30, 6], size=[6, 6])) # five columns of six
+    expected = np.zeros((6, 6), np.uint8)
+    expected[:, :5] = 128
+    expected[1:3, 1:3] = 255
+    for order in ([person, crowd], [crowd, person]): assert np.array_equal(draw_mask(order, (6, 6)), expected)
+
+
+def test_compressed_runs_polygons_in_pieces_and_nobody():
+    pieces = dict(id=1, iscrowd=0, segmentation=[[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 4, 1, 4, 4, 1, 4]])
+    mask = draw_mask([pieces], (6, 6))
+    assert mask[0, 0] == mask[1, 1] == mask[3, 3] == 255 and mask[0, 3] == 0
+    packed = data_prep.runs.encode(np.asfortranarray(mask // 255))
+    assert np.array_equal(draw_mask([dict(id=1, iscrowd=0, segmentation=packed)], (6, 6)), mask)
+    assert not draw_mask([], (6, 6)).any()
+
+
+@pytest.mark.parametrize("size", [None, (256, 256), (90, 200), (700, 500)])
+def test_a_mask_drawn_at_a_size_is_the_full_one_resized(size):
+    coco = open_coco(samples, "val")
+    for image_id in person_ids(coco)[::2]:
+        people = [coco.annToMask(one) for one in data_prep.person_annotations(coco, image_id)] # pycocotools' own way, crowds too
+        full, record = np.max(people, axis=0), coco.imgs[image_id]
+        mask = draw_mask(data_prep.person_annotations(coco, image_id), (record["height"], record["width"]), size)
+        assert np.array_equal(mask > 0, (full if size is None else resize_mask(full, size)) > 0)
+
+
+@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3, 4]], [["a", "b"]], dict(counts=[500], size=[6, 6]), dict(counts=[4, 5], size=[3, 3])])
+def test_a_damaged_annotation_is_named(segmentation):
+    with pytest.raises(DataError, match="annotation 77 cannot be drawn"): draw_mask([dict(id=77, iscrowd=1, segmentation=segmentation)], (6, 6))
+
+
+# --- pairs
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for kind in ("frames", "masks")
+            for path in (folder / kind).iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    "An unbroken preparation of the val samples."
+    return contents(prepare_pairs(samples, "val", tmp_path_factory.mktemp("whole")))
+
+
+def copy_coco(tmp_path: Path) -> Path: return shutil.copytree(samples, tmp_path / "coco")
+
+
+def test_pairs_have_one_size_and_only_the_three_values(whole):
+    assert len(whole) == 2 * len(person_ids(open_coco(samples, "val")))
+    for name, data in whole.items():
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert pixels.shape[:2] == (256, 256)
+        if name.startswith("masks"): assert pixels.ndim == 2 and set(np.unique(pixels)) <= {0, 128, 255}
+
+
+def test_native_size_keeps_photo_and_mask_as_they_are(tmp_path):
+    dest, coco = prepare_pairs(samples, "val", tmp_path, size=None, limit=2), open_coco(samples, "val")
+    for image_id in person_ids(coco, 2):
+        name = f"{image_id:012}"
+        assert (dest / f"frames/{name}.jpg").read_bytes() == (samples / f"val2017/{name}.jpg").read_bytes()
+        assert np.array_equal(read_mask(dest / f"masks/{name}.png"), person_mask(coco, image_id))
+
+
+def test_size_is_height_then_width(tmp_path):
+    dest = prepare_pairs(samples, "val", tmp_path, size=(40, 60), limit=1)
+    assert read_mask(next((dest / "masks").iterdir())).shape == (40, 60)
+
+
+@pytest.mark.parametrize("shape, size, factor", [
+    ((480, 640), (256, 256), 2), ((427, 640), (256, 256), 1), ((460, 461), (256, 256), 1), ((461, 461), (256, 256), 2),
+    ((480, 640), (480, 640), 1), ((4000, 3000), (256, 256), 8), ((4000, 3000), (512, 512), 4), ((90, 90), (256, 256), 1), ((480, 640), None, 1)])
+def test_a_photo_is_decoded_smaller_where_that_is_enough(shape, size, factor): assert data_prep.decoding_factor(shape, size) == factor
+
+
+@pytest.mark.parametrize("size, factor", [((200, 200), 2), ((100, 100), 4), ((50, 50), 8)])
+def test_decoding_smaller_changes_little(size, factor):
+    "Less than to skip pixels instead of averaging them, as a plain `cv2.resize` does."
+    smaller, skipped = [], []
+    for path in sorted((samples / "val2017").iterdir()):
+        whole = read_image(path)
+        if data_prep.decoding_factor(whole.shape[:2], size) > factor / 2:
+            right = resize_image(whole, size).astype(int)
+            smaller.append(np.abs(right - data_prep.read_frame(data_prep.Job(path, [], whole.shape[:2]), size)).mean())
+            skipped.append(np.abs(right - cv2.resize(whole, size[::-1])).mean())
+    assert 0 < np.mean(smaller) < 4 and np.mean(smaller) < np.mean(skipped) # of 255
+
+
+@pytest.mark.parametrize("name", ["odd.jpg", "odd.png"])
+def test_a_photo_of_another_size_is_seen_though_it_was_decoded_smaller(tmp_path, name):
+    write_image(tmp_path / name, np.zeros((203, 301, 3), np.uint8))
+    assert data_prep.read_frame(data_prep.Job(tmp_path / name, [], (203, 301)), (40, 40)).shape == (40, 40, 3)
+    for wrong in ((301, 203), (203, 310), (190, 301)):
+        with pytest.raises(DataError, match=r"odd.*the photo is \(203, 301\), its annotations say"): data_prep.read_frame(data_prep.Job(tmp_path / name, [], wrong), (40, 40))
+
+
+def test_a_pair_that_lost_its_frame_is_made_again(tmp_path, whole):
+    prepare_pairs(samples, "val", tmp_path)
+    next((tmp_path / "frames").iterdir()).unlink()
+    assert contents(prepare_pairs(samples, "val", tmp_path)) == whole
+
+
+def test_what_a_killed_run_left_half_written_goes_but_not_what_another_writes_now(tmp_path):
+    prepare_pairs(samples, "val", tmp_path, limit=1)
+    old, new = tmp_path / "masks/.old.part", tmp_path / "masks/.new.part"
+    for path in (old, new): path.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    prepare_pairs(samples, "val", tmp_path, limit=1)
+    assert not old.exists() and new.exists()
+
+
+class Immediate(Executor):
+    "An executor that works at once and notes what it was given."
+    def __init__(self): self.batches = []
+
+    def submit(self, function, batch):
+        self.batches.append(len(batch))
+        future = Future()
+        future.set_result(function(batch))
+        return future
+
+
+@pytest.mark.parametrize("make", [Immediate, lambda: ThreadPoolExecutor(3),
+                                  lambda: ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))])
+def test_any_executor_makes_the_same_pairs(tmp_path, whole, make):
+    executor = make()
+    assert contents(prepare_pairs(samples, "val", tmp_path, executor=executor)) == whole
+    if isinstance(executor, Immediate): assert sum(executor.batches) == len(whole) // 2
+    executor.shutdown()
+
+
+def test_missing_and_truncated_photos_are_named_and_the_rest_is_done(tmp_path, whole):
+    root = copy_coco(tmp_path)
+    lost, short, swapped = sorted((root / "val2017").iterdir())[-3:]
+    lost.unlink()
+    short.write_bytes(short.read_bytes()[:8000])
+    swapped.write_bytes((root / "val2017/000000168974.jpg").read_bytes())
+    with pytest.warns(UserWarning, match="3 left out") as caught: prepare_pairs(root, "val", tmp_path / "pairs")
+    assert all(path.name in str(caught[-1].message) for path in (lost, short, swapped))
+    made = contents(tmp_path / "pairs")
+    assert len(made) == len(whole) - 6 and all(whole[name] == data for name, data in made.items())
+    for path in (lost, short, swapped): shutil.copy(samples / "val2017" / path.name, path)
+    assert contents(prepare_pairs(root, "val", tmp_path / "pairs")) == whole
+
+
+def test_many_problems_make_a_short_message(tmp_path):
+    root = copy_coco(tmp_path)
+    for path in sorted((root / "train2017").iterdir())[3:]: path.unlink()
+    with pytest.warns(UserWarning, match="(?s)23 left out.*…$") as caught: prepare_pairs(root, "train", tmp_path / "pairs")
+    assert len(str(caught[-1].message).splitlines()) == 12
+
+
+def test_a_folder_without_photos_or_annotations_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="instances_val2017.json: no such file; download_coco"): prepare_pairs(tmp_path, "val", tmp_path / "pairs")
+    root = copy_coco(tmp_path)
+    for path in (root / "val2017").iterdir(): path.unlink()
+    with pytest.raises(DataError, match="not one pair could be made.*no such file"): prepare_pairs(root, "val", tmp_path / "pairs")
+    (root / "val2017").rmdir()
+    with pytest.raises(DataError, match="val2017: no such folder; download_coco"): prepare_pairs(root, "val", tmp_path / "other")
+    annotations = root / "annotations/instances_val2017.json"
+    annotations.write_bytes(annotations.read_bytes()[:1000])
+    with pytest.raises(DataError, match="instances_val2017.json: damaged"): prepare_pairs(root, "val", tmp_path / "other")
+
+
+@pytest.mark.parametrize("changes, message", [
+    (dict(size=(128, 128)), r"size was \[256, 256\], is \[128, 128\]"), (dict(size=None), "size was"), (dict(split="train"), "split was val, is train")])
+def test_a_folder_is_not_mixed(tmp_path, changes, message):
+    asked = dict(root=samples, split="val", dest=tmp_path, limit=2)
+    prepare_pairs(**asked)
+    before = contents(tmp_path)
+    with pytest.raises(DataError, match=message): prepare_pairs(**asked | changes)
+    assert contents(tmp_path) == before
+
+
+def test_other_annotations_or_somebody_elses_folder_are_refused(tmp_path):
+    root = copy_coco(tmp_path)
+    prepare_pairs(root, "val", tmp_path / "pairs", limit=2)
+    annotations = root / "annotations/instances_val2017.json"
+    annotations.write_text(annotations.read_text() + " ")
+    with pytest.raises(DataError, match="annotations was"): prepare_pairs(root, "val", tmp_path / "pairs", limit=2)
+    (tmp_path / "mine/frames").mkdir(parents=True)
+    with pytest.raises(DataError, match="mine: has frames or masks that were not prepared here"): prepare_pairs(root, "val", tmp_path / "mine")
+
+
+@pytest.mark.parametrize("wrong", [256, (256,), (256, 256, 3), (0, 256)])
+def test_a_wrong_size_is_said_so(tmp_path, wrong):
+    with pytest.raises(ValueError, match="give \\(height, width\\)"): prepare_pairs(samples, "val", tmp_path, size=wrong)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_wrong_limit_is_said_so(tmp_path, limit):
+    with pytest.raises(ValueError, match="limit is"): prepare_pairs(samples, "val", tmp_path, limit=limit)
+
+
+def test_a_larger_limit_goes_on(tmp_path, whole):
+    prepare_pairs(samples, "val", tmp_path, limit=4)
+    assert len(contents(tmp_path)) == 8
+    old = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").iterdir()}
+    assert contents(prepare_pairs(samples, "val", tmp_path)) == whole
+    assert all(path.stat().st_mtime_ns == changed for path, changed in old.items())
+
+
+slow_preparation = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from bg_remover import data_prep; from bg_remover.base import files as images
+write = images.os.replace
+def slow_write(*paths):
+    time.sleep(0.05) # so that a kill always falls in the middle
+    write(*paths)
+images.os.replace = slow_write
+data_prep.prepare_pairs(sys.argv[1], "val", sys.argv[2], executor=ThreadPoolExecutor(1))
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(tmp_path, whole):
+    kills = 0
+    for enough in (3, 9): # kill after so many files
+        process = subprocess.Popen([sys.executable, "-c", slow_preparation, str(samples), str(tmp_path)])
+        while process.poll() is None and len(seen(tmp_path)) < enough: time.sleep(0.01)
+        process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        kills += process.wait() != 0
+    assert kills == 2 and 9 <= len(contents(tmp_path)) < len(whole)
+    assert all(whole[name] == data for name, data in contents(tmp_path).items()) # each whole or not at all
+    assert contents(prepare_pairs(samples, "val", tmp_path)) == whole
+
+
+def seen(folder: Path) -> list[Path]: return [*folder.glob("frames/*.jpg"), *folder.glob("masks/*.png")]
+
+
+def test_a_call_killed_before_its_first_pair_can_go_on(tmp_path, monkeypatch):
+    def full_disk(path, data): raise OSError("no space left on device")
+    monkeypatch.setattr(storage, "write_bytes", full_disk)
+    with pytest.raises(OSError): prepare_pairs(samples, "val", tmp_path / "pairs", limit=1)
+    monkeypatch.undo()
+    assert len(list((prepare_pairs(samples, "val", tmp_path / "pairs", limit=1) / "masks").glob("*.png"))) == 1
+
+
+def test_annotations_without_people_are_refused(tmp_path):
+    root = tmp_path / "coco"
+    shutil.copytree(samples, root)
+    path = root / "annotations/instances_val2017.json"
+    path.write_text(path.read_text().replace('"name": "person"', '"name": "human"').replace('"name":"person"', '"name":"human"'))
+    with pytest.raises(DataError, match="person"): prepare_pairs(root, "val", tmp_path / "pairs")
+
+
+@pytest.mark.parametrize("free, fits", [(150, True), (50, False)])
+def test_what_is_there_counts_when_space_is_checked(tmp_path, monkeypatch, free, fits):
+    archive = CocoZip("zips/some.zip", "some", 100, None)
+    (tmp_path / "some.zip.part").write_bytes(bytes(80)) # 120 bytes to go
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 1000 - free, free))
+    if fits: return download.check_space(archive, tmp_path / "some.zip")
+    with pytest.raises(DownloadError, match="free"): download.check_space(archive, tmp_path / "some.zip")

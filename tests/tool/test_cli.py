@@ -1,0 +1,483 @@
+"""The command as users meet it: files, folders and pipes, messages and exit statuses, interruption, and a network of one's own."""
+import errno
+import hashlib
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bg_remover import __version__, storage
+from bg_remover.tool.cli import app, main
+from bg_remover.fine_tuning import fine_tune, hold_out, prepare_own
+from bg_remover.base.files import by_photo, read_any_mask
+from bg_remover.images import read_image, read_mask, write_image, write_mask
+from bg_remover.tool.photos import cut_photo
+from bg_remover.removal import Remover
+from bg_remover.base.network import shipped_model
+
+root = Path(__file__).resolve().parents[2]
+samples = root / "nbs/samples/mini_coco/val2017"
+person, nobody = samples / "000000343937.jpg", samples / "000000041888.jpg"
+start = "import sys; from bg_remover.tool.cli import main; sys.argv[0] = 'bg-remover'; main()"
+
+
+def command(*arguments, folder: Path = root, **how) -> subprocess.CompletedProcess:
+    "The command in a process of its own."
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONUTF8": "1"} | how.pop("environment", {})
+    return subprocess.run([sys.executable, "-c", how.pop("start", start), *map(str, arguments)], cwd=folder, env=environment, capture_output=True, **how)
+
+
+@pytest.fixture
+def call(capfdbinary, monkeypatch, tmp_path):
+    "The command in this process, which is quicker."
+    def run(*arguments) -> subprocess.CompletedProcess:
+        monkeypatch.setattr(sys, "argv", ["bg-remover", *map(str, arguments)])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended: main()
+        return subprocess.CompletedProcess(arguments, ended.value.code, *capfdbinary.readouterr())
+    return run
+
+
+def refused(done: subprocess.CompletedProcess, status: int) -> str:
+    "The one line of a command that did not do what was asked."
+    message = done.stderr.decode()
+    assert done.returncode == status, message
+    assert message.startswith("bg-remover: ") and message.count("\n") == 1 and "Traceback" not in message
+    assert done.stdout == b""
+    return message
+
+
+def test_a_network_that_finds_nobody_is_not_what_these_tests_run_on(): assert Remover().mask(person).any()
+
+
+# --- one photo
+
+def test_notebook_module_command_and_pipe_give_the_same_bytes(tmp_path):
+    expected = cut_photo(person, Remover()).data
+    assert command("remove", person, tmp_path / "cutout.png").returncode == 0
+    assert command("remove", samples, tmp_path / "all", "--workers", 2, timeout=300).returncode == 0
+    piped = command("remove", "-", "-", input=person.read_bytes())
+    from_file = command("remove", person, "-")
+    to_file = command("remove", "-", tmp_path / "piped.png", input=person.read_bytes())
+    assert to_file.returncode == 0 and to_file.stdout == b""
+    assert expected == piped.stdout == from_file.stdout
+    assert expected == (tmp_path / "cutout.png").read_bytes() == (tmp_path / "piped.png").read_bytes() == (tmp_path / f"all/{person.name}.png").read_bytes()
+
+
+@pytest.mark.parametrize("options, name, how", [
+    (["--mask"], "mask.png", dict(mask=True)),
+    (["--background", "teal"], "colour.jpg", dict(form="jpg", background=(0, 128, 128))),
+    (["-b", "#0c8"], "colour.webp", dict(form="webp", background=(0, 204, 136))),
+    (["--background", "blur"], "blur.png", dict(background="blur")),
+    (["--background", str(nobody)], "photo.jpg", dict(form="jpg", background=nobody)),
+    (["--keep-metadata"], "notes.png", dict(keep_metadata=True))])
+def test_options_reach_the_photo(tmp_path, options, name, how):
+    done = CliRunner().invoke(app, ["remove", str(person), str(tmp_path / name), *options])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / name).read_bytes() == cut_photo(person, Remover(), **how).data
+
+
+def test_what_is_finished_stays_unless_told(tmp_path):
+    done = CliRunner().invoke(app, ["remove", str(person), str(tmp_path / "one.png")])
+    before = (tmp_path / "one.png").stat().st_mtime_ns
+    again = command("remove", person, tmp_path / "one.png")
+    assert done.exit_code == again.returncode == 0 and b"--overwrite" in again.stderr
+    assert (tmp_path / "one.png").stat().st_mtime_ns == before
+    assert command("remove", person, tmp_path / "one.png", "--overwrite").returncode == 0
+    assert (tmp_path / "one.png").stat().st_mtime_ns > before
+    assert "--overwrite" in refused(command("remove", "-", tmp_path / "one.png", input=b"any"), 1)
+
+
+def test_a_file_goes_into_a_folder_under_its_own_name(tmp_path):
+    for dest in (str(tmp_path), f"{tmp_path}/new/"):
+        assert CliRunner().invoke(app, ["remove", str(person), dest]).exit_code == 0
+        assert (Path(dest) / f"{person.name}.png").exists()
+
+
+def test_nobody_makes_no_file_but_a_pipe_flows(tmp_path):
+    write_image(tmp_path / "wall.png", np.full((64, 64, 3), 127, np.uint8))
+    done = command("remove", tmp_path / "wall.png", tmp_path / "out.png")
+    if Remover().mask(tmp_path / "wall.png").any(): pytest.skip("this network sees somebody on a grey wall")
+    assert done.returncode == 0 and b"nobody" in done.stderr and not (tmp_path / "out.png").exists()
+    piped = command("remove", tmp_path / "wall.png", "-")
+    assert piped.returncode == 0 and b"nobody" in piped.stderr and piped.stdout.startswith(b"\x89PNG")
+
+
+# --- a folder
+
+@pytest.fixture(scope="module")
+def holiday(tmp_path_factory) -> Path:
+    "Two photos in two folders, and a file that is none."
+    folder = tmp_path_factory.mktemp("photos") / "holiday"
+    (folder / "beach").mkdir(parents=True)
+    shutil.copy(person, folder / "beach/one.jpg")
+    shutil.copy(person, folder / "two.jpg")
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    return folder
+
+
+def test_a_folder_is_mirrored_told_of_and_gone_on_with(tmp_path, holiday):
+    done = command("remove", holiday, tmp_path / "out", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and {line["path"]: line["verdict"] for line in lines} == {
+        str(holiday / "beach/one.jpg"): "done", str(holiday / "two.jpg"): "done", str(holiday / "broken.jpg"): "failed"}
+    assert all({"path", "verdict", "share", "milliseconds", "error"} <= set(line) for line in lines)
+    assert all((line["verdict"] == "done") == (line["share"] > 0) and bool(line["error"]) == (line["verdict"] == "failed") for line in lines)
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")) == ["beach/one.jpg.png", "two.jpg.png"]
+    again = command("remove", holiday, tmp_path / "out")
+    assert again.returncode == 1 and again.stdout == b"" and b"2 there already, 1 failed" in again.stderr
+
+
+def test_messages_name_options_as_a_shell_has_them(tmp_path, holiday, call):
+    call("remove", holiday, "out")
+    assert "--overwrite" in refused(call("remove", holiday, "out", "--mask"), 2)
+    write_image(tmp_path / "large.png", np.zeros((1001, 1000, 3), np.uint8))
+    assert "--largest" in refused(call("remove", "large.png", "out.png", "--largest", 1), 1)
+
+
+def test_a_disk_that_is_full_is_one_line(call, monkeypatch):
+    write = storage.write_bytes
+    def full(path, data):
+        if path.suffix == ".png": raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+    monkeypatch.setattr(storage, "write_bytes", full)
+    assert "start again" in refused(call("remove", samples, "out"), 1)
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path, holiday):
+    for arguments in ("remove holiday {} --json", "remove --help", "evaluate {}/truth {}/truth"):
+        (tmp_path / "truth").mkdir(exist_ok=True)
+        write_mask(tmp_path / "truth/one.png", np.zeros((8, 8), np.uint8))
+        line = f"{sys.executable} -c \"{start}\" {arguments.format(tmp_path, tmp_path)} | head -c 0"
+        done = subprocess.run(line, shell=True, cwd=holiday.parent, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True)
+        assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr and "Exception" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_nothing_partial_and_the_same_call_goes_on(tmp_path, workers):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for number in range(40): shutil.copy(person, photos / f"{number}.jpg")
+    line = [sys.executable, "-c", start, "remove", str(photos), str(out), "--workers", str(workers)]
+    running = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*.png")) and time.monotonic() < deadline: time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT) # as a terminal does: to all of its processes
+    _, message = running.communicate(timeout=120)
+    assert running.returncode == 130 and b"stopped" in message and b"Traceback" not in message, message.decode()
+    made = list(out.glob("*.png"))
+    assert 0 < len(made) < 40 and not list(out.glob(".*.part"))
+    for path in made: assert read_image(path).shape == read_image(person).shape
+
+
+@pytest.mark.parametrize("loading", ["typer", "numpy", "onnxruntime", "bg_remover.tool.folders"])
+def test_ctrl_c_while_it_is_still_loading_is_quiet(tmp_path, loading):
+    interrupted = f"""if True:
+        import importlib.abc, sys
+        class Interrupt(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, *_):
+                if name == {loading!r}: raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupt())
+        from bg_remover.__main__ import main
+        main()"""
+    done = command("remove", person, tmp_path / "out.png", start=interrupted)
+    assert done.returncode == 130 and done.stderr.count(b"\n") <= 1 and b"Traceback" not in done.stderr, done.stderr.decode()
+    assert not list(tmp_path.iterdir())
+
+
+def on_a_screen(arguments: list[str], folder: Path, columns: int = 80) -> str:
+    "What a terminal of this width shows of the command's messages."
+    near, far = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": str(columns), "TERM": "xterm", "LINES": "24"}
+    running = subprocess.Popen([sys.executable, "-c", start, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=far)
+    os.close(far)
+    shown = b""
+    while True:
+        try: part = os.read(near, 4096)
+        except OSError: break # on Linux, the end
+        if not part: break
+        shown += part
+    running.communicate()
+    os.close(near)
+    return shown.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals")
+def test_progress_is_for_terminals_alone(tmp_path, holiday):
+    shown = on_a_screen(["remove", str(holiday), str(tmp_path / "out")], tmp_path)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert "3/3" in plain and "2 done, 1 failed" in plain
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 160 # messages name files; the bar itself stays narrow
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain) if "/3" in line and "bg-remover" not in line) <= 80
+    assert b"\x1b" not in command("remove", holiday, tmp_path / "other").stderr
+
+
+# --- what is asked for wrongly
+
+@pytest.mark.parametrize("arguments, said", [
+    (["remove"], "Missing argument"),
+    (["improve"], "No such command"),
+    (["remove", "nowhere.jpg", "out.png"], "nowhere.jpg: no such file"),
+    (["remove", person, "out.jpg"], "give a background"),
+    (["remove", person, "out.gif"], ".png, .webp or .jpg"),
+    (["remove", person, "out"], "out/ or out.png"),
+    (["remove", person, "out.webp", "--format", "png"], "--format"),
+    (["remove", person, "out.png", "--background", "whyte"], "whyte"),
+    (["remove", person, "out.png", "--background", "#12345678"], "solid"),
+    (["remove", person, "out.png", "--mask", "--background", "white"], "a mask has no background"),
+    (["remove", person, "out.png", "--model", "nowhere.onnx"], "nowhere.onnx"),
+    (["remove", person, "out.png", "--model", person], "not an ONNX file"),
+    (["remove", person, "out.png", "--workers", "0"], "--workers"),
+    (["remove", person, "out.png", "--format", "bmp"], "bmp"),
+    (["remove", person, "-", "--json"], "--json"),
+    (["remove", "-", "folder/"], "standard input"),
+    (["remove", samples, "-"], "is a folder"),
+    (["remove", samples, samples], "holds the photos"),
+    (["evaluate", "nowhere", "nowhere"], "nowhere: no such folder"),
+    (["export", "run", "out.pb"], ".onnx")])
+def test_a_wrong_call_is_one_line_and_status_2(call, tmp_path, arguments, said):
+    assert said in refused(call(*arguments), 2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("data, said", [(b"", "standard input: the file is empty"), (b"no photo", "standard input: not a photo"),
+                                        (person.read_bytes()[:5000], "standard input: damaged")])
+def test_a_bad_photo_is_one_line_and_status_1(data, said):
+    assert said in refused(command("remove", "-", "-", input=data), 1)
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "a").write_text("a file")
+    refused(command("remove", person, tmp_path / "a/out.png"), 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals")
+def test_a_keyboard_gives_no_photo_and_a_screen_takes_none(tmp_path):
+    near, far = pty.openpty()
+    for arguments, ends in ((["-", "out.png"], dict(stdin=far, stdout=subprocess.PIPE)), ([str(person), "-"], dict(stdout=far))):
+        done = subprocess.run([sys.executable, "-c", start, "remove", *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.PIPE, **ends)
+        assert done.returncode == 2 and done.stderr.count(b"\n") == 1
+    for end in (near, far): os.close(end)
+
+
+@pytest.mark.parametrize("arguments", [["prepare", "a", "b"], ["train", "a", "b"], ["export", "a", "b.onnx"]])
+@pytest.mark.parametrize("missing", ["tensorflow", "keras", "pycocotools"])
+def test_without_the_learners_packages_it_says_what_to_install(arguments, missing):
+    hidden = f"import sys; sys.modules[{missing!r}] = None; {start}"
+    if missing == "tensorflow": hidden = "import sys\n" + "sys.modules['keras'] = None\n" + start # without a backend keras does not start either
+    assert 'pip install "bg-remover[learn]"' in refused(command(*arguments, start=hidden), 1)
+
+
+# --- help and start
+
+@pytest.mark.parametrize("name", [None, "remove", "prepare", "train", "export", "evaluate"])
+def test_help_is_a_lesson_that_fits_the_screen(name):
+    done = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], terminal_width=80, prog_name="bg-remover")
+    assert done.exit_code == 0 and f"bg-remover {name or 'remove'} " in done.output
+    assert max(map(len, done.output.splitlines())) <= 80 and not re.search(r"[a-z,]\.\.\.", done.output) # a summary that was cut off
+
+
+def test_version_and_no_command():
+    assert command("--version").stdout.decode().strip() == f"bg-remover {__version__}"
+    done = command()
+    assert done.returncode == 2 and b"Usage: " in done.stdout
+
+
+def test_completion_knows_commands_and_options():
+    words = dict(_BG_REMOVER_COMPLETE="complete_bash", COMP_WORDS="bg-remover remove --ba", COMP_CWORD="2")
+    assert b"--background" in command(environment=words).stdout
+    assert b"evaluate" in command(environment=words | dict(COMP_WORDS="bg-remover ev", COMP_CWORD="1")).stdout
+    script = command("--show-completion", "bash", environment=dict(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")).stdout
+    assert b"_BG_REMOVER_COMPLETE=complete_bash" in script and b"bg-remover" in script
+
+
+def test_a_start_brings_nothing_that_it_does_not_need(tmp_path):
+    heavy = ["tensorflow", "keras", "matplotlib", "pycocotools", "rich", "pydantic", "IPython"]
+    code = f"import sys\nimport atexit\natexit.register(lambda: print([name for name in {heavy} if name in sys.modules]))\n{start}"
+    assert command("remove", person, tmp_path / "out.png", start=code).stdout.strip() == b"[]"
+    code = code.replace(str(heavy), str([*heavy, "numpy", "cv2", "PIL"]))
+    assert command("--version", start=code).stdout.split(b"\n")[-2] == b"[]"
+
+
+# --- own photos, own network
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory) -> Path:
+    "Five photos with masks as different tools write them."
+    folder = tmp_path_factory.mktemp("own") / "mine"
+    for name in ("photos", "masks"): (folder / name).mkdir(parents=True)
+    for number, path in enumerate(sorted(samples.glob("*.jpg"))[:5]):
+        photo = read_image(path)[:200, :300]
+        mask = np.zeros(photo.shape[:2], np.uint8)
+        mask[50:150, 60 + 10 * number:200] = 255
+        write_image(folder / f"photos/{number}.jpg", photo)
+        if number == 0: write_mask(folder / "masks/0.png", mask)
+        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask])) # a cut-out
+        if number == 2: write_image(folder / "masks/2.jpg", np.dstack([mask] * 3)) # smeared by JPEG
+        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3)) # zeros and ones
+        if number == 4: write_image(folder / "masks/4.webp", np.dstack([mask] * 3))
+    return folder
+
+
+def test_masks_of_any_tool_become_the_same_pairs(tmp_path, mine):
+    pairs = prepare_own(mine, tmp_path / "pairs", longest=150)
+    for number in range(5):
+        mask = read_mask(pairs / f"masks/{number}.png")
+        assert mask.shape == read_image(pairs / f"frames/{number}.jpg").shape[:2] == (100, 150)
+        truth = np.zeros((100, 150), bool)
+        truth[25:75, 30 + 5 * number:100] = True
+        assert ((mask == 255) != truth).mean() < 0.02
+
+
+def test_pairs_follow_their_photos(tmp_path, mine):
+    source = shutil.copytree(mine, tmp_path / "source")
+    pairs = prepare_own(source, tmp_path / "pairs")
+    kept = (pairs / "masks/1.png").stat().st_mtime_ns
+    write_mask(source / "masks/0.png", np.full((200, 300), 255, np.uint8))
+    os.utime(source / "masks/0.png", (time.time() + 10,) * 2)
+    for name in ("photos/4.jpg", "masks/2.jpg"): (source / name).unlink()
+    with pytest.warns(UserWarning, match="2.jpg: no mask"): prepare_own(source, pairs)
+    assert (read_mask(pairs / "masks/0.png") == 255).all() and (pairs / "masks/1.png").stat().st_mtime_ns == kept
+    assert not [path for path in pairs.rglob("*") if path.stem in ("2", "4")]
+    write_mask(source / "masks/0.png", np.zeros((200, 300), np.uint8))
+    os.utime(source / "masks/0.png", (time.time() - 1000,) * 2) # an older file, put in its place
+    write_mask(source / "masks/1.jpg.png", np.zeros((5, 5), np.uint8))
+    with pytest.warns(UserWarning, match="the mask is .5, 5."): prepare_own(source, pairs)
+    assert (read_mask(pairs / "masks/0.png") == 0).all() and not (pairs / "masks/1.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are text")
+def test_own_photos_may_have_any_name(tmp_path, mine):
+    source, odd = shutil.copytree(mine, tmp_path / "source"), os.fsdecode(b"caf\xe9")
+    for folder, suffix in (("photos", ".jpg"), ("masks", ".png")): shutil.copy(source / folder / f"0{suffix}", source / folder / f"{odd}{suffix}")
+    (source / "photos/folder.jpg").mkdir()
+    (source / "photos/dead.jpg").symlink_to(source / "nowhere.jpg")
+    shutil.copy(source / "masks/0.png", source / "masks/dead.png")
+    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"): pairs = prepare_own(source, tmp_path / "pairs")
+    names = by_photo(pairs / "frames")
+    assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)), [])) == sorted(names)
+
+
+def test_a_split_is_the_same_for_everyone():
+    names = [str(number) for number in range(50)]
+    trained, held = hold_out(names)
+    assert sorted(trained + held) == sorted(names) and len(held) == 10 and hold_out(names[::-1]) == (trained, held)
+    assert len(hold_out(["a", "b"], 0.9)[0]) == 1 and len(hold_out(["a", "b"], 0.01)[1]) == 1
+    for names, share in ((["a"], 0.2), ([], 0.2), (["a", "b"], 0), (["a", "b"], 1)):
+        with pytest.raises(ValueError): hold_out(names, share)
+
+
+tiny = ["--epochs", "1", "--steps", "1", "--batch-size", "2", "--image-size", "32"]
+
+
+@pytest.fixture(scope="module")
+def run(mine, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    "A network of one's own, after one step."
+    folder = tmp_path_factory.mktemp("run") / "run"
+    return folder, command("train", mine, folder, *tiny, timeout=300)
+
+
+def test_from_own_photos_to_an_own_network_to_a_cut_out(run, tmp_path):
+    folder, done = run
+    assert done.returncode == 0, done.stderr.decode()
+    assert re.search(r"photos held out: 1, mean IoU 0\.\d{3} before, 0\.\d{3} after", done.stdout.decode()) and b"epoch 1 of 1" in done.stderr
+    assert all(line.startswith(b"bg-remover: ") for line in done.stderr.splitlines()), "TensorFlow talks"
+    assert Remover(folder / "model.onnx").image_size == (32, 32)
+    noted = json.loads((folder / "pairs.json").read_text())
+    assert len(noted["trained"]) == 4 and len(noted["held_out"]) == 1 and not set(noted["trained"]) & set(noted["held_out"])
+    cut = command("remove", person, tmp_path / "own.png", "--model", folder / "model.onnx", "--json")
+    assert cut.returncode == 0 and json.loads(cut.stdout)["verdict"] in ("done", "nobody")
+
+
+def test_a_finished_run_is_not_trained_again_and_refuses_other_photos(run, mine, tmp_path, call):
+    folder, done = run
+    before = {path.name: path.read_bytes() for path in folder.glob("last-*")}
+    again = call("train", mine, folder, *tiny)
+    assert again.stdout == done.stdout and {path.name: path.read_bytes() for path in folder.glob("last-*")} == before
+    other = shutil.copytree(mine, tmp_path / "other")
+    (other / "photos/4.jpg").unlink()
+    moved = shutil.copytree(folder, tmp_path / "run")
+    assert "other photos" in refused(call("train", other, moved, *tiny), 1)
+
+
+def test_export_writes_another_threshold(run, tmp_path, call):
+    folder, _ = run
+    done = call("export", folder, tmp_path / "strict.onnx", "--threshold", "0.7")
+    assert done.returncode == 0 and Remover(tmp_path / "strict.onnx").threshold == 0.7
+    photo = read_image(person)
+    assert np.array_equal(Remover(tmp_path / "strict.onnx").answer(photo), Remover(folder / "model.onnx").answer(photo))
+    assert "no finished run" in refused(call("export", tmp_path, tmp_path / "none.onnx"), 1)
+
+
+def test_prepare_takes_coco_and_own_photos(mine, tmp_path, call):
+    done = call("prepare", samples.parent, tmp_path / "coco", "--split", "val", "--limit", 3)
+    assert done.stdout.decode() == f"3 pairs in {tmp_path / 'coco'}\n" and done.returncode == 0
+    assert call("prepare", mine, tmp_path / "own").stdout.startswith(b"5 pairs")
+    assert "put your photos into photos" in refused(call("prepare", tmp_path, tmp_path / "none"), 1)
+
+
+# --- masks of any tool, measured
+
+def test_evaluate_gives_figures_one_can_compute_by_hand(tmp_path):
+    for folder in ("truth", "masks"): (tmp_path / folder).mkdir()
+    half, quarter, none = (np.zeros((8, 8), np.uint8) for _ in range(3))
+    half[:4], quarter[:2] = 255, 255
+    for name, mask in (("a", half), ("b", half), ("c", half), ("d", none)): write_mask(tmp_path / f"truth/{name}.png", mask)
+    write_mask(tmp_path / "masks/a.jpg.png", half)
+    write_image(tmp_path / "masks/b.png", np.dstack([half, half, half, quarter])) # a cut-out; c and d have none
+    done = command("evaluate", tmp_path / "masks", tmp_path / "truth", "--json")
+    figures = json.loads(done.stdout)
+    assert done.returncode == 0 and figures["photos"] == 4 and figures["iou"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)
+    assert figures["whole_set_iou"] == pytest.approx((32 + 16) / 96) and figures["iou_low"] <= figures["iou"] <= figures["iou_high"]
+    assert json.loads(command("evaluate", tmp_path / "masks", tmp_path / "truth", "--json", "--least-share", "0.05").stdout)["photos"] == 3
+    table = command("evaluate", tmp_path / "masks", tmp_path / "truth").stdout.decode()
+    assert "mean IoU      0.625   (95 % interval" in table and "worst         c 0.000" in table
+    write_mask(tmp_path / "masks/d.png", np.zeros((9, 8), np.uint8))
+    wrong = command("evaluate", tmp_path / "masks", tmp_path / "truth", "--json")
+    assert wrong.returncode == 1 and b"d.png" in wrong.stderr and json.loads(wrong.stdout)["photos"] == 3
+
+
+def test_names_are_matched_whatever_tools_add(tmp_path):
+    for name in ("cat.JPG.png", "dog.heic", "a.b.png", ".hidden.png", "notes.txt"): (tmp_path / name).touch()
+    assert sorted(by_photo(tmp_path)) == ["a.b", "cat", "dog"]
+    (tmp_path / "cat.png").touch()
+    with pytest.raises(ValueError, match="cat"): by_photo(tmp_path)
+
+
+def test_sixteen_bits_and_solid_alpha_are_masks_too(tmp_path):
+    import cv2
+    mask = np.zeros((6, 6), np.uint8)
+    mask[2:4] = 255
+    cv2.imwrite(str(tmp_path / "deep.png"), np.uint16(mask) * 257)
+    write_image(tmp_path / "solid.png", np.dstack([mask, mask, mask, np.full_like(mask, 255)]))
+    for name in ("deep", "solid"): assert np.array_equal(read_any_mask(tmp_path / f"{name}.png"), mask)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(tmp_path, closed):
+    line = f'"{sys.executable}" -m bg_remover remove "{person}" out.png {closed}'
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"") and (tmp_path / "out.png").exists()
+
+
+def test_the_size_of_a_training_is_checked_first(call, tmp_path, mine):
+    assert "--image-size 50 is no multiple of 32" in refused(call("train", mine, "run", "--image-size", "50"), 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_masks_of_other_photos_are_no_result(call, tmp_path):
+    for folder, name in (("masks", "a.png"), ("truth", "b.png")):
+        (tmp_path / folder).mkdir()
+        write_mask(tmp_path / folder / name, np.full((4, 4), 255, np.uint8))
+    assert "not one mask has the name of a true one" in refused(call("evaluate", "masks", "truth"), 2)

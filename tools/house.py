@@ -1,0 +1,37 @@
+"""The house: its notebooks and modules, floor by floor. Tools, site and tests ask here and nowhere else."""
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+# The order of the modules on each floor: a module imports only from those before it.
+base = ("files", "storage", "work", "network", "backbones", "optimizers", "runs", "export", "distribution")
+lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization", "removal", "fine_tuning")
+tool = ("photos", "folders", "download", "packed", "cli")
+modules = (*(f"base.{name}" for name in base), *lessons, *(f"tool.{name}" for name in tool))
+
+
+def module_path(name: str) -> Path: # such as "base.files"
+    "The file of a module, exported from a notebook."
+    return root / f"bg_remover/{name.replace('.', '/')}.py"
+
+
+def lesson_notebooks() -> list[Path]:
+    "The lessons, in the order of their numbers."
+    return sorted((root / "nbs").glob("[0-9]*.ipynb"))
+
+
+def floor_notebooks(floor: str) -> list[Path]: # "base", "tool" or "scale"
+    "The notebooks of another floor, in the order of their modules."
+    order = {"base": base, "tool": tool}.get(floor, ())
+    place = {name: number for number, name in enumerate(order)}
+    return sorted((root / f"nbs/{floor}").glob("*.ipynb"), key=lambda path: (place.get(path.stem, len(place)), path.name))
+
+
+def notebooks() -> list[Path]:
+    "All notebooks but the solutions: home, lessons, tool, base, scale."
+    others = [path for floor in ("tool", "base", "scale") for path in floor_notebooks(floor)]
+    return [root / "nbs/index.ipynb", *lesson_notebooks(), *others]
+
+
+def solutions() -> list[Path]:
+    "The exercises solved."
+    return sorted((root / "nbs/solutions").glob("*.ipynb"))
