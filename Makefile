@@ -21,7 +21,7 @@ demo: ## cut people out of the sample photos; prints IoU per photo and where the
 	$(call python,--for demo examples/demo.py)
 
 test: ## all tests but the slow ones, each notebook among them; choose some with PYTEST_ADDOPTS
-	$(call python,-m pytest -n 2 --dist loadfile)
+	$(call python,-m pytest -n 2 --dist loadgroup)
 
 test-browser: docs ## build the site, and test it in Chromium
 	$(call python,-m pytest -m browser tests/test_browser.py)
