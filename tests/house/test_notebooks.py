@@ -12,7 +12,7 @@ import pytest
 
 import house
 from lessons import least_teaching, longest_line, measure, most_cells, most_words
-from notebook_server import environment, execute
+from notebook_server import ask, environment, execute
 
 paths, lessons, solutions = house.notebooks(), house.lesson_notebooks(), house.solutions()
 root = house.root
@@ -133,7 +133,13 @@ def test_solutions_keep_to_themselves():
         assert not [cell for cell in cells_of(path, "code") if re.search(r"^#\|\s*(default_exp|export)", cell["source"], re.M)], f"{path.name} exports code"
 
 
-@pytest.fixture(scope="module")
+def answers(opened: str) -> bool:
+    "Whether a Jupyter server listens already; its file appears a moment earlier."
+    try: return bool(ask(opened, "status"))
+    except OSError: return False
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     "The address of a Jupyter server with the notebooks."
     folder, token = tmp_path_factory.mktemp("jupyter"), uuid.uuid4().hex
@@ -143,7 +149,9 @@ def server(tmp_path_factory):
         until = time.time() + 60
         while not (running := [*folder.glob("jpserver-*.json")]) and process.poll() is None and time.time() < until: time.sleep(0.1)
         assert running, (folder / "log").read_text()
-        yield f"{json.loads(running[0].read_text())['url']}?token={token}"
+        opened = f"{json.loads(running[0].read_text())['url']}?token={token}"
+        while not answers(opened) and process.poll() is None and time.time() < until: time.sleep(0.1)
+        yield opened
     finally:
         process.terminate() # ends its kernels, too
         process.wait(timeout=60)
