@@ -407,7 +407,7 @@ def _print_figures(figures: dict, scores: dict[str, dict], min_person_fraction: 
 def evaluate(
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of masks or cut-outs, made by any tool.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks: PNG, white on black; grey 128 is ignored.")],
-    min_person_fraction: Annotated[float, typer.Option(metavar="SHARE", help="Leave out photos with less person than this; benchmarks here use 0.05.")] = 0.0,
+    min_person_fraction: Annotated[float, typer.Option("--least-share", metavar="SHARE", help="Leave out photos with less person than this; benchmarks here use 0.05.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ):
     """Measure masks of any tool against true ones: IoU, boundary IoU.
