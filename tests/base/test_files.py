@@ -53,9 +53,20 @@ def test_bytes_may_have_a_name():
 def test_cut_short_at_any_place(format):
     data = encoded(noise(), format)
     step = max(1, len(data) // 60)
-    for end in [*range(1, len(data), step), *range(len(data) - 12, len(data))]:
+    last = len(data) - 2 * (format == "JPEG") # which may lack its end mark
+    for end in [*range(1, last, step), *range(last - 12, last)]:
         with pytest.raises(ImageError): read_image(data[:end])
     assert read_image(data).shape == (60, 90, 3)
+
+
+@pytest.mark.parametrize("options", [{}, dict(subsampling=0), dict(restart_marker_rows=1), dict(optimize=True)], ids=str)
+@pytest.mark.parametrize("size", [(60, 90), (61, 83), (8, 8)])
+def test_a_jpeg_may_lack_its_end_mark_but_no_pixel(options, size):
+    for photo in (noise(*size), noise(*size)[..., 0]):
+        data = encoded(photo, "JPEG", **options)
+        for end in (1, 2): assert np.array_equal(read_image(data[:-end]), read_image(data))
+        for end in range(6, len(data) - 620, 37):
+            with pytest.raises(ImageError, match="cut short"): read_image(data[:-end])
 
 
 @pytest.mark.parametrize("progressive", [False, True])

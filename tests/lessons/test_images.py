@@ -74,7 +74,9 @@ def odd_formats():
 @pytest.mark.parametrize("name", odd_formats())
 def test_every_format_becomes_rgb_of_8_bits(photo, name):
     store, tolerance = odd_formats()[name]
-    assert_same_colours(read_image(store(photo)), photo, tolerance)
+    expected = photo.copy()
+    if "rgba" in name: expected[:, 30:] = 255 # transparent there: on white, whatever colour the file hides
+    assert_same_colours(read_image(store(photo)), expected, tolerance)
 
 
 @pytest.mark.parametrize("mode, format", [("L", "JPEG"), ("L", "PNG"), ("LA", "PNG"), ("1", "PNG")])
@@ -126,7 +128,8 @@ def test_what_is_written_lossless_comes_back(tmp_path, image, suffix):
     if suffix == ".webp" and image.shape[2] == 4: image[..., 3] |= 1  # WebP drops colours that nobody can see
     write_image(path, image)
     assert (np.asarray(Image.open(path).convert("RGBA" if image.shape[2] == 4 else "RGB")) == image).all()
-    assert (read_image(path) == image[..., :3]).all()
+    alpha = image[..., 3:] / 255 if image.shape[2] == 4 else 1
+    assert np.abs(read_image(path) - (image[..., :3] * alpha + 255 * (1 - alpha))).max() <= 0.501 # on white
 
 
 def test_jpeg_keeps_colours_in_order(tmp_path, photo):
