@@ -53,7 +53,7 @@ tflite = { # file, pixels as it wants them, its answer as a probability
 
 def isnet() -> Callable: # from photo to probability
     "ISNet, as rembg asks it."
-    import onnxruntime
+    from bg_remover.base.network import onnxruntime
     session = onnxruntime.InferenceSession(peers.isnet() or sys.exit("ISNet cannot be had; leave --isnet out"), providers=["CPUExecutionProvider"])
     def probability(photo: np.ndarray) -> np.ndarray:
         pixels = np.float32(resize_image(photo, (1024, 1024)))

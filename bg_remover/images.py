@@ -10,6 +10,7 @@ __all__ = ['Photo', 'read_image', 'read_mask', 'write_image', 'write_mask', 'com
 import os
 from pathlib import Path
 
+from .base.photo_files import picture_rgb, read_rgb
 from .base.files import ImageError, decode_image, is_mask, source_name, turn_upright
 from .base.files import write_bytes
 
@@ -24,8 +25,8 @@ def read_image(
     source: str | os.PathLike | bytes, # a file, or the bytes of one
     factor: int = 1, # 2, 4 or 8: decode it so many times smaller, which saves time with a JPEG
 ) -> np.ndarray: # RGB, uint8, H×W×3
-    "Read a photo the right way up. Grey, CMYK and 16-bit photos become 8-bit RGB; transparency is dropped."
-    return decode_image(source, cv2.IMREAD_COLOR_RGB | _smaller[factor])
+    "Read a photo the right way up. Any file becomes 8-bit sRGB, on white where it is transparent."
+    return read_rgb(source, _smaller[factor])
 
 # %% ../nbs/01_images.ipynb #images-37x
 def read_mask(
@@ -95,7 +96,7 @@ Photo = np.ndarray | str | os.PathLike | bytes # an array, a file, the bytes of 
 def _from_pil(picture) -> np.ndarray: # uint8 H×W×3
     "The pixels of a PIL image, the right way up."
     if picture.mode[0] in "IF": raise ValueError(f"a PIL image of mode {picture.mode} has more than 8 bits; give its file, or convert it to RGB")
-    return turn_upright(np.asarray(picture.convert("RGB")), picture.getexif().get(0x0112, 1))
+    return picture_rgb(picture)
 
 
 def as_image(

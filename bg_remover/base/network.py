@@ -13,6 +13,8 @@ from pathlib import Path
 import bg_remover
 
 import cv2
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1" # before its import: it would send data to its maker, and write below HOME
 import onnxruntime
 
 # %% ../../nbs/base/network.ipynb #removal-07

@@ -25,7 +25,7 @@ root = Path(__file__).resolve().parents[2]
 package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.solutions()
 modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
-plain = ("base.files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
+plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
 extras = ("demo", "learn", "heic", "scale", "dev", "docs")
 

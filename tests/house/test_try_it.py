@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from onnx import TensorProto, helper
 from bg_remover import removal
 from bg_remover.images import read_image, resize_image, resize_probability
 from bg_remover.removal import Remover
-from bg_remover.base.network import shipped_model
+from bg_remover.base.network import onnxruntime, shipped_model
 
 root = Path(__file__).resolve().parents[2]
 sys.path.append(str(root / "docs"))

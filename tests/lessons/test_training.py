@@ -7,7 +7,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import onnxruntime
 import pytest
 import tensorflow as tf
 
@@ -15,6 +14,7 @@ from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.images import write_image, write_mask
 from bg_remover.model import build_unet, predict_probability
 from bg_remover.base.backbones import encoder_layers, segmentation_models
+from bg_remover.base.network import onnxruntime
 from bg_remover.base.optimizers import EncoderRate, FusedAdam, warm_cosine
 from bg_remover.base.runs import RunError, read_history, save_weights
 from bg_remover.training import WholeSetIoU, bce_jaccard_loss, evaluate, photo_jaccard_loss, score_pairs, train

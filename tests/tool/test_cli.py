@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bg_remover import __version__, storage
+from bg_remover import __version__
+from bg_remover.base import storage
 from bg_remover.tool.cli import app, main
 from bg_remover.fine_tuning import fine_tune, hold_out, prepare_own
 from bg_remover.base.files import by_photo, read_any_mask
