@@ -76,6 +76,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'bg_remover/base/network.py'),
                                          'bg_remover.base.network._check_description': ( 'base/network.html#_check_description',
                                                                                          'bg_remover/base/network.py'),
+                                         'bg_remover.base.network._with_current_names': ( 'base/network.html#_with_current_names',
+                                                                                          'bg_remover/base/network.py'),
                                          'bg_remover.base.network.open_model': ( 'base/network.html#open_model',
                                                                                  'bg_remover/base/network.py'),
                                          'bg_remover.base.network.shipped_model': ( 'base/network.html#shipped_model',
