@@ -465,8 +465,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'bg_remover/visualization.py'),
                                           'bg_remover.visualization.draw_grid': ( 'visualization.html#draw_grid',
                                                                                   'bg_remover/visualization.py'),
-                                          'bg_remover.visualization.finish_panels': ( 'visualization.html#finish_panels',
-                                                                                      'bg_remover/visualization.py'),
                                           'bg_remover.visualization.overlay_errors': ( 'visualization.html#overlay_errors',
                                                                                        'bg_remover/visualization.py'),
                                           'bg_remover.visualization.overlay_mask': ( 'visualization.html#overlay_mask',
