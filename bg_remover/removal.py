@@ -31,7 +31,7 @@ class Network:
         self.model, self.threads = shipped_model() if model is None else model, threads
         self.session, self.description = open_model(self.model, threads)
         self.image_size, self.threshold = tuple(self.description["image_size"]), self.description["threshold"]
-        self.sure = self.description.get("sure", 0.0) # what a region has to reach somewhere
+        self.min_peak_probability = self.description.get("min_peak_probability", 0.0) # a region must reach it somewhere
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
         "How sure the network is that each pixel of its small view belongs to a person."
@@ -323,15 +323,15 @@ def replace_background(
 # %% ../nbs/09_removal.ipynb #removal-41c
 def hysteresis_threshold(
     probability: np.ndarray, # float32 H×W in 0–1
-    sure: float, # a region stays that reaches this somewhere
+    min_peak_probability: float, # a region stays if it reaches this somewhere
     visible: float = 0.15, # from here on a pixel belongs to a region
 ) -> np.ndarray: # float32 H×W in 0–1
-    "Set the regions that are nowhere sure to 0: hysteresis, as in Canny (1986, doi:10.1109/TPAMI.1986.4767851)."
+    "Set the regions that never reach the peak to 0: hysteresis, as in Canny (1986, doi:10.1109/TPAMI.1986.4767851)."
     count, regions = cv2.connectedComponents(np.uint8(probability >= visible))
-    surest = np.zeros(count, np.float32)
-    np.maximum.at(surest, regions, probability)
-    surest[0] = 1 # what belongs to no region stays as it is
-    return np.where(surest[regions] >= sure, probability, np.float32(0))
+    peaks = np.zeros(count, np.float32)
+    np.maximum.at(peaks, regions, probability)
+    peaks[0] = 1 # what belongs to no region stays as it is
+    return np.where(peaks[regions] >= min_peak_probability, probability, np.float32(0))
 
 # %% ../nbs/09_removal.ipynb #removal-42
 class PersonNotFound(Exception):
@@ -343,7 +343,7 @@ class Remover(Network):
     def probability(self, photo: Photo) -> np.ndarray: # float32 H×W in 0–1, at the photo's own size
         "How sure we are that each pixel belongs to a person: the network's answer on the photo's edges."
         photo = as_image(photo)
-        return refine(hysteresis_threshold(self.answer(photo), self.sure), photo)
+        return refine(hysteresis_threshold(self.answer(photo), self.min_peak_probability), photo)
 
     def mask(self, photo: Photo) -> np.ndarray: # bool H×W
         "Where the people are; all False where there is nobody."

@@ -374,19 +374,22 @@ def train(
     _print_gain(result, run / "model.onnx")
 
 # %% ../../nbs/tool/cli.ipynb #the-command-40
-def _print_gain(result: dict[str, dict], path: Path):
-    "What the training did for the photos held out, and what to do with it."
-    before, after = (result[when]["iou"] for when in ("before", "after"))
-    print(f"photos held out: {result['after']['photos']}, mean IoU {before:.3f} before, {after:.3f} after")
-    if after <= before: _print_message("it did not get better; take more photos, look at their masks, or train for longer")
-    print(f"use it with: bg-remover remove IN OUT --model {path}")
+def _print_gain(result: dict, path: Path):
+    "What the training did for the photos held out, how certain that is, and what to do with it."
+    from bg_remover.fine_tuning import explain_difference, min_photos
+    print(f"photos held out: {result['photos']}, mean IoU {result['before']:.3f} before, {result['after']:.3f} after")
+    if result["photos"] >= min_photos:
+        print(f"difference: {result['difference']:+.3f} (95 % interval {result['low']:+.3f} to {result['high']:+.3f})")
+    print(explain_difference(result))
+    if result["low"] > 0: print(f"use it with: bg-remover remove IN OUT --model {path}")
+    elif result["high"] > 0: print(f"look at its cut-outs before you trust it: bg-remover remove IN OUT --model {path}")
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder of `bg-remover train`.")],
     path: Annotated[Path, typer.Argument(metavar="OUT", help="The .onnx file to make.")],
-    threshold: Annotated[float, typer.Option(min=0.01, max=0.99, help="How sure the network has to be that a pixel is person.")] = 0.5,
+    threshold: Annotated[float | None, typer.Option(min=0.01, max=0.99, help="How sure the network has to be that a pixel is person.  [default: as RUN/model.onnx]")] = None,
 ):
     """Write the network of a run as one .onnx file.
 
