@@ -231,7 +231,7 @@ def rank_pairs(
     for index in range(len(pairs)):
         frame, mask = read_pair(pairs, index)
         result = score(predict(frame), mask, threshold)
-        if result["share"] >= min_person_fraction: ranked.append((index, result["iou"]))
+        if result["person_fraction"] >= min_person_fraction: ranked.append((index, result["iou"]))
     if not ranked: raise ValueError(f"no pair to rank: none of {len(pairs)} has at least {min_person_fraction:.0%} person")
     return sorted(ranked, key=lambda one: one[1])
 

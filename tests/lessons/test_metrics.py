@@ -113,7 +113,7 @@ def test_score_never_looks_at_crowds(given_pair, threshold):
     true = pixels(mask == 255)
     assert result["iou"] == set_iou(ours, true)
     assert (result["intersection"], result["union"]) == (len(ours & true), len(ours | true))
-    assert result["share"] == pytest.approx(len(true) / mask.size)
+    assert result["person_fraction"] == pytest.approx(len(true) / mask.size)
     assert score(np.where(mask == 128, 1 - probability, probability), mask, threshold) == result
 
 
