@@ -39,8 +39,8 @@ def composite(
     if alpha is None: cutout, alpha = cv2.cvtColor(cutout, cv2.COLOR_RGBA2RGB), cutout[..., 3]
     mixed = np.empty(cutout.shape, np.uint8)
     mixed[:] = np.round(background)
-    cv2.copyTo(cutout, np.uint8(alpha == 255), mixed)
-    soft = np.flatnonzero((alpha > 0) & (alpha < 255)) # places in the flat image
+    cv2.copyTo(cutout, np.uint8(alpha == 255), mixed) # solid pixels: the person alone
+    soft = np.flatnonzero((alpha > 0) & (alpha < 255)) # pixels in between, by number
     person, pixels = cutout.reshape(-1, 3)[soft], mixed.reshape(-1, 3)
     share = np.float32(alpha.reshape(-1, 1)[soft]) / 255
     pixels[soft] = np.round(share * person + (1 - share) * pixels[soft])
