@@ -409,21 +409,22 @@ def export(
 def _figures(scores: dict[str, dict], min_person_fraction: float) -> dict:
     "Means over the photos, with the interval that other photos might have given."
     import numpy as np
-    from bg_remover.metrics import bootstrap_interval, summarize
-    figures = summarize(list(scores.values()), min_person_fraction)
-    for name in ("iou", "boundary_iou"):
-        values = np.array([one[name] for one in scores.values() if one["share"] >= min_person_fraction])
-        figures[f"{name}_low"], figures[f"{name}_high"] = bootstrap_interval(values)
-    return figures
+    from bg_remover.metrics import bootstrap_interval, figures, summarize
+    result = summarize(list(scores.values()), min_person_fraction)
+    for name in [name for name, figure in figures.items() if figure.per_photo]:
+        values = np.array([one[name] for one in scores.values() if one["person_fraction"] >= min_person_fraction])
+        result[f"{name}_low"], result[f"{name}_high"] = bootstrap_interval(values)
+    return result
 
 
-def _print_figures(figures: dict, scores: dict[str, dict], min_person_fraction: float):
+def _print_figures(result: dict, scores: dict[str, dict], min_person_fraction: float):
     "The figures as a table, and the photos to look at first."
-    interval = lambda name: f"   (95 % interval {figures[f'{name}_low']:.3f} to {figures[f'{name}_high']:.3f})"
-    print(f"photos        {figures['photos']}")
-    for name, label in (("iou", "mean IoU"), ("whole_set_iou", "whole-set IoU"), ("boundary_iou", "boundary IoU"), ("dice", "mean Dice")):
-        print(f"{label:14}{figures[name]:.3f}{interval(name) if f'{name}_low' in figures else ''}")
-    worst = sorted((name for name in scores if scores[name]["share"] >= min_person_fraction), key=lambda name: scores[name]["iou"])[:3]
+    from bg_remover.metrics import figures
+    interval = lambda name: f"   (95 % interval {result[f'{name}_low']:.3f} to {result[f'{name}_high']:.3f})"
+    print(f"photos        {result['photos']}")
+    for name, figure in figures.items():
+        print(f"{figure.label:14}{result[name]:.3f}{interval(name) if figure.per_photo else ''}")
+    worst = sorted((name for name in scores if scores[name]["person_fraction"] >= min_person_fraction), key=lambda name: scores[name]["iou"])[:3]
     print("worst         " + ", ".join(f"{name} {scores[name]['iou']:.3f}" for name in worst))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-46

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from bg_remover.base.files import ImageError
-from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability, write_image, write_mask
+from bg_remover.images import composite, read_image, read_mask, resize_image, resize_mask, resize_probability, write_image, write_mask
 from picture_files import encoded
 
 quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,6 +116,33 @@ def test_write_mask_refuses_other_arrays(tmp_path, mask):
 def test_write_mask_refuses_other_formats(tmp_path):
     for name in ("mask.jpg", "mask.webp", "mask"):
         with pytest.raises(ImageError, match="only PNG"): write_mask(tmp_path / name, np.zeros((4, 4), np.uint8))
+
+
+# --- cut-outs
+
+cutouts = arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8), st.just(4)))
+
+
+def mix(cutout, background): # the formula, for every pixel and in whole numbers
+    alpha = cutout[..., 3:].astype(int)
+    return (2 * (alpha * cutout[..., :3] + (255 - alpha) * np.asarray(background)) + 255) // 510
+
+
+@given(cutout=cutouts, seed=st.integers(0, 9))
+@quick
+def test_composite_is_the_formula_rounded(cutout, seed):
+    photo = np.random.default_rng(seed).integers(0, 256, (*cutout.shape[:2], 3), dtype=np.uint8)
+    before = cutout.copy(), photo.copy()
+    for background in (photo, (7, 130, 255), np.float64(photo)): assert np.array_equal(composite(cutout, background), mix(cutout, background))
+    assert np.array_equal(composite(cutout, photo[..., :1]), mix(cutout, photo[..., :1])) # one grey for three colours
+    assert np.array_equal(cutout, before[0]) and np.array_equal(photo, before[1])
+
+
+@given(cutout=cutouts)
+@quick
+def test_composite_takes_alpha_by_itself(cutout):
+    colours, alpha = cutout[..., :3].copy(), cutout[..., 3].copy()
+    assert np.array_equal(composite(colours, (90, 0, 200), alpha), composite(cutout, (90, 0, 200)))
 
 
 # --- writing

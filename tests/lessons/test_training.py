@@ -291,7 +291,7 @@ def test_evaluate_scores_at_native_size_and_ignores_crowds(pairs, tmp_path):
     top_two_thirds = lambda image: np.repeat(np.arange(30) < 20, 20).reshape(30, 20).astype("float32")
     one = Pairs(tmp_path / "frames", tmp_path / "masks")
     assert evaluate(top_two_thirds, one)["iou"] == 1
-    assert score_pairs(top_two_thirds, one)[0]["share"] == pytest.approx(1 / 3)
+    assert score_pairs(top_two_thirds, one)[0]["person_fraction"] == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="no photo"): evaluate(top_two_thirds, one, min_person_fraction=0.5)
 
 
