@@ -124,8 +124,8 @@ def write_reference(pages: Path, package: Path) -> list[str]:
 
 
 def write_texts(pages: Path):
-    "The pages that are files of the repository. Links between them go to the pages; names of the package stay as they are."
-    for file, page in texts.items(): shutil.copy(root / file, pages / page)
+    "The pages that are files of the repository, with their links to notebooks; names of the package stay as they are."
+    for file, page in texts.items(): (pages / page).write_text((root / file).read_text(encoding="utf-8").replace("](nbs/", "]("), encoding="utf-8")
     (pages / "notebooks").mkdir()
     for path in house.notebooks()[1:]: shutil.copy(path, pages / "notebooks")
 
