@@ -32,7 +32,7 @@ def to_pixels(
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1: image = image[..., 0]
     if image.max(initial=0) <= 1: image = image * 255.0
-    return np.clip(np.round(image), 0, 255).astype(np.uint8) # one half, a crowd in a batch, becomes 128
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 # %% ../nbs/08_visualization.ipynb #visualization-12
 def draw_grid(
@@ -92,7 +92,8 @@ def read_pair(
 ) -> tuple[np.ndarray, np.ndarray]: # frame uint8 H×W×3; mask uint8 H×W: 0, 128 (crowd), 255
     "A pair as it is on disk, crowds apart from people."
     frame, mask = pairs[index]
-    if mask.dtype == np.uint8 and mask.max(initial=0) <= 128: mask = mask * np.uint8(255) # 0, 1, 128 become 0, 255, 128
+    if mask.max(initial=0) <= 128: # from `Pairs` 0, 1, 128; from `batches` 0, 1, one half
+        mask = np.where((mask == 128) | (mask == 0.5), 128, mask * 255.0)
     paths = getattr(pairs, "mask_paths", None)
     frame, mask = to_pixels(frame), read_mask(paths[index]) if paths else to_pixels(mask)
     if frame.shape[:2] != mask.shape: raise ValueError(f"{paths[index] if paths else f'pair {index}'}: the frame is {frame.shape[:2]}, its mask {mask.shape}; bring both to one size")
