@@ -31,8 +31,7 @@ class PairError(ValueError):
 def files_by_name(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> dict[str, Path]:
     "The files of a folder by their name without suffix, in the order of the names."
     folder, found = Path(folder), {}
-    if not folder.is_dir():
-        raise PairError(f"{folder}: no such folder; make it with `prepare_pairs`")
+    if not folder.is_dir(): raise PairError(f"{folder}: no such folder; run `prepare_pairs` first")
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in suffixes or path.name.startswith("."): continue
         if path.stem in found:
@@ -43,6 +42,7 @@ def files_by_name(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> dict[
 
 def as_mask(mask: np.ndarray) -> np.ndarray: # uint8 H×W×1: 0 background, 1 person, 128 crowd
     "Any mask (bool, 0 and 1, 0 and 255, or 0, 128 and 255) in one form."
+    if mask.dtype == np.uint8 and mask.max(initial=0) <= 1: return mask.reshape(*mask.shape[:2], 1)
     person, crowd = mask == (255 if mask.max(initial=0) > 128 else 1), mask == 128
     if not (person | crowd | (mask == 0)).all():
         raise PairError(f"a mask holds 0 and 1, or 0, 128 and 255, not {np.unique(mask)[:5]}")
@@ -60,14 +60,14 @@ def match_by_name(
     masks = dict.fromkeys(names) if masks_dir is None else files_by_name(masks_dir, (".png",))
     for name in names:
         if name not in frames: raise PairError(f"{frames_dir}: no frame named {name} (no suffix)")
-        if name not in masks: raise PairError(f"{frames[name]}: no mask {name}.png in {masks_dir}; "
-                                              "run `prepare_pairs` again or remove the frame")
+        if name not in masks: raise PairError(f"{frames[name]}: no mask {name}.png in {masks_dir}")
     return [(frames[name], masks[name]) for name in names]
 
 def load_pair(frame_path: str | os.PathLike, mask_path: str | os.PathLike) -> tuple:
     "Frame uint8 H×W×3 RGB and mask uint8 H×W×1 (0, 1, 128), which must have the same size."
     frame, mask = read_image(frame_path), read_mask(mask_path)
-    if mask.shape == frame.shape[:2]: return frame, as_mask(mask)
+    if mask.shape == frame.shape[:2]:
+        return frame, mask[..., None] * np.uint8(255) # as bytes 255 × 255 is 1, 128 × 255 is 128
     raise PairError(f"{mask_path}: the mask is {mask.shape}, its frame {frame_path} is "
                     f"{frame.shape[:2]}; remove both and run `prepare_pairs` again")
 
@@ -111,7 +111,7 @@ def stretch(plan, rng):
     wider = np.exp(rng.uniform(-0.2, 0.2))
     plan.view[:, :2] *= [[wider], [1 / wider]]
 def shift(plan, rng):
-    room = 1 - np.linalg.norm(plan.view[:, :2], axis=1) # of the photo, left by the window
+    room = 1 - abs(plan.view.diagonal()) # how much of the photo is outside the window
     plan.view[:, 2] += plan.half * room * rng.uniform(-1, 1, 2)
 def turn(plan, rng):
     angle = rng.uniform(-0.15, 0.15) # radians
@@ -121,11 +121,12 @@ def mirror(plan, rng): plan.view[:, 0] *= -1
 
 # %% ../nbs/05_generator.ipynb #generator-light-code
 def saturation(plan, rng):
-    grey = plan.colour.mean(axis=0)
-    plan.colour = grey + rng.uniform(0.5, 1.5) * (plan.colour - grey)
+    strength = rng.uniform(0.5, 1.5)
+    plan.colour = strength * plan.colour + (1 - strength) * plan.colour.sum(axis=0) / 3
 def contrast(plan, rng):
     times = rng.uniform(0.7, 1.4)
-    plan.colour = times * plan.colour + (1 - times) * np.array([0, 0, 0, 1]) # around the average
+    plan.colour *= times
+    plan.colour[:, 3] += 1 - times # the average stays what it is
 def brightness(plan, rng): plan.colour[:, 3] += rng.uniform(-0.4, 0.4) # of the average
 def tint(plan, rng): plan.colour *= rng.uniform(0.9, 1.1, (3, 1))
 def grey(plan, rng): plan.colour[:] = plan.colour.mean(axis=0)
@@ -146,15 +147,15 @@ all_steps = view_steps + light_steps
 # %% ../nbs/05_generator.ipynb #generator-apply-code
 def apply_view(plan: Plan, frame: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Look at frame and mask through the plan's window. Beyond its edges the photo is mirrored."
-    photo, window = np.array(frame.shape[1::-1]), np.int64(2 * plan.half) # (width, height)
-    shrink = np.linalg.norm(plan.view[:, :2], axis=1) * photo / window # photo pixels in one of ours
-    size = [max(1, min(side, round(side / by))) for side, by in zip(photo.tolist(), shrink)][::-1]
-    frame, mask = resize_image(frame, tuple(size)), resize_mask(mask, tuple(size)) # what shrinks
-    scale, middle = (size[::-1] / window)[:, None], plan.half - 0.5 # of the first pixel: (0.5, 0.5)
-    start = plan.view[:, 2] + plan.half - plan.view[:, :2] @ middle # where pixel (0, 0) looks
-    matrix = scale * np.column_stack([plan.view[:, :2], start]) - [0, 0, 0.5]
-    edge = cv2.BORDER_REFLECT_101
-    warp = functools.partial(cv2.warpAffine, M=matrix, dsize=window, borderMode=edge)
+    photo, window, matrix = frame.shape[1::-1], 2 * plan.half, plan.view.copy() # (width, height)
+    shrink = np.hypot(*matrix[:, :2].T) * photo / window # photo pixels for one of the window
+    size = [max(1, min(side, round(side / by))) for side, by in zip(photo, shrink)]
+    frame, mask = resize_image(frame, tuple(size[::-1])), resize_mask(mask, tuple(size[::-1]))
+    matrix[:, 2] += plan.half - matrix[:, :2] @ (plan.half - 0.5) # the first pixel is at 0.5, 0.5
+    matrix *= (size / window)[:, None]
+    matrix[:, 2] -= 0.5
+    warp = functools.partial(cv2.warpAffine, M=matrix, dsize=window.astype(int),
+                             borderMode=cv2.BORDER_REFLECT_101)
     frame = warp(cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA), # four channels take half as long as three
                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     mask = warp(mask, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) # invents no value
@@ -162,8 +163,8 @@ def apply_view(plan: Plan, frame: np.ndarray, mask: np.ndarray) -> tuple[np.ndar
 
 def apply_light(plan: Plan, frame: np.ndarray) -> np.ndarray: # uint8 H×W×3
     "Mix all colours at once, then finish the frame."
-    average = np.mean(cv2.mean(frame)[:3])
-    frame = cv2.transform(frame, plan.colour * [1, 1, 1, average])
+    average = sum(cv2.mean(frame)[:3]) / 3
+    frame = cv2.transform(frame, plan.colour * (1, 1, 1, average))
     for change in plan.finish: frame = change(frame)
     return frame
 
@@ -199,9 +200,10 @@ def paste_people(
     other_mask: np.ndarray, # uint8 H×W×1, the people to put in front
 ) -> tuple[np.ndarray, np.ndarray]: # frame and mask, uint8 H×W×3 and ×1
     "Put the people of another pair of the same size in front of a frame. Crowds are not pasted."
-    people = np.uint8(other_mask == 1)
+    people, both = other_mask == 1, mask.copy()
+    both[people] = 1
     cover = cv2.GaussianBlur(people.astype(np.float32), (0, 0), 1)
-    return cv2.blendLinear(other_frame, frame, cover, 1 - cover), np.where(people, 1, mask)
+    return cv2.blendLinear(other_frame, frame, cover, 1 - cover), both
 
 # %% ../nbs/05_generator.ipynb #generator-order-code
 @functools.lru_cache(maxsize=4)
@@ -249,11 +251,10 @@ class Batches(keras.utils.PyDataset):
 # %% ../nbs/05_generator.ipynb #generator-read-code
 ignored = 0.5 # in the masks of a batch: crowds, which losses and metrics leave out
 
-def as_truth(mask: np.ndarray) -> np.ndarray: # float32 H×W×1: 0 background, 1 person, `ignored`
+def as_truth(mask: np.ndarray) -> np.ndarray: # H×W×1: 0 background, 1 person, `ignored`
     "A pair's mask as a network is to learn it."
-    truth = mask.astype(np.float32)
-    truth[mask == 128] = ignored
-    return truth
+    if mask.max(initial=0) <= 1: return mask
+    return np.where(mask == 128, np.float32(ignored), mask)
 
 def read_varied(pairs, index: int, rng, image_size, augment=None) -> tuple[np.ndarray, np.ndarray]:
     "One pair at the network's size, varied or only stretched."

@@ -100,7 +100,7 @@ def test_names_choose_and_order(folder):
 
 def test_frame_without_mask(folder):
     (folder / "masks" / "photo3.png").unlink()
-    with pytest.raises(PairError, match=r"photo3\.png: no mask photo3\.png in .*masks; run"): pairs_of(folder)
+    with pytest.raises(PairError, match=r"photo3\.png: no mask photo3\.png in .*masks"): pairs_of(folder)
     assert len(pairs_of(folder, names=["photo2"])) == 1
 
 
@@ -116,7 +116,7 @@ def test_mask_of_another_size(folder):
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(PairError, match="nowhere: no such folder; make it"): Pairs(tmp_path / "nowhere")
+    with pytest.raises(PairError, match="nowhere: no such folder; run `prepare_pairs`"): Pairs(tmp_path / "nowhere")
     with pytest.raises(PairError, match="no .jpg or .jpeg or .png here; fill it"): Pairs(tmp_path)
     make_pair(tmp_path, "one"); (tmp_path / "masks" / "one.png").unlink()
     with pytest.raises(PairError, match="masks: no .png here"): pairs_of(tmp_path)
