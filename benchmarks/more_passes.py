@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes"))
 from person_model import export_for, load_mean, split_pairs
 from quality import write_table
 
-from bg_remover.generator import Batches, Pairs, augment_pair, batches, paste_people
+from bg_remover.generator import Batches, Pairs, as_truth, augment_pair, batches, paste_people
 from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import freeze_encoder, pretrained_unet
 from bg_remover.training import photo_jaccard_loss, score_pairs, train
@@ -61,7 +61,7 @@ def crowded(pairs: Pairs | list, image_size: tuple[int, int]) -> Callable:
         for _ in range(rng.choice(len(chances), p=chances)):
             other = anywhere(*pairs[int(rng.integers(len(pairs)))], image_size, rng, 0.3, cv2.BORDER_CONSTANT) # whoever is pasted is pasted once
             frame, mask = paste_people(frame, mask, *other)
-        return frame, mask
+        return frame, as_truth(mask)
     return read_one
 
 

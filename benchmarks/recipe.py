@@ -25,8 +25,8 @@ from original_recipe import train_original
 from person_model import net, split_pairs, split_rows, street
 from quality import alarm_share, write_table
 
-from bg_remover.generator import augment_pair, batches, random_colour, random_view
-from bg_remover.images import read_image, read_mask, resize_image, resize_mask, resize_probability
+from bg_remover.generator import augment_pair, batches, light_steps, view_steps
+from bg_remover.images import read_image, read_mask, resize_image, resize_probability
 from bg_remover.metrics import bootstrap_interval, score
 from bg_remover.model import build_unet, freeze_encoder
 from bg_remover.training import bce_jaccard_loss, photo_jaccard_loss, train
@@ -38,8 +38,8 @@ epochs = dict(decoder=2, encoder=3)
 rates = dict(decoder=2e-3, encoder=1e-3)
 
 
-def view_only(frame, mask, image_size, rng): return random_view(frame, mask, image_size, rng)
-def colour_only(frame, mask, image_size, rng): return random_colour(resize_image(frame, image_size), rng), resize_mask(mask, image_size)[..., None]
+def view_only(frame, mask, image_size, rng): return augment_pair(frame, mask, image_size, rng, view_steps)
+def colour_only(frame, mask, image_size, rng): return augment_pair(frame, mask, image_size, rng, light_steps)
 def constant(highest, steps): return highest / 2 # about the mean of the schedule
 
 

@@ -103,6 +103,8 @@ def read_pair(
 ) -> tuple[np.ndarray, np.ndarray]: # frame uint8 H×W×3; mask uint8 H×W: 0, 128 (crowd), 255
     "A pair as it is on disk, crowds apart from people."
     frame, mask = pairs[index]
+    if mask.max(initial=0) <= 128: # from `Pairs` 0, 1, 128; from `batches` 0, 1, one half
+        mask = np.where((mask == 128) | (mask == 0.5), 128, mask * 255.0)
     paths = getattr(pairs, "mask_paths", None)
     frame, mask = to_pixels(frame), read_mask(paths[index]) if paths else to_pixels(mask)
     if frame.shape[:2] != mask.shape:

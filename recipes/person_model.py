@@ -34,7 +34,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from evaluate import measure, report, write_scores
 
 from bg_remover import __version__
-from bg_remover.generator import Pairs, augment_pair, batches, random_colour, random_view
+from bg_remover.generator import Pairs, all_steps, augment_pair, batches, view_steps
 from bg_remover.images import read_image, read_mask
 from bg_remover.base.files import write_bytes
 from bg_remover.metrics import calibration_error, reliability, score
@@ -81,8 +81,7 @@ class Phase(NamedTuple):
 
 def half_coloured(frame: np.ndarray, mask: np.ndarray, image_size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     "`augment_pair` with another light on every second photo only."
-    frame, mask = random_view(frame, mask, image_size, rng)
-    return (random_colour(frame, rng) if rng.random() < 0.5 else frame), mask
+    return augment_pair(frame, mask, image_size, rng, all_steps if rng.random() < 0.5 else view_steps)
 
 
 phases = [
