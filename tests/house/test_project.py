@@ -27,7 +27,7 @@ modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
 plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
-extras = ("demo", "learn", "heic", "scale", "dev", "docs")
+extras = ("demo", "learn", "heic", "video", "scale", "dev", "docs")
 
 
 def load(path: Path):
@@ -175,7 +175,7 @@ def test_plain_install_brings_what_it_runs(name, settings):
 
 
 def test_every_import_is_declared(settings):
-    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "scale_requirements"))
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "video_requirements", "scale_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules.values(), *notebooks, *solutions]:
