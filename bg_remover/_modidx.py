@@ -74,7 +74,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'bg_remover.base.files.file_sha1': ('base/files.html#file_sha1', 'bg_remover/base/files.py'),
                                        'bg_remover.base.files.is_complete': ('base/files.html#is_complete', 'bg_remover/base/files.py'),
                                        'bg_remover.base.files.is_mask': ('base/files.html#is_mask', 'bg_remover/base/files.py'),
-                                       'bg_remover.base.files.read_any_mask': ('base/files.html#read_any_mask', 'bg_remover/base/files.py'),
                                        'bg_remover.base.files.read_orientation': ( 'base/files.html#read_orientation',
                                                                                    'bg_remover/base/files.py'),
                                        'bg_remover.base.files.remove_leftovers': ( 'base/files.html#remove_leftovers',

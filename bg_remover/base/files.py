@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['ImageError', 'DataError', 'FolderError', 'is_complete', 'check_name', 'NamedBytes', 'source_name', 'decode_image',
-           'turn_upright', 'read_orientation', 'is_mask', 'read_any_mask', 'by_photo', 'write_bytes',
-           'remove_leftovers', 'file_sha1']
+           'turn_upright', 'read_orientation', 'is_mask', 'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
 
 # %% ../../nbs/base/files.ipynb #files-imports
 import contextlib
@@ -161,19 +160,6 @@ def read_orientation(data: bytes) -> int: # 1 to 8
 def is_mask(mask: np.ndarray) -> bool:
     "Whether an array is uint8 H×W and holds 0, 128 and 255 only."
     return mask.dtype == np.uint8 and mask.ndim == 2 and not mask.tobytes().translate(None, b"\x00\x80\xff")
-
-# %% ../../nbs/base/files.ipynb #images-39c
-def read_any_mask(
-    source: str | os.PathLike | bytes, # white on black, soft or hard; zeros and ones; or a cut-out with transparency
-) -> np.ndarray: # uint8, H×W: 255 person, 128 crowd, 0 background
-    "Read a mask as any tool writes it. At least half opaque, or half white, is person."
-    mask = decode_image(source, cv2.IMREAD_UNCHANGED)
-    if mask.dtype == np.uint16: mask = np.uint8(mask >> 8)
-    if mask.ndim == 3: # an alpha that is solid everywhere says nothing, so the colours have to
-        mask = mask[..., 3] if mask.shape[2] == 4 and mask[..., 3].min() < 255 else cv2.cvtColor(mask[..., :3], cv2.COLOR_BGR2GRAY)
-    if mask.max() == 1: mask = mask * np.uint8(255)
-    return mask if is_mask(mask) else np.uint8(mask >= 128) * np.uint8(255)
-
 
 # %% ../../nbs/base/files.ipynb #images-39f
 _endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|tiff?|avifs?|hei[cf]s?|hif|j2k|jp2))+$", re.I)
