@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Network', 'fit_lines', 'guided_filter', 'refine', 'alpha_from', 'estimate_foreground', 'Background', 'Blur', 'Colour',
-           'Picture', 'parse_background', 'replace_background', 'hysteresis_threshold', 'PersonNotFound', 'Remover']
+           'Picture', 'parse_background', 'replace_background', 'hysteresis_threshold', 'PersonNotFound', 'answer_long',
+           'Remover']
 
 # %% ../nbs/09_removal.ipynb #removal-02
 import functools
@@ -337,13 +338,47 @@ def hysteresis_threshold(
 class PersonNotFound(Exception):
     "An answer rather than a failure: no pixel of a photo reaches the threshold."
 
+# %% ../nbs/09_removal.ipynb #removal-long
+def _tiles(size: tuple[int, int]) -> list[slice]: # along the longer side
+    "Where to look at a long photo: as few square tiles as cover it and overlap by half; at most 31."
+    short, long = sorted(size)
+    side = max(short, -(-long // 16)) # of a thread of a photo, tiles are longer than wide
+    count = -(-2 * (long - side) // side) + 1
+    starts = np.linspace(0, long - side, count).round().astype(int)
+    return [slice(start, start + side) for start in starts]
+
+
+def answer_long(
+    answer, # a function from a photo, uint8 h×w×3, to the network's answer, float32
+    photo: np.ndarray, # uint8 H×W×3, long or wide
+) -> np.ndarray: # float32 in 0–1, as long in proportion as the photo
+    "The network's answer to a long photo, tile by tile."
+    lies = photo.shape[1] > photo.shape[0]
+    upright = photo.swapaxes(0, 1) if lies else photo # only to cut it: the network sees it as it is
+    total = weights = None
+    for tile in _tiles(photo.shape[:2]):
+        part = answer(np.ascontiguousarray(upright[tile].swapaxes(0, 1) if lies else upright[tile]))
+        part = part.T if lies else part
+        if total is None:
+            scale = part.shape[0] / (tile.stop - tile.start)
+            total = np.zeros((round(len(upright) * scale), part.shape[1]), np.float32)
+            weights = np.full((len(total), 1), 1e-6, np.float32)
+        start = min(round(tile.start * scale), len(total) - len(part))
+        weight = np.float32(np.minimum(np.arange(len(part)), np.arange(len(part))[::-1]) + 1)[:, None]
+        total[start:start + len(part)] += weight * part
+        weights[start:start + len(part)] += weight
+    total /= weights
+    return np.ascontiguousarray(total.T if lies else total)
+
 # %% ../nbs/09_removal.ipynb #removal-44
 class Remover(Network):
     "Cut people out of photos, or put them before another background."
     def probability(self, photo: Photo) -> np.ndarray: # float32 H×W in 0–1, at the photo's own size
         "How sure we are that each pixel belongs to a person: the network's answer on the photo's edges."
         photo = as_image(photo)
-        return refine(hysteresis_threshold(self.answer(photo), self.min_peak_probability), photo)
+        is_long = max(photo.shape[:2]) > 2 * min(photo.shape[:2])
+        answer = answer_long(self.answer, photo) if is_long else self.answer(photo)
+        return refine(hysteresis_threshold(answer, self.min_peak_probability), photo)
 
     def mask(self, photo: Photo) -> np.ndarray: # bool H×W
         "Where the people are; all False where there is nobody."

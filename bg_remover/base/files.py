@@ -83,8 +83,17 @@ def _decode_with(data: bytes, filler: bytes) -> np.ndarray | None:
     except Exception: return None # Pillow's errors share no narrower class
 
 
+def _as_png(data: bytes) -> bytes:
+    "A JPEG as a PNG with the same pixels: OpenCV would print what is odd about the JPEG."
+    from PIL import Image
+    picture, file = Image.open(io.BytesIO(data)), io.BytesIO()
+    if picture.mode == "CMYK": return data
+    picture.save(file, "PNG", compress_level=0, exif=picture.getexif(), icc_profile=None)
+    return file.getvalue()
+
+
 def _with_end_mark(data: bytes) -> bytes | None:
-    "A JPEG that lacks only its end mark, with it; None where pixels are missing too: what stands behind them changes some."
+    "A JPEG that lacks only its end mark, as a whole file; None where pixels are missing too: what stands behind them changes some."
     if data[:2] != b"\xff\xd8" or not {0xC0, 0xC1} & set(_jpeg_marks(data)): return None # progressive: scans may be missing
     data = data.removesuffix(b"\xff")
     last = max(data.rfind(bytes([0xFF, mark])) for mark in range(0xD0, 0xD8))
@@ -92,7 +101,7 @@ def _with_end_mark(data: bytes) -> bytes | None:
     restarts = b"".join(bytes([0xFF, 0xD0 + number % 8]) + b"\xa9\x35" * 200 for number in range(start, start + 16))
     plain, *others = (_decode_with(data, filler) for filler in (b"", b"\x5a\xa5" * 2000, restarts))
     whole = plain is not None and all(other is not None and np.array_equal(plain, other) for other in others)
-    return data + b"\xff\xd9" if whole else None
+    return _as_png(data + b"\xff\xd9") if whole else None
 
 # %% ../../nbs/base/files.ipynb #images-20b
 def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):

@@ -6,8 +6,11 @@
 __all__ = ['ModelError', 'open_model', 'shipped_model']
 
 # %% ../../nbs/base/network.ipynb #network-imports
+import ctypes
 import json
 import os
+import re
+import weakref
 from pathlib import Path
 
 import bg_remover
@@ -47,6 +50,27 @@ def _check_description(description, session: onnxruntime.InferenceSession):
         if len(shape) != 4 or any(isinstance(have, int) and have != want for have, want in zip(shape, (1, *size, depth))):
             raise ValueError(f"the network has no {wanted} of {size[0]}×{size[1]}×{depth} numbers")
 
+# %% ../../nbs/base/network.ipynb #network-fork
+_sessions = weakref.WeakSet() # open in this process
+
+
+def _never_close():
+    "Keep the sessions of a forked process from being closed: their threads are not there to be waited for."
+    for session in _sessions:
+        for owned in (session, session._sess): ctypes.pythonapi.Py_IncRef(ctypes.py_object(owned))
+
+
+if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_never_close)
+
+
+def _why_not_open(path: str | os.PathLike, error: Exception) -> Exception:
+    "What to raise where a session cannot be made: the file is not always to blame."
+    if re.search("bad_alloc|[Ff]ailed to allocate|[Cc]annot allocate", str(error)):
+        return MemoryError(f"{path}: too little memory to open the network; close other programs, or raise the limit")
+    if re.search("pthread|[Tt]hread.*(fail|unavailable)|Resource temporarily", str(error)):
+        return ModelError(f"{path}: this process may not start more threads; raise the limit, or ask for fewer")
+    return ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall bg_remover")
+
 # %% ../../nbs/base/network.ipynb #removal-08
 def open_model(
     path: str | os.PathLike, # an .onnx file written by `export_onnx`
@@ -58,8 +82,8 @@ def open_model(
     quiet.log_severity_level = 4 # what goes wrong is raised, so it need not be printed as well
     quiet.intra_op_num_threads = threads or cv2.getNumberOfCPUs() # which is fewer where a process is held to some
     try: session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
-    except Exception as error: # onnxruntime's exceptions share no narrower base class
-        raise ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall bg_remover") from error
+    except Exception as error: raise _why_not_open(path, error) from error # onnxruntime's share no narrower class
+    _sessions.add(session)
     text = session.get_modelmeta().custom_metadata_map.get("bg_remover")
     if text is None: raise ModelError(f"{path}: an ONNX file, but not one that export_onnx wrote; export your model with it")
     try:
