@@ -431,7 +431,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'bg_remover.removal._blur_background': ('removal.html#_blur_background', 'bg_remover/removal.py'),
                                     'bg_remover.removal._cover': ('removal.html#_cover', 'bg_remover/removal.py'),
                                     'bg_remover.removal._halved': ('removal.html#_halved', 'bg_remover/removal.py'),
-                                    'bg_remover.removal._lay_over': ('removal.html#_lay_over', 'bg_remover/removal.py'),
                                     'bg_remover.removal._mean': ('removal.html#_mean', 'bg_remover/removal.py'),
                                     'bg_remover.removal._mean_colour': ('removal.html#_mean_colour', 'bg_remover/removal.py'),
                                     'bg_remover.removal._pick': ('removal.html#_pick', 'bg_remover/removal.py'),

@@ -17,7 +17,7 @@ from pathlib import Path
 from .base.files import FolderError, check_name
 from .base.network import open_model, shipped_model
 from .base.photo_files import from_srgb
-from .images import Photo, as_image, resize_image, resize_probability
+from .images import Photo, as_image, composite, resize_image, resize_probability
 
 import cv2
 import numpy as np
@@ -300,15 +300,6 @@ def parse_background(
     raise FileNotFoundError(f"'{asked}' is not " + " nor ".join(kind.hint for kind in kinds))
 
 # %% ../nbs/09_removal.ipynb #removal-40
-def _lay_over(colours: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray: # uint8 H×W×3
-    "Mix person and background, as much of each as alpha says; only soft pixels need arithmetic."
-    soft, mixed = _soft(alpha), background.copy()
-    cv2.copyTo(colours, np.uint8(alpha == 255), mixed)
-    share = _pick(alpha, soft) / 255
-    mixed.reshape(-1, 3)[soft] = (share * _pick(colours, soft) + (1 - share) * _pick(background, soft)).round()
-    return mixed
-
-
 def replace_background(
     photo: np.ndarray, # uint8 H×W×3
     alpha: np.ndarray, # uint8 H×W: how opaque the people are
@@ -319,7 +310,7 @@ def replace_background(
     "The people before a colour, before another photo, or before their own background out of focus."
     shown = alpha if visible is None else np.minimum(alpha, visible)
     behind = parse_background(background).pixels(photo, alpha, profile)
-    return _lay_over(estimate_foreground(photo, alpha), shown, behind)
+    return composite(estimate_foreground(photo, alpha), behind, shown)
 
 # %% ../nbs/09_removal.ipynb #removal-41c
 def hysteresis_threshold(
