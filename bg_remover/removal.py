@@ -17,7 +17,7 @@ from pathlib import Path
 from .base.files import FolderError, check_name
 from .base.network import answer_long, open_model, shipped_model
 from .base.photo_files import from_srgb
-from .images import Photo, as_image, resize_image, resize_probability
+from .images import Photo, as_image, composite, resize_image, resize_probability
 
 import cv2
 import numpy as np
@@ -354,7 +354,7 @@ def replace_background(
     "The people before a colour, another photo, or their own background out of focus."
     shown = alpha if visible is None else np.minimum(alpha, visible)
     behind = parse_background(background).pixels(photo, alpha, profile)
-    return _lay_over(estimate_foreground(photo, alpha), shown, behind)
+    return composite(estimate_foreground(photo, alpha), behind, shown)
 
 # %% ../nbs/09_removal.ipynb #removal-44
 class Remover(Network):
