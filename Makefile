@@ -1,4 +1,4 @@
-# Every target but help and clean sets up .venv by itself; tools/bootstrap.py says how, and does nothing the second time.
+# Every target but help and clean sets up as much of .venv as it needs; tools/bootstrap.py says how, and does nothing the second time.
 
 # $(call python,ARGUMENTS) runs the environment's Python. The loop finds any Python 3 that really runs, to start the bootstrap.
 python = @for python in "$$PYTHON" python3 python python3.13 python3.12 python3.11; do \
@@ -15,16 +15,16 @@ install: ## set up .venv with everything, at the tested versions
 	$(call python)
 
 lab: ## open the notebooks in JupyterLab
-	$(call python,-m jupyterlab nbs/index.ipynb --ServerApp.root_dir=.)
+	$(call python,--for lab -m jupyterlab nbs/index.ipynb --ServerApp.root_dir=.)
 
 demo: ## cut people out of the sample photos; prints IoU per photo and where the pictures are
-	$(call python,examples/demo.py)
+	$(call python,--for demo examples/demo.py)
 
 test: ## all tests but the slow ones, each notebook among them; choose some with PYTEST_ADDOPTS
-	$(call python,-m pytest -n 2 --dist loadfile)
+	$(call python,-m pytest -n 2 --dist loadgroup)
 
 test-browser: docs ## build the site, and test it in Chromium
-	$(call python,-m pytest -m browser tests/test_browser.py)
+	$(call python,-m pytest -m browser tests/house/test_browser.py)
 
 docs: ## build the site into docs/_build/html; with npm, the page that removes backgrounds too
 	$(call python,docs/fetch.py)

@@ -1,4 +1,5 @@
-"""Build the package from settings.ini, the one place where its metadata stands."""
+"""Build the package: requirements and the command from settings.ini, the version from bg_remover/__init__.py, the rest from pyproject.toml."""
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,38 +9,34 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
+version = re.search(r'^__version__ = "(.+)"', (here / "bg_remover/__init__.py").read_text(encoding="utf-8"), re.M)[1]
 
 
 def requirements(key):
     return settings[key].split("\n")[1:]
 
 
-python_versions = range(int(settings["min_python"].split(".")[1]), int(settings["below_python"].split(".")[1]))
-statuses = {"1": "1 - Planning", "2": "2 - Pre-Alpha", "3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
+least, below = (int(settings[key].split(".")[1]) for key in ("min_python", "below_python"))
+extras = ("demo", "learn", "heic", "video", "scale", "dev", "docs")
+statuses = {"3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
 
 setup(
-    name=settings["lib_name"],
-    version=settings["version"],
-    description=settings["description"],
+    version=version,
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    author=settings["author"],
-    keywords=settings["keywords"],
     license_expression=settings["license"],
-    project_urls={"Source": settings["address"]} if settings["address"] else {},
     classifiers=[
         f"Development Status :: {statuses[settings['status']]}",
         f"Intended Audience :: {settings['audience']}",
         "Programming Language :: Python :: 3 :: Only",
-        *[f"Programming Language :: Python :: 3.{minor}" for minor in python_versions],
+        *[f"Programming Language :: Python :: 3.{minor}" for minor in range(least, below)],
         "Topic :: Multimedia :: Graphics",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
-    python_requires=f">={settings['min_python']},<{settings['below_python']}",
-    packages=[settings["lib_path"], *(f"{settings['lib_path']}.{name}" for name in ("base", "tool", "weights"))],
-    package_data={f"{settings['lib_path']}.weights": ["*"]},
+    packages=["bg_remover", "bg_remover.base", "bg_remover.tool", "bg_remover.weights"],
+    package_data={"bg_remover.weights": ["*"]},
     install_requires=requirements("requirements"),
-    extras_require={extra: requirements(f"{extra}_requirements") for extra in ("learn", "heic", "scale", "dev", "docs")},
-    entry_points={"nbdev": [f"{settings['lib_path']} = {settings['lib_path']}._modidx:d"], "console_scripts": [settings["console_scripts"]]},
+    extras_require={extra: requirements(f"{extra}_requirements") for extra in extras},
+    entry_points={"nbdev": ["bg_remover = bg_remover._modidx:d"], "console_scripts": [settings["console_scripts"]]},
     zip_safe=False,
 )

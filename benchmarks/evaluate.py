@@ -16,7 +16,7 @@ import numpy as np
 
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.generator import Pairs
-from bg_remover.metrics import bootstrap_interval, summarize
+from bg_remover.metrics import bootstrap_interval, figures, summarize
 from bg_remover.removal import Remover
 from bg_remover.training import score_pairs
 
@@ -41,11 +41,11 @@ def measure(coco_root: Path, split: str, predict: Callable, threshold: float = 0
 def report(scores: list[dict]) -> str:
     "The figures of a measurement, a line each."
     result = summarize(scores, min_person_fraction)
-    low, high = bootstrap_interval(np.array([one["iou"] for one in scores if one["share"] >= min_person_fraction]))
+    low, high = bootstrap_interval(np.array([one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction]))
     return "\n".join([
         f"photos with at least {min_person_fraction:.0%} person: {result['photos']} (of {len(scores)} with people)",
         f"mean IoU per photo: {result['iou']:.3f} (95 % interval {low:.3f} to {high:.3f})",
-        *(f"{name.replace('_', ' ')}: {result[name]:.3f}" for name in ("whole_set_iou", "dice", "boundary_iou"))])
+        *(f"{figure.label}: {result[name]:.3f}" for name, figure in figures.items() if name != "iou")])
 
 
 def write_scores(path: Path, names: list[str], scores: list[dict]):

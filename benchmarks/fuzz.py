@@ -36,7 +36,7 @@ patience = 120 # seconds, for the machine may have other work
 
 class Constant(Remover):
     "A network that sees a person in the left half of everything."
-    def __init__(self): self.image_size, self.threshold, self.sure = (16, 16), 0.5, 0.0
+    def __init__(self): self.image_size, self.threshold, self.min_peak_probability = (16, 16), 0.5, 0.0
     def answer(self, photo): return np.repeat(np.float32([[1] * 8 + [0] * 8]), 16, axis=0)
 
 

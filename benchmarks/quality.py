@@ -53,7 +53,7 @@ tflite = { # file, pixels as it wants them, its answer as a probability
 
 def isnet() -> Callable: # from photo to probability
     "ISNet, as rembg asks it."
-    import onnxruntime
+    from bg_remover.base.network import onnxruntime
     session = onnxruntime.InferenceSession(peers.isnet() or sys.exit("ISNet cannot be had; leave --isnet out"), providers=["CPUExecutionProvider"])
     def probability(photo: np.ndarray) -> np.ndarray:
         pixels = np.float32(resize_image(photo, (1024, 1024)))
@@ -110,7 +110,7 @@ def soft_pooled(predict: Callable, pairs: Pairs) -> float:
 
 def large_enough(scores: list[dict]) -> np.ndarray:
     "IoU of the photos that count."
-    return np.array([one["iou"] for one in scores if one["share"] >= min_person_fraction])
+    return np.array([one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction])
 
 
 def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]) -> tuple[dict, list[dict]]:
@@ -124,7 +124,7 @@ def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]
     alarms = sum((predict(read_image(path)) >= threshold).mean() >= alarm_share for path in empty)
     total = summarize(scores, min_person_fraction)
     row = dict(IoU=total["iou"], **dict(zip(("low", "high"), bootstrap_interval(large_enough(scores)))))
-    row |= {name: np.mean([one["iou"] for one in scores if low <= one["share"] < high]) for name, (low, high) in sizes.items()}
+    row |= {name: np.mean([one["iou"] for one in scores if low <= one["person_fraction"] < high]) for name, (low, high) in sizes.items()}
     row |= {"pooled": total["whole_set_iou"], "boundary": total["boundary_iou"], "soft 256": soft_pooled(predict, pairs), "false alarms": alarms / len(empty)}
     row["ms"] = float(np.median(times))
     return row | dict(zip(("alarms low", "alarms high"), wilson_interval(alarms, len(empty)))), scores
@@ -137,7 +137,7 @@ def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs, scores: d
     import matplotlib.pyplot as plt
     from bg_remover.visualization import draw_grid, overlay_errors
     free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"] if image["license"] in (4, 5, 7, 8)}
-    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free and next(iter(scores.values()))[index]["share"] >= min_person_fraction]
+    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free and next(iter(scores.values()))[index]["person_fraction"] >= min_person_fraction]
     pictures, titles = [], []
     for name, predict in predicts.items():
         ranked = sorted(shown, key=lambda index: scores[name][index]["iou"])
@@ -183,7 +183,7 @@ def main():
         names = [path.stem for path in pairs.frame_paths]
     print(f"{len(large_enough(scores['bg_remover']))} photos with people, {len(empty)} without")
     write_table(folder / "quality.csv", table)
-    write_table(folder / "quality_photos.csv", [dict(photo=name, share=scores["bg_remover"][index]["share"]) | {tool: scores[tool][index]["iou"] for tool in tools}
+    write_table(folder / "quality_photos.csv", [dict(photo=name, share=scores["bg_remover"][index]["person_fraction"]) | {tool: scores[tool][index]["iou"] for tool in tools}
                                                 for index, name in enumerate(names)])
 
 

@@ -77,9 +77,12 @@ def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]: # na
     return {name: [each[name] for each in rounds] for name in lines}
 
 
+bare_imports = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, cv2, onnxruntime" # as bg_remover imports them
+
+
 def cold_starts(photo: Path, out: Path, other: Path | None) -> list[tuple]:
     "Rows of the first part."
-    lines = {"bare imports": [sys.executable, "-c", "import numpy, cv2, onnxruntime"], "bg-remover remove": [*command, photo, out, "--overwrite"]}
+    lines = {"bare imports": [sys.executable, "-c", bare_imports], "bg-remover remove": [*command, photo, out, "--overwrite"]}
     if other: lines |= {"rembg, imported": [other.with_name("python"), "-c", "from rembg import remove"], "rembg i": [other, "i", "-m", isnet_name, photo, out]}
     found = in_turns(lines, 11)
     ours, bare = found["bg-remover remove"], statistics.median(found["bare imports"])
@@ -168,7 +171,7 @@ def folder_beside(other: Path, photo: Path, work: Path, count: int = 12) -> list
 
 def peak_memory(paths: dict[float, Path], out: Path, other: Path | None) -> list[tuple]:
     "Rows of the last part."
-    lines = {"bare imports": [sys.executable, "-c", "import numpy, cv2, onnxruntime"]} | {f"{size} megapixels": [*command, path, out, "--overwrite"] for size, path in paths.items()}
+    lines = {"bare imports": [sys.executable, "-c", bare_imports]} | {f"{size} megapixels": [*command, path, out, "--overwrite"] for size, path in paths.items()}
     if other: lines["rembg i, 0.3 megapixels"] = [other, "i", "-m", isnet_name, paths[0.3], out]
     peaks = {name: [peak_megabytes(line) for _ in range(3)] for name, line in lines.items()}
     if other: keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg with ISNet", peaks["0.3 megapixels"], peaks["rembg i, 0.3 megapixels"], "MB", peaks["bare imports"], less_is_better=True)

@@ -22,11 +22,12 @@ def _without_border(
 
 def threshold_mask(
     image: np.ndarray, # RGB uint8 H×W×3
-    threshold: int | None = None, # grey value 0–255 that parts dark from bright; None: chosen by Otsu's method
+    threshold: int | None = None, # grey value 0–255 between dark and bright; None: Otsu's method
 ) -> np.ndarray: # bool H×W
-    "Part the photo into dark and bright; the person is the side that holds less of the border."
+    "Split the photo into dark and bright; the person is the side with less of the border."
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if threshold is None: threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    if threshold is None:
+        threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     return _without_border(grey > threshold)
 
 # %% ../nbs/03_methods.ipynb #methods-14
@@ -36,9 +37,9 @@ def _groups(
 ) -> np.ndarray: # int H×W: the group of each pixel
     "Sort pixels by colour into groups with k-means, the same way every time."
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).reshape(-1, 1, 3).astype(np.float32)
-    count = min(count, len(np.unique(colours, axis=0))) # a photo of two colours has no third group
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 20, 1.0) # 20 rounds, or no centre moves by 1
-    cv2.setRNGSeed(0) # k-means starts at random
+    count = min(count, len(np.unique(colours, axis=0))) # two colours do not make three groups
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 20, 1.0) # 20 rounds, or no move
+    cv2.setRNGSeed(0) # k-means starts from random colours
     _, group, _ = cv2.kmeans(colours, count, None, stop, 3, cv2.KMEANS_PP_CENTERS)
     return group.reshape(image.shape[:2])
 
@@ -47,37 +48,38 @@ def kmeans_mask(
     image: np.ndarray, # RGB uint8 H×W×3
     clusters: int = 3, # how many groups of colours
 ) -> np.ndarray: # bool H×W
-    "Group the photo's colours; the person is made of the groups that are rarer on the border than elsewhere."
+    "Group the photo's colours; the person is every group that is rarer on the border."
     group = _groups(image, clusters)
-    above, aside = (max(1, side // 10) for side in group.shape)
+    height, width = (max(1, side // 10) for side in group.shape) # of the border: a tenth
     border = np.ones_like(group, bool)
-    border[above:-above, aside:-aside] = False
-    rarer = [(group[border] == one).mean() < (group == one).mean() for one in range(group.max() + 1)]
+    border[height:-height, width:-width] = False
+    rarer = [(group[border] == number).mean() < (group == number).mean()
+             for number in range(group.max() + 1)]
     return np.array(rarer)[group]
 
 # %% ../nbs/03_methods.ipynb #methods-17
 def growth(
     image: np.ndarray, # RGB uint8 H×W×3
     seed: tuple[int, int] | None = None, # (row, column) to start from; None: the middle
-    tolerance: float = 40, # how far a colour may be from the seed's, in Lab as OpenCV scales it to 0–255
+    tolerance: float = 40, # distance to the seed's colour, in Lab as OpenCV scales it to 0–255
 ) -> Iterator[np.ndarray]: # bool H×W, one for each step
     "Grow a region from a seed, one ring of neighbours a step, until nothing more fits."
     row, column = seed or (image.shape[0] // 2, image.shape[1] // 2)
-    colours = cv2.cvtColor(cv2.medianBlur(image, 5), cv2.COLOR_RGB2LAB).astype(np.float32) # blurred: one odd pixel must not decide
+    colours = cv2.cvtColor(cv2.medianBlur(image, 5), cv2.COLOR_RGB2LAB).astype(np.float32)
     fits = np.linalg.norm(colours - colours[row, column], axis=2) <= tolerance
     region, grown = np.zeros_like(fits), np.zeros_like(fits)
     grown[row, column] = True
-    neighbours = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)) # above, below, left, right
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)) # above, below, left, right
     while (grown != region).any():
         yield grown
         region = grown
-        grown = (cv2.dilate(region.astype(np.uint8), neighbours) > 0) & fits
+        grown = (cv2.dilate(region.astype(np.uint8), cross) > 0) & fits
 
-# %% ../nbs/03_methods.ipynb #methods-18
+
 def region_growing_mask(
     image: np.ndarray, # RGB uint8 H×W×3
     seed: tuple[int, int] | None = None, # (row, column) to start from; None: the middle
-    tolerance: float = 40, # how far a colour may be from the seed's, in Lab as OpenCV scales it to 0–255
+    tolerance: float = 40, # distance to the seed's colour, in Lab as OpenCV scales it to 0–255
 ) -> np.ndarray: # bool H×W
     "The region of similar colour around a seed."
     for region in growth(image, seed, tolerance): pass
@@ -86,18 +88,20 @@ def region_growing_mask(
 # %% ../nbs/03_methods.ipynb #methods-21
 def grabcut_mask(
     image: np.ndarray, # RGB uint8 H×W×3
-    rectangle: tuple[int, int, int, int] | None = None, # (top, left, bottom, right) around the person; None: a margin of 5 % left out
+    rectangle: tuple[int, int, int, int] | None = None, # top, left, bottom, right; None: 5 % margin
     rounds: int = 5, # how often colours are learned and the cut is made
 ) -> np.ndarray: # bool H×W
     "Cut along edges between the colours inside a rectangle and those outside it."
     height, width = image.shape[:2]
     above, aside = (max(1, round(0.05 * side)) for side in (height, width))
     top, left, bottom, right = rectangle or (above, aside, height - above, width - aside)
-    kinds = np.full((height, width), cv2.GC_BGD, np.uint8)
-    kinds[max(0, top):bottom, max(0, left):right] = cv2.GC_PR_FGD
-    if (kinds == cv2.GC_BGD).all(): return np.zeros((height, width), bool) # a photo too small to have a middle
-    if (kinds == cv2.GC_PR_FGD).all(): raise ValueError(f"rectangle {rectangle} covers the whole photo; leave some background outside")
+    labels = np.full((height, width), cv2.GC_BGD, np.uint8) # background, ...
+    labels[max(0, top):bottom, max(0, left):right] = cv2.GC_PR_FGD # ... perhaps person
+    if (labels == cv2.GC_BGD).all(): return labels != cv2.GC_BGD # too small to have a middle
+    if (labels == cv2.GC_PR_FGD).all():
+        raise ValueError(f"rectangle {rectangle} covers the whole photo; "
+                         "leave some background outside")
     cv2.setRNGSeed(0) # the mixtures of colours start at random
-    background, person = np.zeros((1, 65)), np.zeros((1, 65)) # where OpenCV keeps the two mixtures
-    cv2.grabCut(image, kinds, None, background, person, rounds, cv2.GC_INIT_WITH_MASK)
-    return (kinds == cv2.GC_FGD) | (kinds == cv2.GC_PR_FGD)
+    background, person = np.zeros((1, 65)), np.zeros((1, 65)) # where OpenCV keeps the mixtures
+    cv2.grabCut(image, labels, None, background, person, rounds, cv2.GC_INIT_WITH_MASK)
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)

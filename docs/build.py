@@ -29,6 +29,8 @@ from measured import write_measured
 
 # Files of the repository that are pages of their own, and those pages.
 texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+button = '<a class="home-button" href="try_it.html">Try it on your own photo, here in the browser</a>'
+help_pages = [root / f"nbs/help/{name}.md" for name in ("glossary", "cheat_sheet", "troubleshooting")]
 runtime = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]
 sample = "val2017/000000343937.jpg"
 largest = 25 # megapixels of a photo that the page "Try it" takes; 4 GB are the most that a page may use
@@ -57,10 +59,24 @@ def describe(prose: str) -> str:
     return sentences[-1][:200] if prose.strip() else "Output of the cell above"
 
 
+def only_imports(source: str) -> bool:
+    "Whether a cell holds imports and nothing else a reader has to see; its directives and magics do not count."
+    try: body = ast.parse(re.sub(r"^\s*[%!].*$", "", source, flags=re.M)).body
+    except SyntaxError: return False
+    return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom, ast.Try)) for node in body)
+
+
+def is_folded(source: str) -> bool:
+    "Whether the page folds a cell away: what asks for it in its first line, and imports."
+    return bool(re.match(r"#\|\s*code-fold:\s*true\b", source)) or only_imports(source)
+
+
 def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""):
     "Turn a notebook into a page: nbdev's hidden cells and directives go, code, prose and stored outputs stay."
     notebook = read_nb(source)
-    exported = {cell["id"] for cell in notebook.cells if cell.cell_type == "code" and re.search(r"^#\|\s*exports?\b", cell.source, re.M)}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    exported = {cell["id"] for cell in code if re.search(r"^#\|\s*exports?\b", cell.source, re.M)}
+    folded = {cell["id"] for cell in code if is_folded(cell.source)}
     notebook.cells = [cell for cell in notebook.cells if not re.search(r"^#\|\s*default_exp\b", cell.source, re.M)]
     processors = [each for each in FilterDefaults().base_procs() if each.__name__ not in not_wanted]
     NBProcessor(nb=notebook, procs=processors, rm_directives=True).process()
@@ -71,7 +87,10 @@ def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""
             cell.source = re.sub(r"\]\((\.\./[^)#\s]+)", copy_file(source.parent, page.parent), link_names(cell.source, names))
         elif cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
-            cell.metadata = {"mystnb": {"image": {"alt": describe(prose)}}, "tags": ["exported"] if cell["id"] in exported else []}
+            tags = ["exported"] * (cell["id"] in exported) + ["hide-input"] * (cell["id"] in folded)
+            label = "Imports" if only_imports(cell.source) else "Code"
+            cell.metadata = {"mystnb": {"image": {"alt": describe(prose)}, "code_prompt_show": label, "code_prompt_hide": label}, "tags": tags}
+    if footer and is_fetched(): notebook.cells[0].source = notebook.cells[0].source.replace("\n\n![", f"\n\n{button}\n\n![", 1)
     if footer: notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer, "id": "contents"})
     elif source.parent.name == "solutions": notebook.metadata["orphan"] = True # reached from their lessons, not from the contents
     else: notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <{'../' * (len(source.relative_to(root / 'nbs').parts) - 1)}notebooks/{source.name}>`"
@@ -105,8 +124,8 @@ def write_reference(pages: Path, package: Path) -> list[str]:
 
 
 def write_texts(pages: Path):
-    "The pages that are files of the repository. Links between them go to the pages; names of the package stay as they are."
-    for file, page in texts.items(): shutil.copy(root / file, pages / page)
+    "The pages that are files of the repository, with their links to notebooks; names of the package stay as they are."
+    for file, page in texts.items(): (pages / page).write_text((root / file).read_text(encoding="utf-8").replace("](nbs/", "]("), encoding="utf-8")
     (pages / "notebooks").mkdir()
     for path in house.notebooks()[1:]: shutil.copy(path, pages / "notebooks")
 
@@ -129,8 +148,9 @@ def write_try_it(pages: Path, extra: Path):
 
 
 def mend(html: str) -> str:
-    "Two faults of the theme and of Sphinx that screen readers stumble over: a heading without a level, a list of definitions that define nothing."
+    "Faults of the theme and of Sphinx that screen readers stumble over: a heading without a level, a list of definitions that define nothing, a wrong label."
     html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    html = html.replace(' aria-label="Toggle hidden content"', "") # it says what it holds
     as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>", "<li>").replace("</dd>", "</li>") + "</ul>"
     return re.sub(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", as_list, html, flags=re.S)
 
@@ -140,8 +160,11 @@ def toctree(caption: str, entries: list[str]) -> str:
 
 
 def pages_of(paths: list[Path]) -> list[str]:
-    "The pages of some notebooks, as the menu names them."
-    return [path.relative_to(root / "nbs").with_suffix("").as_posix() for path in paths]
+    "The entries of some notebooks and texts in the menu; a lesson with its number and its title."
+    def entry(path: Path) -> str:
+        page, number = path.relative_to(root / "nbs").with_suffix("").as_posix(), re.match(r"\d+", path.stem)
+        return f"{int(number[0])} · {read_nb(path).cells[0].source.splitlines()[0].removeprefix('# ')} <{page}>" if number else page
+    return [entry(path) for path in paths]
 
 
 def main(out: Path) -> int:
@@ -154,6 +177,7 @@ def main(out: Path) -> int:
     write_measured(pages)
     if is_fetched(): write_try_it(pages, extra)
     menu = {"Use it": ["try_it"] if is_fetched() else [], "Lessons": pages_of(house.lesson_notebooks()),
+            "Help": pages_of(help_pages),
             "The tool": pages_of(house.floor_notebooks("tool")), "Behind it": pages_of(house.floor_notebooks("base")),
             "Scale": pages_of(house.floor_notebooks("scale")), "Reference": write_reference(pages, package),
             "About": ["measurements", *[page.removesuffix(".md") for page in texts.values()]]}

@@ -7,13 +7,15 @@ from pathlib import Path
 from fastcore.docments import docments
 from sphinx.addnodes import pending_xref
 
+from bg_remover import __version__
+
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(Path(__file__).resolve().parent.parent / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
 
 project = settings["title"]
 author = copyright = settings["author"]
-release = settings["version"]
+release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton"]
 nb_execution_mode = "off" # the pages show what the notebooks store

@@ -192,10 +192,10 @@ def highest(x: Value, window: int) -> Value: # float32 C×H×W
     return x.graph.Squeeze(pooled, whole(0))
 
 
-def hysteresis_threshold(probability: Value, sure: float) -> Value: # float32 1×H×W
+def hysteresis_threshold(probability: Value, min_peak_probability: float) -> Value: # float32 1×H×W
     "`hysteresis_threshold`: what is sure spreads within its region until it spreads no further."
     graph, visible = probability.graph, default(removal.hysteresis_threshold, "visible")
-    region, seed = as_float(probability >= visible), as_float(probability >= max(sure, visible))
+    region, seed = as_float(probability >= visible), as_float(probability >= max(min_peak_probability, visible))
     body, going = Graph(), Graph.counter
     inside = Value(body, f"seed{going}")
     spread = body.Mul(highest(inside, 3), region)
@@ -293,7 +293,7 @@ def page_model(path: Path) -> onnx.ModelProto:
     pixels = graph.Slice(photo, whole(0), whole(3), whole(2))
     height, width = side(pixels, 0), side(pixels, 1)
     colours = [as_float(graph.Unsqueeze(graph.Gather(pixels, np.int64(i), axis=2), whole(0))) for i in range(3)]
-    probability = hysteresis_threshold(answer(graph, pixels, network, description["image_size"]), description.get("sure", 0.0))
+    probability = hysteresis_threshold(answer(graph, pixels, network, description["image_size"]), description.get("min_peak_probability", 0.0))
     alpha = alpha_from(refine(probability, pixels, colours, height, width), description["threshold"])
     planes = [*estimate_foreground(pixels, colours, alpha, height, width), alpha]
     cutout = graph.Transpose(graph.Concat(*[as_type(plane, TensorProto.UINT8) for plane in planes], axis=0), perm=[1, 2, 0])

@@ -51,7 +51,7 @@ batch_size = 16
 street = {"coco": 2, "voc": 2} # how often a source comes in each turn, if not once: portraits are easier
 sides = (256, 320, 352, 384, 416) # sizes to use it at; it works on windows of larger pictures while it learns
 patience = 60 # milliseconds that the network may take on two cores
-sures = (0.0, 0.8, 0.85, 0.9, 0.95) # what a region has to reach somewhere, or it is left out
+min_peaks = (0.0, 0.8, 0.85, 0.9, 0.95) # what a region has to reach somewhere, or it is left out
 affordable = 0.002 # of IoU, for leaving doubtful regions out
 thresholds = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 licences = ("Weights: Apache-2.0. DeepLab's, which the encoder started from: Apache-2.0. COCO annotations: CC BY 4.0. The training photos keep their owners' licences "
@@ -145,7 +145,7 @@ holds its recipe and wrote this page.
 |---|---|
 | network | {backbone} encoder, decoder with {decoder} filters; {weights:,} weights, stored as float16 |
 | input | RGB 0–255, stretched to {side} × {side}; preprocessing is inside |
-| output | probability of a person, computed at {half} × {half}, enlarged to {side} × {side}, stretched back; threshold {threshold}; regions count that reach {sure} somewhere |
+| output | probability of a person, computed at {half} × {half}, enlarged to {side} × {side}, stretched back; threshold {threshold}; regions count that reach {min_peak} somewhere |
 | files | `person.onnx` to cut out, `person.weights.h5` and `person.json` to train further (`pretrained_unet`) |
 
 ## Trained on
@@ -174,8 +174,8 @@ the size at which the network is used
 
 (the best of those within {patience}),
 
-and the threshold ({at_threshold:.3f} at {threshold}, {at_half:.3f} at 0.5). Regions that reach a probability of {sure} nowhere are left out:
-the highest value tried that costs less than {affordable} of IoU there ({at_sure:.4f} with it, {without:.4f} without). On these photos the expected calibration error of its probabilities is {calibration:.3f};
+and the threshold ({at_threshold:.3f} at {threshold}, {at_half:.3f} at 0.5). Regions that reach a probability of {min_peak} nowhere are left out:
+the highest value tried that costs less than {affordable} of IoU there ({at_min_peak:.4f} with it, {without:.4f} without). On these photos the expected calibration error of its probabilities is {calibration:.3f};
 storing the weights as float16 changes the probability by {difference:.5f} on average, and {changed:.3%} of the pixels change side.
 
 {remark}## Measured
@@ -265,13 +265,13 @@ def choose_threshold(data: Path, model: keras.Model) -> tuple[dict[float, float]
     return {threshold: float(np.mean(each)) for threshold, each in ious.items()}, table
 
 
-def try_sures(data: Path, model: keras.Model, threshold: float) -> dict[float, float]:
+def try_min_peaks(data: Path, model: keras.Model, threshold: float) -> dict[float, float]:
     "Mean IoU per photo on the `choose` split, by what a region has to reach somewhere."
     found = {}
-    for sure in sures:
-        with tempfile.TemporaryDirectory() as work: remover = export_for(model, work, threshold=threshold, sure=sure)
-        found[sure] = evaluate(remover.probability, split_pairs(data, "choose"), threshold)["iou"]
-        print(f"regions that reach {sure}: IoU {found[sure]:.4f}", flush=True)
+    for min_peak in min_peaks:
+        with tempfile.TemporaryDirectory() as work: remover = export_for(model, work, threshold=threshold, min_peak_probability=min_peak)
+        found[min_peak] = evaluate(remover.probability, split_pairs(data, "choose"), threshold)["iou"]
+        print(f"regions that reach {min_peak}: IoU {found[min_peak]:.4f}", flush=True)
     return found
 
 
@@ -302,17 +302,17 @@ def ship(data: Path, run_dir: Path, remark: str):
     model, weights = trained(run_dir, side), root / "bg_remover/weights"
     by_threshold, table = choose_threshold(data, model)
     threshold = max(by_threshold, key=by_threshold.get)
-    by_sure = try_sures(data, model, threshold)
-    sure = max(each for each in sures if by_sure[each] >= by_sure[0.0] - affordable)
+    by_min_peak = try_min_peaks(data, model, threshold)
+    min_peak = max(each for each in min_peaks if by_min_peak[each] >= by_min_peak[0.0] - affordable)
     np.savetxt(root / "nbs/histories/person_reliability.csv", table, "%.2f", delimiter=",", header="pixels,probability,person", comments="")
     history = join_histories(run_dir)
     write_history(root / "nbs/histories/person_model.csv", history)
-    with tempfile.TemporaryDirectory() as work: full = export_for(model, work, sure=sure) # it is in memory from here on
+    with tempfile.TemporaryDirectory() as work: full = export_for(model, work, min_peak_probability=min_peak) # it is in memory from here on
     names, scores = measure(data / "coco", "val", full.probability)
     write_scores(root / "benchmarks/person_model_val.csv", names, scores)
     sources = Counter(row["source"] for row in split_rows(data, "train"))
     facts = dict(samples_seen=history[-1]["samples_seen"], licences=licences)
-    export_onnx(model, weights / "person.onnx", threshold, sure, half=True, version=__version__, trained_on=dict(sorted(sources.items())),
+    export_onnx(model, weights / "person.onnx", threshold, min_peak, half=True, version=__version__, trained_on=dict(sorted(sources.items())),
                 measured=f"photos of COCO val2017 that were not trained on, float32 weights, threshold 0.5: {report(scores)}", **facts)
     difference, changed = half_costs(full, Remover(weights / "person.onnx"), split_pairs(data, "choose"))
     save_half_weights(model, weights / "person.weights.h5")
@@ -321,7 +321,7 @@ def ship(data: Path, run_dir: Path, remark: str):
         backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])), weights=model.count_params(), side=side, half=side // 2, threshold=threshold,
         sources="\n".join(f"- {source_names[name]}: {count:,}" for name, count in sorted(sources.items())), chosen=len(split_rows(data, "choose")),
         phases="\n".join(map(describe, phases)), ends="\n".join(f"| {name} | {value:.3f} |" for name, value in try_ends(data, run_dir, side).items()), tried="\n".join(f"| {size} × {size} | {value:.3f} | {ms:.0f} |" for size, (value, ms) in by_side.items()), patience=patience,
-        at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], sure=sure, affordable=affordable, at_sure=by_sure[sure], without=by_sure[0.0], calibration=calibration_error(table), difference=difference, changed=changed, remark=f"{remark}\n\n" if remark else "",
+        at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], min_peak=min_peak, affordable=affordable, at_min_peak=by_min_peak[min_peak], without=by_min_peak[0.0], calibration=calibration_error(table), difference=difference, changed=changed, remark=f"{remark}\n\n" if remark else "",
         measured="\n".join(f"- {line}" for line in report(scores).splitlines()), **facts).encode())
 
 

@@ -15,15 +15,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import pytest
 
 root = Path(__file__).resolve().parent.parent
-first, last = ["test_project", "test_make"], ["test_docs", "test_wheel", "test_notebooks", "test_solutions"]
+first = ["test_project", "test_make"] # quick checks of the source
+long = ["test_notebooks", "test_solutions", "test_training", "test_docs", "test_wheel"] # started early, so that no process waits for them at the end
 
 
 def pytest_collection_modifyitems(items):
-    "Checks of the source first, then the modules, then what builds, installs or runs a whole notebook."
+    "Quick answers first, then what takes long. Two processes share the files; the notebooks are shared out one by one."
     def place(item):
         name = item.path.stem
-        return first.index(name) - len(first) if name in first else last.index(name) + 1 if name in last else 0
+        return first.index(name) - 100 if name in first else long.index(name) - 50 if name in long else 0
     items.sort(key=place)
+    for item in items:
+        alone = item.originalname == "test_runs"
+        item.add_marker(pytest.mark.xdist_group(item.name if alone else item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,16 @@ def with_address(
     return notebook
 
 
+def with_repository(pyproject: str, address: str) -> str:
+    "pyproject.toml with the address where pip and nbdev look for it, or without it when it is empty."
+    text = re.sub(r'\[project\.urls\]\nRepository = "[^"]*"\n\n', "", pyproject)
+    return text.replace("[tool.nbdev]", f'[project.urls]\nRepository = "{address}"\n\n[tool.nbdev]') if address else text
+
+
 def main():
     address = re.search(r"^address *=(.*)$", (root / "settings.ini").read_text(encoding="utf-8"), re.M)[1].strip()
+    pyproject = root / "pyproject.toml"
+    pyproject.write_text(with_repository(pyproject.read_text(encoding="utf-8"), address), encoding="utf-8")
     for path in sorted(path for path in (root / "nbs").rglob("[!.]*.ipynb") if path.stem != "index" and "_work" not in path.parts):
         before, after = read_nb(path), with_address(read_nb(path), address, path.relative_to(root / "nbs").as_posix())
         if [cell["source"] for cell in after["cells"]] != [cell["source"] for cell in before["cells"]]: write_nb(dict2nb(after), path)

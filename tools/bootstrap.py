@@ -1,7 +1,8 @@
 """Set up .venv when it is missing or out of date, then run its Python with the given arguments.
 
-    python tools/bootstrap.py                     set up only
-    python tools/bootstrap.py -m pytest tests     set up if needed, then run that
+    python tools/bootstrap.py                             set up everything
+    python tools/bootstrap.py -m pytest tests             set up if needed, then run that
+    python tools/bootstrap.py --for demo examples/demo.py set up no more than that needs, then run it
 
 Any Python 3.6 or newer can run this file; it looks for one that suits the package. `.venv/setup.state` says how far
 the setup came, so that an interrupted one is not taken for finished and a finished one is not done again.
@@ -20,7 +21,9 @@ VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STATE = VENV / "setup.state"
 SETUP_FILES = ["settings.ini", "setup.py", "pyproject.toml", "constraints.txt"]
-EXTRAS = "learn,heic,scale,dev,docs"
+# What each stage installs, the smallest first; a later stage adds to what is there.
+STAGES = {"demo": "demo", "lab": "demo,learn,heic,video,scale", "all": "demo,learn,heic,video,scale,dev,docs"}
+SIZES = {"demo": "0.3 GB and half a minute", "lab": "3 GB and a few minutes", "all": "3 GB and a few minutes"}
 CANDIDATES = ["python3.13", "python3.12", "python3.11", "python3", "python", sys.executable]
 
 
@@ -71,36 +74,42 @@ def find_python():
                      % (wanted[-1], wanted[0], " and ".join(sorted(set(found))) or "none", wanted[1]))
 
 
-def wanted_state():
+def wanted_state(stage="all"):
     "What a finished setup writes into the state file: it changes with the place and with every file that decides what is installed."
     digest = hashlib.sha256()
     for name in SETUP_FILES:
         digest.update((ROOT / name).read_bytes())
-    return "%s %s" % (digest.hexdigest()[:16], ROOT)
+    return "%s %s %s" % (digest.hexdigest()[:16], stage, ROOT)
+
+
+def is_enough(state, stage):
+    "Whether a finished setup, of this stage or a later one, is noted."
+    later = list(STAGES)[list(STAGES).index(stage):]
+    return VENV_PYTHON.exists() and state in [wanted_state(each) for each in later]
 
 
 def read_state():
     return STATE.read_text(encoding="utf-8") if STATE.exists() else ""
 
 
-def make_environment():
+def make_environment(stage):
     "A new .venv; one that a stopped setup left half done, or that was moved, is made again."
     python = find_python()
     if read_state():
         shutil.rmtree(str(VENV))
     VENV.mkdir(exist_ok=True)
     STATE.write_text("making", encoding="utf-8")
-    print("Setting up .venv with %s (about 3 GB and a few minutes, once) ..." % python, flush=True)
+    print("Setting up .venv with %s (about %s, once) ..." % (python, SIZES[stage]), flush=True)
     if subprocess.call([python, "-m", "venv", str(VENV)]):
         raise SetupError("%s could not make the environment .venv: see its message above (on Debian and Ubuntu, "
                          "apt-get install python3-venv helps) and try again." % python)
 
 
-def install_packages():
-    "The package, editable, with its extras, at the tested versions."
+def install_packages(stage):
+    "The package, editable, with the extras of a stage, at the tested versions."
     install = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt"]
     # The build tool comes first, at its tested version too, so that a later change of settings.ini needs no network.
-    for arguments in (["setuptools"], ["--no-build-isolation", "-e", ".[%s]" % EXTRAS]):
+    for arguments in (["setuptools"], ["--no-build-isolation", "-e", ".[%s]" % STAGES[stage]]):
         if subprocess.call(install + arguments, cwd=str(ROOT)):
             raise SetupError("Installing the packages failed: see pip's message above, check the network and the disk (3 GB), and try again.")
 
@@ -131,28 +140,31 @@ def alone():
         yield
 
 
-def set_up():
-    "Bring .venv to the wanted state, from wherever it stands."
-    wanted = wanted_state()
-    if read_state() == wanted and VENV_PYTHON.exists():
+def set_up(stage="all"):
+    "Bring .venv to a stage, from wherever it stands."
+    if is_enough(read_state(), stage):
         return
     with alone():
-        finish(wanted)
+        finish(stage)
 
 
-def finish(wanted):
+def finish(stage):
     "The steps that are still missing; each notes in the state file that it begins or is done."
+    wanted = wanted_state(stage)
     unchecked = "unchecked " + wanted
     state = read_state()
-    if state == wanted and VENV_PYTHON.exists():
+    if is_enough(state, stage):
         return
+    if VENV.is_symlink():
+        raise SetupError(".venv is a link to another folder's environment, which would be changed: remove the link; "
+                         "to use that environment as it is, call its Python with PYTHONPATH=%s." % ROOT)
     if state != unchecked:
         was_whole = not state or state.endswith(" %s" % ROOT)
         if VENV_PYTHON.exists() and was_whole:
             STATE.write_text("updating %s" % ROOT, encoding="utf-8")
         else:
-            make_environment()
-        install_packages()
+            make_environment(stage)
+        install_packages(stage)
         STATE.write_text(unchecked, encoding="utf-8")
     check_opencv()
     STATE.write_text(wanted, encoding="utf-8")
@@ -171,14 +183,17 @@ def run(arguments):
 
 
 def main():
+    stage, arguments = "all", sys.argv[1:]
+    if arguments[:1] == ["--for"]:
+        stage, arguments = arguments[1], arguments[2:]
     try:
-        set_up()
+        set_up(stage)
     except SetupError as error:
         sys.exit("\n%s" % error)
     except KeyboardInterrupt:
         sys.exit("\nStopped before .venv was ready; the next call starts it again.")
-    if sys.argv[1:]:
-        run(sys.argv[1:])
+    if arguments:
+        run(arguments)
 
 
 if __name__ == "__main__":

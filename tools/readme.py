@@ -1,4 +1,7 @@
-"""Render README.md from nbs/index.ipynb: prose, code and printed outputs; relative links start at the repository's root."""
+"""Render README.md from nbs/index.ipynb: prose, code and printed outputs; relative links start at the repository's root.
+
+Run as a script (`make readme`), it first draws the home page's pictures and fills its tables from what was measured.
+"""
 import re
 from pathlib import Path
 
@@ -40,4 +43,7 @@ def render(index: Path) -> str:
 
 
 if __name__ == "__main__":
+    import pictures
+    pictures.draw()
+    pictures.fill_tables(root / "nbs/index.ipynb")
     (root / "README.md").write_text(render(root / "nbs/index.ipynb"), encoding="utf-8", newline="\n")

@@ -22,7 +22,7 @@ def export_onnx(
     model: keras.Model, # from `build_unet`; needs the TensorFlow backend
     path: str | os.PathLike, # the .onnx file to make or replace
     threshold: float = 0.5, # person from this probability on
-    sure: float = 0.0, # `Remover` leaves out regions that reach this nowhere; 0 leaves out none
+    min_peak_probability: float = 0.0, # `Remover` leaves out regions that reach this nowhere; 0 leaves out none
     half: bool = False, # store weights as float16: half the size; arithmetic stays float32
     **card, # json values to keep in the file: training data, licences, metrics
 ):
@@ -37,8 +37,8 @@ def export_onnx(
     proto, _ = tf2onnx.convert.from_function(answer, input_signature=[pixels], opset=17)
     _name_nearest(proto.graph)
     if half: _halve(proto.graph)
-    description = dict(image_size=model.input_shape[1:3], fit="stretch", colour="RGB 0-255", threshold=threshold, sure=sure, kind="person",
-                       made=datetime.date.today().isoformat()) | card
+    description = dict(image_size=model.input_shape[1:3], fit="stretch", colour="RGB 0-255", threshold=threshold, min_peak_probability=min_peak_probability,
+                       kind="person", made=datetime.date.today().isoformat()) | card
     entry = proto.metadata_props.add()
     entry.key, entry.value = "bg_remover", json.dumps(description)
     write_bytes(path, proto.SerializeToString())

@@ -13,11 +13,20 @@ from pathlib import Path
 import bg_remover
 
 import cv2
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1" # before its import: it would send data to its maker, and write below HOME
 import onnxruntime
 
 # %% ../../nbs/base/network.ipynb #removal-07
 class ModelError(ValueError):
     "A model file that cannot be used; the message names it and says what to do."
+
+
+def _with_current_names(description):
+    "A description as it is written today: files of earlier versions say `sure` where we say `min_peak_probability`."
+    if not isinstance(description, dict) or "sure" not in description: return description
+    current = ("min_peak_probability" if name == "sure" else name for name in description)
+    return dict(zip(current, description.values()))
 
 
 def _check_description(description, session: onnxruntime.InferenceSession):
@@ -28,8 +37,9 @@ def _check_description(description, session: onnxruntime.InferenceSession):
         raise ValueError(f"image_size is to be two whole numbers, not {size!r}")
     if type(threshold) not in (int, float) or not 0 < threshold < 1:
         raise ValueError(f"threshold is to be a number between 0 and 1, not {threshold!r}")
-    sure = description.get("sure", 0)
-    if type(sure) not in (int, float) or not 0 <= sure < 1: raise ValueError(f"sure is to be a number from 0 to below 1, not {sure!r}")
+    peak = description.get("min_peak_probability", 0)
+    if type(peak) not in (int, float) or not 0 <= peak < 1:
+        raise ValueError(f"min_peak_probability is to be a number from 0 to below 1, not {peak!r}")
     for name, only in (("fit", "stretch"), ("colour", "RGB 0-255")):
         if description.get(name) != only: raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
     for ends, wanted, depth in ((session.get_inputs(), "image", 3), (session.get_outputs(), "probability", 1)):
@@ -53,7 +63,7 @@ def open_model(
     text = session.get_modelmeta().custom_metadata_map.get("bg_remover")
     if text is None: raise ModelError(f"{path}: an ONNX file, but not one that export_onnx wrote; export your model with it")
     try:
-        description = json.loads(text)
+        description = _with_current_names(json.loads(text))
         _check_description(description, session)
     except ValueError as error: raise ModelError(f"{path}: its description is damaged ({error}); export it again") from error
     return session, description

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -50,58 +51,55 @@ def _begin(context: typer.Context,
 _UsageError = typer.BadParameter.__base__ # click's own, or the copy that newer versions of Typer carry
 
 
-def _say(message: object):
+def _print_message(message: object):
     "One line to standard error, which is for messages; standard output is for results."
-    text = str(message).replace("overwrite=True", "--overwrite").replace("`largest`", "--largest") # as one says it in a shell
+    text = str(message).replace("overwrite=True", "--overwrite").replace("`largest`", "--largest") # as a shell has them
     print(f"bg-remover: {text}", file=sys.stderr)
+
+
+def _run() -> int: # exit status
+    if any(not word or re.fullmatch(r"--[a-z-]+=", word) for word in sys.argv[1:]):
+        raise typer.BadParameter("an argument is empty; is a variable not set?")
+    status = app(standalone_mode=False) or 0
+    sys.stdout.flush()
+    return status
 
 
 def main():
     "Run the command; whatever ends it becomes one line and an exit status."
     for stream in ("stdin", "stdout", "stderr"): # a shell can close them, as in 2>&-
         if getattr(sys, stream) is None: setattr(sys, stream, open(os.devnull, "r" if stream == "stdin" else "w"))
-    try:
-        status = app(standalone_mode=False) or 0
-        sys.stdout.flush()
-    except _UsageError as error: _say(f"{error.format_message()} ({error.ctx.command_path if error.ctx else 'bg-remover'} --help explains it)"); status = 2
-    except BrokenPipeError: status = 1; os.dup2(os.open(os.devnull, os.O_WRONLY), 1) # whoever read us has seen enough
+    try: status = _run()
+    except _UsageError as error: _print_message(f"{error.format_message()} ({error.ctx.command_path if error.ctx else 'bg-remover'} --help explains it)"); status = 2
+    except BrokenPipeError: status = 1; os.dup2(os.open(os.devnull, os.O_WRONLY), 1) # the reader has seen enough
     except KeyboardInterrupt: status = 130
-    except (ValueError, OSError, MemoryError) as error: _say(str(error) or "out of memory"); status = 1
-    if status == 130: _say("stopped; what is finished is whole, and the same command goes on from there")
+    except (ValueError, OSError, MemoryError) as error: _print_message(str(error) or "out of memory"); status = 1
+    if status == 130: _print_message("stopped; what is finished is whole, and the same command goes on from there")
     sys.exit(status)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-10
 @contextlib.contextmanager
-def _asked():
+def _usage_errors():
     "What fails in here was asked for wrongly, and nothing has been done yet."
     try: yield
     except (ValueError, OSError) as error: raise _UsageError(str(error)) from error
 
-# %% ../../nbs/tool/cli.ipynb #the-command-12
-def _background(text: str) -> str | tuple[int, int, int]:
-    "A colour where it is the name or number of one; else blur or a file."
-    from PIL import ImageColor
-    if text == "blur": return text
-    try: colour = ImageColor.getrgb(text)
-    except ValueError: colour = None
-    if colour and len(colour) == 3: return colour
-    if colour: raise typer.BadParameter(f"'{text}' is a colour that one can see through; a background is solid")
-    if not Path(text).is_file(): raise typer.BadParameter(f"'{text}' is no colour (such as white or #00c878), no photo, and not the word blur")
-    return text
-
 # %% ../../nbs/tool/cli.ipynb #the-command-15
 def _form(dest: str, form: str | None) -> str: # "png", "webp" or "jpg"
     "The format of one result: that of its name, or the one that is asked for."
-    ending = "" if dest == "-" else Path(dest).suffix
+    ending = "" if dest == "-" else Path(dest).suffix.lower()
     if ending not in ("", ".png", ".webp", ".jpg"): raise ValueError(f"{dest}: a result ends in .png, .webp or .jpg")
     if form and ending and ending[1:] != form: raise ValueError(f"{dest} does not end in .{form}; leave --format out, or rename it")
     if not ending and dest != "-": raise ValueError(f"{dest}: no such folder, and no file without an ending; write {dest}/ or {dest}.png")
     return form or ending[1:] or "png"
 
 
+def _is_directory(dest: str) -> bool: return dest.endswith(("/", os.sep)) or Path(dest).is_dir()
+
+
 def _target(source: str, dest: str, form: str | None) -> str:
     "The file to make; in a folder, the photo's own name with another ending."
-    if dest == "-" or not (dest.endswith(("/", os.sep)) or Path(dest).is_dir()): return dest
+    if dest == "-" or not _is_directory(dest): return dest
     if source == "-": raise ValueError(f"{dest}: is a folder; name the file to make from standard input")
     from bg_remover.tool.folders import output_path
     return str(Path(dest) / output_path(Path(Path(source).name), form or "png"))
@@ -114,21 +112,32 @@ def _is_folder(source: str) -> bool:
 
 def _check_ends(source: str, dest: str, as_json: bool):
     "Raise where a photo would come from a keyboard or go to a screen."
-    if not (source == "-" or _is_folder(source) or Path(source).exists()): raise FileNotFoundError(f"{source}: no such file or folder")
+    if not (source and dest): raise ValueError("IN and OUT are not to be empty; is a variable not set?")
+    if not (source == "-" or _is_folder(source) or os.path.lexists(source)): raise FileNotFoundError(f"{source}: no such file or folder")
     if "://" in dest and not _is_folder(source): raise ValueError(f"{dest}: an address takes the results of a folder; name a folder of photos, or a file to make")
     if source == "-" and sys.stdin.isatty(): raise ValueError("standard input is a keyboard; name a photo, or pipe one in")
     if dest == "-" and _is_folder(source): raise ValueError(f"{source}: is a folder; name a folder for its results")
     if dest == "-" and sys.stdout.isatty(): raise ValueError("standard output is a screen; name a file, or write > cutout.png")
     if dest == "-" and as_json: raise ValueError("--json and the photo would mix on standard output; name a file")
 
+
+def _check_many(sources: list[str], dest: str, form: str | None):
+    "Raise where several photos cannot go to one place."
+    if len(sources) == 1: return
+    for source in sources:
+        if source == "-" or _is_folder(source): raise ValueError(f"{source}: several photos at once are files; name a folder or a pipe alone")
+    if not _is_directory(dest): raise ValueError(f"{dest}: several photos need a folder for their results; write {dest}/")
+    from bg_remover.tool.folders import check_places
+    check_places({source: Path(_target(source, dest, form)) for source in dict.fromkeys(sources)})
+
 # %% ../../nbs/tool/cli.ipynb #the-command-17
-def _pipe(source: str, dest: str, remover, overwrite: bool, how: dict) -> Iterator:
+def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator:
     "From or to a pipe: a photo's bytes in, the result's bytes out."
-    from bg_remover.tool.folders import Record
     from bg_remover.base.files import NamedBytes, write_bytes
-    from bg_remover.tool.photos import cut_photo
-    if dest != "-" and not overwrite and Path(dest).exists(): raise FileExistsError(f"{dest}: is there already; --overwrite replaces it")
-    try: cut = cut_photo(NamedBytes(sys.stdin.buffer.read(), "standard input") if source == "-" else source, remover, **how)
+    from bg_remover.tool.folders import Record, is_taken
+    from bg_remover.tool.photos import make_cut
+    if dest != "-" and not overwrite and is_taken(Path(dest)): raise FileExistsError(f"{dest}: is there already; --overwrite replaces it")
+    try: cut = make_cut(NamedBytes(sys.stdin.buffer.read(), "standard input") if source == "-" else source, remover, request)
     except ValueError as error:
         yield Record(source, None, "failed", error=str(error))
         return
@@ -139,40 +148,42 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, how: dict) -> Iterat
     yield Record(source, None if dest == "-" or not cut.found else dest, "done" if cut.found else "nobody", cut.share, note=cut.note)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-18
-def _records(source: str, dest: str, model: Path | None, form: str | None, overwrite: bool, crew: dict, how: dict) -> tuple[Iterator, int]: # records, how many to expect
+def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, executor: dict, form: str | None, wanted: dict) -> tuple[Iterator, int]: # records, how many to expect
     "Choose the function that does what is asked. Nothing is cut out before the first record is asked for."
+    from bg_remover.tool.folders import find_photos, remove_file, remove_folder
+    from bg_remover.tool.photos import Request
+    source = sources[0]
     if _is_folder(source):
-        from bg_remover.tool.folders import find_photos, remove_folder
+        request = Request(form or "png", **wanted)
         count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if sys.stderr.isatty() and "://" not in source else 0 # a store takes its time
-        return remove_folder(source, dest, model, overwrite=overwrite, form=form or "png", **crew, **how), count
-    from bg_remover.tool.folders import check_request, remove_file
+        return remove_folder(source, dest, model, overwrite=overwrite, request=request, **executor), count
     from bg_remover.removal import Remover
-    dest = _target(source, dest, form)
-    how = check_request(_form(dest, form), **how)
+    targets = {source: _target(source, dest, form) for source in sources}
+    request = Request(_form(targets[source], form), **wanted)
     remover = Remover(model) # last: what is wrong with the request need not wait for it
-    if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, how), 1
-    return (remove_file(source, dest, remover, overwrite, **how) for _ in range(1)), 1
+    if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, request), 1
+    return (remove_file(photo, target, remover, overwrite, request) for photo, target in targets.items()), len(targets)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-18d
 @contextlib.contextmanager
-def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_folder` takes: executor and workers
+def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_folder` takes
     "The workers behind a Dask scheduler."
     if not _is_folder(source): raise ValueError(f"{source}: one photo needs no cluster; leave --scheduler out")
     try: from distributed import Client
     except ImportError as error: raise ValueError('--scheduler needs Dask: pip install "bg-remover[scale]"') from error
-    logging.disable() # Dask tells more of what goes wrong than anybody asked; it is raised as well
+    logging.disable() # Dask logs what goes wrong; it is raised as well
     with Client(scheduler, timeout=3) as client:
         threads = sum(client.nthreads().values())
-        if not threads: _say(f"{scheduler}: has no workers yet; the work begins when one joins: dask worker {scheduler}")
+        if not threads: _print_message(f"{scheduler}: has no workers yet; the work begins when one joins: dask worker {scheduler}")
         yield dict(executor=client.get_executor(), workers=max(32, threads)) # more may join
 
 # %% ../../nbs/tool/cli.ipynb #the-command-19
-def _tell(record, as_json: bool):
-    "Say what became of a photo: a line of JSON for each, or a plain line where there is something to know."
+def _report_record(record, as_json: bool):
+    "Report what became of a photo: a line of JSON for each, or a plain line where there is something to know."
     if as_json: print(json.dumps(vars(record), default=str), flush=True)
-    elif record.verdict == "failed": _say(record.error.removeprefix("ImageError: "))
-    elif record.verdict == "nobody": _say(f"{record.path}: nobody found" + ("" if record.output else ", so no file was made"))
-    elif record.note: _say(f"{record.path}: {record.note}")
+    elif record.verdict == "failed": _print_message(record.error.removeprefix("ImageError: "))
+    elif record.verdict == "nobody": _print_message(f"{record.path}: nobody found" + ("" if record.output else ", so no file was made"))
+    elif record.note: _print_message(f"{record.path}: {record.note}")
 
 
 @contextlib.contextmanager
@@ -189,24 +200,24 @@ def _progress(count: float, what: str):
         yield lambda done=None: bar.update(task, completed=done) if done else bar.advance(task)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-20
-def _follow(records: Iterator, count: int, as_json: bool) -> int: # exit status
-    "Tell of each photo as it is finished, and sum up."
+def _report_all(records: Iterator, count: int, as_json: bool) -> int: # exit status
+    "Report each photo as it is finished, and sum up."
     verdicts = Counter()
     with _progress(count, "photos") as advance, contextlib.closing(records):
         for record in records:
             verdicts[record.verdict] += 1
-            _tell(record, as_json)
+            _report_record(record, as_json)
             advance()
     parts = ((verdicts[verdict], word) for verdict, word in (("done", "done"), ("skipped", "there already"), ("nobody", "with nobody"), ("failed", "failed")))
-    if verdicts.total() != 1: _say(", ".join(f"{number} {word}" for number, word in parts if number) or "no photos in this folder")
-    elif verdicts["skipped"] and not as_json: _say("there already; --overwrite makes it again")
+    if verdicts.total() != 1: _print_message(", ".join(f"{number} {word}" for number, word in parts if number) or "no photos in this folder")
+    elif verdicts["skipped"] and not as_json: _print_message("there already; --overwrite makes it again")
     return 1 if verdicts["failed"] else 0
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21a
-_In = Annotated[str, typer.Argument(metavar="IN", help="A photo, a folder of photos, here or at s3://bucket/folder, or - for standard input.")]
+_In = Annotated[list[str], typer.Argument(metavar="IN...", help="A photo, several photos, a folder of photos, here or at s3://bucket/folder, or - for standard input.")]
 _Out = Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, here or at s3://bucket/folder, or - for standard output.")]
 _Mask = Annotated[bool, typer.Option("--mask", "-m", help="Write the mask, white on black, in place of the cut-out.")]
-_Background = Annotated[str | None, typer.Option("--background", "-b", parser=_background, metavar="WHAT", help="Put the people before a colour (white, #00c878), a photo, or their own background out of focus (blur).")]
+_Background = Annotated[str | None, typer.Option("--background", "-b", metavar="WHAT", help="Put the people before a colour (white, #00c878), a photo, or their own background out of focus (blur).")]
 _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option("--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a background.  [default: png]")]
 _Model = Annotated[Path | None, typer.Option(help="An .onnx file from `bg-remover train`, in place of the network that came with the package.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")]
@@ -217,9 +228,16 @@ _Largest = Annotated[int, typer.Option(min=1, metavar="MEGAPIXELS", help="Refuse
 _AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each photo: path, output, verdict (done, nobody, skipped, failed), share of person, milliseconds, error, note.")]
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21
+def _plain_path(name: str) -> str:
+    "A path for an address such as file:///media/photo.jpg; all else as it is."
+    if not name.startswith("file://"): return name
+    from bg_remover.base.storage import open_folder
+    return str(open_folder(name))
+
+
 @app.command()
 def remove(
-    source: _In, dest: _Out, mask: _Mask = False, background: _Background = None, form: _Form = None, model: _Model = None,
+    sources: _In, dest: _Out, mask: _Mask = False, background: _Background = None, form: _Form = None, model: _Model = None,
     overwrite: _Overwrite = False, workers: _Workers = 1, scheduler: _Scheduler = None, keep_metadata: _KeepMetadata = False, largest: _Largest = 100,
     as_json: _AsJson = False,
 ):
@@ -228,6 +246,7 @@ def remove(
     \b
     bg-remover remove photo.jpg cutout.png
     bg-remover remove holiday cutouts --workers 2
+    bg-remover remove *.jpg cutouts/
     bg-remover remove me.jpg me-at-sea.jpg --background sea.jpg
     bg-remover remove - - --format webp < photo.jpg > cutout.webp
     bg-remover remove s3://bucket/photos s3://bucket/cutouts
@@ -237,13 +256,15 @@ def remove(
 
     Exit status: 0 all done, 1 some photos failed, 2 not understood.
     """
-    how = dict(mask=mask, background=background, keep_metadata=keep_metadata, largest=1_000_000 * largest)
+    sources, dest, background = [*map(_plain_path, sources)], _plain_path(dest), background and _plain_path(background)
+    wanted = dict(mask=mask, background=background, keep_metadata=keep_metadata, largest=1_000_000 * largest)
     with contextlib.ExitStack() as stack:
-        with _asked():
-            _check_ends(source, dest, as_json)
-            crew = stack.enter_context(_cluster(scheduler, source)) if scheduler else dict(workers=workers)
-            records, count = _records(source, dest, model, form, overwrite, crew, how)
-        raise typer.Exit(_follow(records, count, as_json))
+        with _usage_errors():
+            for source in sources: _check_ends(source, dest, as_json)
+            _check_many(sources, dest, form)
+            executor = stack.enter_context(_cluster(scheduler, sources[0])) if scheduler else dict(workers=workers)
+            records, count = _start(sources, dest, model, overwrite, executor, form, wanted)
+        raise typer.Exit(_report_all(records, count, as_json))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-34
 @contextlib.contextmanager
@@ -262,13 +283,13 @@ def _quiet():
 
 
 @contextlib.contextmanager
-def _learning():
+def _learners_packages():
     "Room for a command that trains: warnings are one line, and a missing package says how to get it."
     with _quiet(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *rest, **more: _say(message)
+        warnings.showwarning = lambda message, *rest, **more: _print_message(message)
         try: yield
         except ModuleNotFoundError as error:
-            _say(f'{error.name} is missing; this command needs: pip install "bg-remover[learn]"')
+            _print_message(f'{error.name} is missing; this command needs: pip install "bg-remover[learn]"')
             raise typer.Exit(1) from error
 
 # %% ../../nbs/tool/cli.ipynb #the-command-36
@@ -289,7 +310,7 @@ def prepare(
     Photos and masks belong together by their names: cat.jpg and cat.png, or cat.jpg.png. A mask is white on black, or a
     cut-out with transparency. `bg-remover train` does this by itself for your own photos.
     """
-    with _learning():
+    with _learners_packages():
         from bg_remover.data_prep import prepare_pairs
         from bg_remover.fine_tuning import prepare_own
         if (source / "annotations").is_dir(): prepare_pairs(source, split, dest, size=None, limit=limit)
@@ -297,13 +318,13 @@ def prepare(
     print(f"{sum(1 for _ in (dest / 'masks').glob('*.png'))} pairs in {dest}")
 
 # %% ../../nbs/tool/cli.ipynb #the-command-38
-def _epochs_told(epochs: int, advance):
+def _epoch_callback(epochs: int, advance):
     "A Keras callback that moves the bar on; without a screen, a line for each epoch."
     import keras
     def batch_done(step, logs): advance(callback.epoch + (step + 1) / callback.params["steps"])
     def begun(epoch, logs): callback.epoch = epoch
     def done(epoch, logs):
-        if not sys.stderr.isatty(): _say(f"epoch {epoch + 1} of {epochs}: IoU {logs['iou']:.3f} in training, {logs['val_iou']:.3f} on photos held out")
+        if not sys.stderr.isatty(): _print_message(f"epoch {epoch + 1} of {epochs}: IoU {logs['iou']:.3f} in training, {logs['val_iou']:.3f} on photos held out")
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=begun, on_train_batch_end=batch_done, on_epoch_end=done)
     return callback
 
@@ -345,27 +366,30 @@ def train(
     """
     if image_size and image_size % 32: raise typer.BadParameter(f"--image-size {image_size} is no multiple of 32")
     size = image_size and (image_size, image_size)
-    with _learning():
+    with _learners_packages():
         from bg_remover.fine_tuning import fine_tune
         pairs = _pairs_folder(data, run)
         with _progress(epochs, "epochs") as advance:
-            result = fine_tune(pairs, run, start, size, epochs, steps, batch_size, learning_rate, held_out, [_epochs_told(epochs, advance)])
+            result = fine_tune(pairs, run, start, size, epochs, steps, batch_size, learning_rate, held_out, [_epoch_callback(epochs, advance)])
     _print_gain(result, run / "model.onnx")
 
 # %% ../../nbs/tool/cli.ipynb #the-command-40
-def _print_gain(result: dict[str, dict], path: Path):
-    "What the training did for the photos held out, and what to do with it."
-    before, after = (result[when]["iou"] for when in ("before", "after"))
-    print(f"photos held out: {result['after']['photos']}, mean IoU {before:.3f} before, {after:.3f} after")
-    if after <= before: _say("it did not get better; take more photos, look at their masks, or train for longer")
-    print(f"use it with: bg-remover remove IN OUT --model {path}")
+def _print_gain(result: dict, path: Path):
+    "What the training did for the photos held out, how certain that is, and what to do with it."
+    from bg_remover.fine_tuning import explain_difference, min_photos
+    print(f"photos held out: {result['photos']}, mean IoU {result['before']:.3f} before, {result['after']:.3f} after")
+    if result["photos"] >= min_photos:
+        print(f"difference: {result['difference']:+.3f} (95 % interval {result['low']:+.3f} to {result['high']:+.3f})")
+    print(explain_difference(result))
+    if result["low"] > 0: print(f"use it with: bg-remover remove IN OUT --model {path}")
+    elif result["high"] > 0: print(f"look at its cut-outs before you trust it: bg-remover remove IN OUT --model {path}")
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder of `bg-remover train`.")],
     path: Annotated[Path, typer.Argument(metavar="OUT", help="The .onnx file to make.")],
-    threshold: Annotated[float, typer.Option(min=0.01, max=0.99, help="How sure the network has to be that a pixel is person.")] = 0.5,
+    threshold: Annotated[float | None, typer.Option(min=0.01, max=0.99, help="How sure the network has to be that a pixel is person.  [default: as RUN/model.onnx]")] = None,
 ):
     """Write the network of a run as one .onnx file.
 
@@ -376,7 +400,7 @@ def export(
     `bg-remover train` writes RUN/model.onnx by itself. This is for another threshold: a higher one takes less for a person.
     """
     if path.suffix != ".onnx": raise typer.BadParameter(f"{path} does not end in .onnx")
-    with _learning():
+    with _learners_packages():
         from bg_remover.fine_tuning import export_run
         export_run(run, path, threshold)
     print(f"use it with: bg-remover remove IN OUT --model {path}")
@@ -385,21 +409,22 @@ def export(
 def _figures(scores: dict[str, dict], min_person_fraction: float) -> dict:
     "Means over the photos, with the interval that other photos might have given."
     import numpy as np
-    from bg_remover.metrics import bootstrap_interval, summarize
-    figures = summarize(list(scores.values()), min_person_fraction)
-    for name in ("iou", "boundary_iou"):
-        values = np.array([one[name] for one in scores.values() if one["share"] >= min_person_fraction])
-        figures[f"{name}_low"], figures[f"{name}_high"] = bootstrap_interval(values)
-    return figures
+    from bg_remover.metrics import bootstrap_interval, figures, summarize
+    result = summarize(list(scores.values()), min_person_fraction)
+    for name in [name for name, figure in figures.items() if figure.per_photo]:
+        values = np.array([one[name] for one in scores.values() if one["person_fraction"] >= min_person_fraction])
+        result[f"{name}_low"], result[f"{name}_high"] = bootstrap_interval(values)
+    return result
 
 
-def _print_figures(figures: dict, scores: dict[str, dict], min_person_fraction: float):
+def _print_figures(result: dict, scores: dict[str, dict], min_person_fraction: float):
     "The figures as a table, and the photos to look at first."
-    interval = lambda name: f"   (95 % interval {figures[f'{name}_low']:.3f} to {figures[f'{name}_high']:.3f})"
-    print(f"photos        {figures['photos']}")
-    for name, label in (("iou", "mean IoU"), ("whole_set_iou", "whole-set IoU"), ("boundary_iou", "boundary IoU"), ("dice", "mean Dice")):
-        print(f"{label:14}{figures[name]:.3f}{interval(name) if f'{name}_low' in figures else ''}")
-    worst = sorted((name for name in scores if scores[name]["share"] >= min_person_fraction), key=lambda name: scores[name]["iou"])[:3]
+    from bg_remover.metrics import figures
+    interval = lambda name: f"   (95 % interval {result[f'{name}_low']:.3f} to {result[f'{name}_high']:.3f})"
+    print(f"photos        {result['photos']}")
+    for name, figure in figures.items():
+        print(f"{figure.label:14}{result[name]:.3f}{interval(name) if figure.per_photo else ''}")
+    worst = sorted((name for name in scores if scores[name]["person_fraction"] >= min_person_fraction), key=lambda name: scores[name]["iou"])[:3]
     print("worst         " + ", ".join(f"{name} {scores[name]['iou']:.3f}" for name in worst))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-46
@@ -407,7 +432,7 @@ def _print_figures(figures: dict, scores: dict[str, dict], min_person_fraction: 
 def evaluate(
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of masks or cut-outs, made by any tool.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks: PNG, white on black; grey 128 is ignored.")],
-    min_person_fraction: Annotated[float, typer.Option(metavar="SHARE", help="Leave out photos with less person than this; benchmarks here use 0.05.")] = 0.0,
+    min_person_fraction: Annotated[float, typer.Option("--least-share", metavar="SHARE", help="Leave out photos with less person than this; benchmarks here use 0.05.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ):
     """Measure masks of any tool against true ones: IoU, boundary IoU.
@@ -422,9 +447,9 @@ def evaluate(
     Exit status: 0 all scored, 1 some could not be, 2 not understood.
     """
     from bg_remover.metrics import score_masks
-    with _asked():
+    with _usage_errors():
         scores, problems = score_masks(masks, truth)
-        for problem in problems: _say(problem)
+        for problem in problems: _print_message(problem)
         figures = _figures(scores, min_person_fraction)
     if as_json: print(json.dumps(figures))
     else: _print_figures(figures, scores, min_person_fraction)

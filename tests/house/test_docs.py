@@ -1,7 +1,10 @@
 """The site builds without a warning, holds every notebook as it is stored and every parameter's comment, and asks nothing of the network."""
+import ast
 import csv
 import html
+import importlib
 import importlib.util
+import inspect
 import json
 import re
 import shutil
@@ -58,21 +61,65 @@ def test_each_notebook_is_a_page(site, path):
     title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
     pictures = sum(bool({"image/png", "image/jpeg"} & set(output.get("data", {}))) for cell in cells for output in cell.get("outputs", []))
     assert f"<title>{title} - " in page.read_text(encoding="utf-8")
-    assert article_of(page).count('src="_images/') >= pictures
+    assert len(re.findall(r'src="(?:\.\./)*_images/', article_of(page))) >= pictures
     assert "#|" not in text_of(page), "a directive is left on the page"
-    assert 'alt=""' not in article_of(page) and "alt=\"_images" not in article_of(page)
+    assert not re.search(r'alt="(?:"|(?:\.\./)*_images)', article_of(page))
 
 
 def test_pages_lead_to_one_another(site):
-    for before, after in zip(lessons, lessons[1:]):
+    count = len(house.lesson_notebooks())
+    order = [*lessons[:count], *(root / f"nbs/help/{name}.md" for name in ("glossary", "cheat_sheet", "troubleshooting")), *lessons[count:]]
+    for before, after in zip(order, order[1:]):
         for here, there, way in ((before, after, "next"), (after, before, "prev")):
             link = re.search(rf'rel="{way}"[^>]*href="([^"]+)"', (site / page_of(here)).read_text(encoding="utf-8"))[1]
             assert ((site / page_of(here)).parent / link).resolve() == site / page_of(there)
 
 
-def test_the_index_names_every_lesson():
+def test_the_index_names_every_notebook():
     text = (root / "nbs/index.ipynb").read_text(encoding="utf-8")
-    assert [path.stem for path in house.lesson_notebooks() if f"[{path.stem}]({path.name})" not in text] == []
+    assert [path.stem for path in lessons if f"[{path.stem}]({path.relative_to(root / 'nbs').as_posix()})" not in text] == []
+
+
+def test_start_is_a_map_of_all_lessons():
+    text = (root / "nbs/00_start.ipynb").read_text(encoding="utf-8")
+    assert [path.stem for path in house.lesson_notebooks()[1:] if not re.search(rf"\| \[{path.stem}\]\({path.name}\) \| \d+ \|", text)] == []
+
+
+# The pages that help
+
+help_pages = sorted((root / "nbs/help").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", [*help_pages, root / "CONTRIBUTING.md", root / "CHANGELOG.md"], ids=lambda path: path.stem)
+def test_links_of_a_text_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not re.match("https?:", target) and not (path.parent / target).exists()] == []
+
+
+def test_help_pages_are_on_the_site(site):
+    menu = (site / "index.html").read_text(encoding="utf-8")
+    assert help_pages and [path.stem for path in help_pages if f'href="help/{path.stem}.html"' not in menu] == []
+
+
+def test_the_glossary_explains_each_word_and_says_where_it_is_used():
+    text = (root / "nbs/help/glossary.md").read_text(encoding="utf-8")
+    entries = [line for line in text.splitlines() if line.startswith("**")]
+    assert len(entries) >= 30 and [entry for entry in entries if not re.match(r"\*\*[^*]+\*\*: .+\(\[\d\d_\w+\]\(\.\./\d\d_\w+\.ipynb\)\)\.?$", entry)] == []
+    words = ("CNN", "feature", "parameter", "epoch", "batch", "overfitting", "early stopping", "training set", "validation set", "ablation", "semantic segmentation",
+             "instance segmentation", "matting", "transfer learning", "augmentation", "IoU", "alpha")
+    assert [word for word in words if not re.search(rf"^\*\*[^*]*\b{word}\b", text, re.M | re.I)] == []
+
+
+def test_the_cheat_sheet_calls_what_there_is():
+    "Each name that it imports exists, and takes the arguments that it gets there."
+    text = (root / "nbs/help/cheat_sheet.md").read_text(encoding="utf-8")
+    tree = ast.parse("\n".join(re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)))
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom): names |= {alias.name: getattr(importlib.import_module(node.module), alias.name) for alias in node.names}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names]
+    for node in calls: inspect.signature(names[node.func.id]).bind(*node.args, **{keyword.arg: keyword.value for keyword in node.keywords})
+    assert {node.func.id for node in calls} >= {"train", "evaluate", "batches", "build_unet"}
 
 
 def test_links_lead_somewhere(site):
@@ -90,8 +137,8 @@ def test_links_lead_somewhere(site):
 
 @pytest.mark.parametrize("path", lessons, ids=page_of)
 def test_each_notebook_is_offered_as_it_is(site, path):
-    link = re.search(r'href="(_downloads/[^"]*\.ipynb)"', article_of(site / page_of(path)))
-    assert (site / link[1]).read_bytes() == path.read_bytes()
+    link = re.search(r'href="((?:\.\./)*_downloads/[^"]*\.ipynb)"', article_of(site / page_of(path)))
+    assert ((site / page_of(path)).parent / link[1]).read_bytes() == path.read_bytes()
 
 
 def test_what_was_measured_is_shown(site):
@@ -99,6 +146,37 @@ def test_what_was_measured_is_shown(site):
     with open(root / "benchmarks/results/quality.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file): assert f"{row['network']} {float(row['IoU']):.4g}" in shown
     for name in read_claims(): assert name in shown
+
+
+def test_each_row_says_which_direction_is_good(site):
+    rows = re.findall(r"<tr.*?</tr>", article_of(site / "measurements.html").partition("Against a baseline")[2].partition("</table>")[0], re.S)[1:]
+    assert len(rows) == len(read_claims()) and all("more\u00a0↑" in row or "less\u00a0↓" in row for row in rows)
+    arrows = {name: load("docs/measured.py").direction(name)[-1] for name in ("IoU", "false alarms", "ms", "seconds", "photos_per_second", "network")}
+    assert arrows == {"IoU": "↑", "false alarms": "↓", "ms": "↓", "seconds": "↓", "photos_per_second": "↑", "network": "k"}
+
+
+def test_units_say_the_direction_that_was_measured():
+    "Where ours is better by its ratio, it has more of what is to be more, and less of what is to be less."
+    for name, entry in read_claims().items():
+        more = entry["ours"] > entry["baseline"]
+        assert (entry["ratio"] > 1) == (more if entry["unit"].endswith("/s") else not more), name
+
+
+def test_imports_are_folded_and_ideas_are_not(site):
+    build = build_script()
+    assert build.is_folded("#| code-fold: true\nx = 1") and build.is_folded("#| export\nimport os\n%config a = 1")
+    assert not build.is_folded("x = 1") and not build.is_folded("import os\nos.getcwd()")
+    page = article_of(site / "02_metrics.html")
+    folded = re.findall(r"<details.*?</details>", page, re.S)
+    assert folded and "def iou" not in re.sub(r"<[^>]+>", "", "".join(folded))
+    assert re.sub(r"<[^>]+>", "", re.sub(r"<details.*?</details>", "", page, flags=re.S)).count("import numpy as np") == 0
+
+
+def test_the_menu_has_the_floors_in_order(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    groups = re.findall(r'<p class="caption"[^>]*><span class="caption-text">(.*?)</span>', text)
+    assert [group for group in groups if group != "Use it"] == ["Lessons", "Help", "The tool", "Behind it", "Scale", "Reference", "About"]
+    assert ("Use it" in groups) == ((site / "try_it.html").exists()) == ('class="home-button" href="try_it.html"' in text)
 
 
 def test_card_and_texts_are_pages(site):

@@ -101,9 +101,23 @@ def test_second_call_does_nothing(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     before = calls.read_text()
-    assert asked(calls, "-e .[learn,heic,scale,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
+    assert asked(calls, "-e .[demo,learn,heic,video,scale,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
     bootstrap.set_up()
     assert calls.read_text() == before
+
+
+def test_each_stage_adds_to_the_one_before_and_never_goes_back(bootstrap, tmp_path):
+    calls = project_with(bootstrap, tmp_path)
+    for stage in ("demo", "lab", "demo", "all", "lab"): bootstrap.set_up(stage)
+    installed = [line.rpartition(" ")[2] for line in calls.read_text().splitlines() if " -e " in line]
+    assert installed == [".[demo]", ".[demo,learn,heic,video,scale]", ".[demo,learn,heic,video,scale,dev,docs]"]
+
+
+def test_a_target_installs_what_its_stage_says(bootstrap, tmp_path):
+    calls = project_with(bootstrap, tmp_path)
+    code = f"import sys; sys.path.insert(0, 'tools'); import bootstrap; bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"
+    subprocess.run([sys.executable, "-c", code, "--for", "demo", "-c", "pass"], cwd=bootstrap.ROOT, check=True)
+    assert asked(calls, "-e .[demo]\n") == 1 and bootstrap.STATE.read_text() == bootstrap.wanted_state("demo")
 
 
 def test_changed_settings_are_installed_into_the_same_environment(bootstrap, tmp_path):
@@ -132,6 +146,15 @@ def test_an_environment_made_by_hand_is_used_not_removed(bootstrap, tmp_path):
     bootstrap.STATE.unlink()
     bootstrap.set_up()
     assert asked(calls, "-e .[") == 2 and (bootstrap.VENV / "kept").exists()
+
+
+def test_an_environment_of_another_worktree_is_left_alone(bootstrap, tmp_path):
+    project_with(bootstrap, tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/kept").touch()
+    bootstrap.VENV.symlink_to(tmp_path / "other")
+    with pytest.raises(bootstrap.SetupError, match="is a link .*PYTHONPATH="): bootstrap.set_up()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["kept"]
 
 
 def test_killed_while_installing(bootstrap, tmp_path):
@@ -200,7 +223,7 @@ def test_help_names_every_target(bootstrap):
 
 
 def test_every_target_runs_a_file_that_is_there():
-    for script in re.findall(r"\$\(call python,([\w/]+\.py)", (root / "Makefile").read_text()): assert (root / script).is_file(), script
+    for script in re.findall(r"\$\(call python,(?:--for \w+ )?([\w/]+\.py)", (root / "Makefile").read_text()): assert (root / script).is_file(), script
 
 
 def test_old_pythons_can_read_the_bootstrap():

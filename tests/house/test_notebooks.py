@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import house
-from notebook_server import environment, execute
+from lessons import least_teaching, longest_line, measure, most_cells, most_words
+from notebook_server import ask, environment, execute
 
 paths, lessons, solutions = house.notebooks(), house.lesson_notebooks(), house.solutions()
 root = house.root
@@ -38,11 +39,48 @@ def test_opens_with_title_and_subtitle(path):
     assert first["cell_type"] == "markdown" and re.match(r"# .+\n\n> .+", "".join(first["source"]))
 
 
+def text_of(path: Path) -> str: return "\n\n".join(cell["source"] for cell in cells_of(path, "markdown"))
+
+
+@pytest.mark.parametrize("path", lessons[1:], ids=name_of) # 00_start is a page to look at
+def test_ends_with_summary_questions_exercises_and_the_way_on(path):
+    end = text_of(path)
+    places = [end.find(f"\n## {heading}\n") for heading in ("Summary", "Questions", "Exercises")]
+    assert -1 < places[0] < places[1] < places[2]
+    assert end.count("<summary>", places[1], places[2]) == 5, "five short questions with folded answers"
+    assert "Next: " in end[places[2]:] or path == lessons[-1]
+
+
+# Limits of a lesson. A lesson that outgrows them carries more than one idea, or work that belongs to base/ (see CONTRIBUTING).
+
 @pytest.mark.parametrize("path", lessons, ids=name_of)
-def test_ends_with_summary_exercises_and_the_way_on(path):
-    end = "\n".join(cell["source"] for cell in cells_of(path, "markdown")[-4:])
-    assert "## Summary" in end and "## Exercises" in end
-    assert "Next" in end or path == lessons[-1]
+def test_a_lesson_is_short_and_its_code_teaches(path):
+    found = measure(path)
+    assert found["cells"] <= most_cells, f"{found['cells']} cells: more than one idea? move machinery to base/ and detours to exercises"
+    assert found["words"] <= most_words, f"{found['words']} words: cut what the code already says"
+    assert found["teaching"] >= least_teaching, f"{found['teaching']:.0%} of the exported lines teach: move checks and files to base/"
+
+
+@pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
+def test_code_lines_fit_the_page(path):
+    long = [line for cell in cells_of(path, "code") for line in cell["source"].splitlines() if len(line) > longest_line]
+    assert not long, f"JupyterLab and the site cut lines off after {longest_line} characters: {long[0]}"
+
+
+@pytest.mark.parametrize("path", lessons, ids=name_of)
+def test_a_heading_stands_alone(path):
+    for cell in cells_of(path, "markdown")[1:]:
+        code_free = re.sub(r"```.*?```", "", cell["source"], flags=re.S)
+        headings = re.findall(r"^#+ .*$", code_free, re.M)
+        assert not headings or cell["source"].strip() == headings[0], f"a heading alone in its cell folds what follows: {headings[0]}"
+
+
+@pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
+def test_functions_are_short(path):
+    for cell in cells_of(path, "code"):
+        for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", cell["source"], flags=re.M))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert node.end_lineno - node.body[0].lineno < 25, f"{node.name} has more than 25 lines: it does more than one thing"
 
 
 @pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
@@ -66,10 +104,11 @@ def test_imports_stand_alone(path):
             assert kinds <= {ast.Import, ast.ImportFrom, ast.Try}, f"imports and other code in one cell:\n{cell['source']}"
 
 
-@pytest.mark.parametrize("path", lessons, ids=name_of)
+@pytest.mark.parametrize("path", paths, ids=name_of)
 def test_outputs_are_stored_and_hold_nothing_of_this_machine(path):
     outputs = [output for cell in cells_of(path, "code") for output in cell["outputs"]]
-    assert any("image/png" in output.get("data", {}) or "image/jpeg" in output.get("data", {}) for output in outputs), "no stored picture"
+    shown = [output for output in outputs if {"image/png", "image/jpeg"} & set(output.get("data", {}))]
+    assert shown or path not in lessons, "no stored picture"
     assert not [output["ename"] for output in outputs if output["output_type"] == "error"]
     assert not [kind for output in outputs for kind in output.get("data", {}) if "widget" in kind], "a stored widget is dead; put #| notest before it"
     texts = "".join("".join(output.get("text", "")) + "".join(output.get("data", {}).get("text/plain", "")) for output in outputs)
@@ -80,13 +119,12 @@ def test_outputs_are_stored_and_hold_nothing_of_this_machine(path):
 def test_size(path): assert path.stat().st_size < 700_000
 
 
-@pytest.mark.parametrize("path", lessons, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in paths if "\n## Exercises" in text_of(path)], ids=name_of)
 def test_every_exercise_has_its_solution(path):
-    texts = [cell["source"] for cell in cells_of(path, "markdown")]
-    exercises = re.findall(r"^(\d)\. ", texts[-2].partition("## Exercises")[2], re.M)
-    solved = "\n".join(cell["source"] for cell in cells_of(root / "nbs/solutions" / path.name, "markdown"))
-    assert exercises and re.findall(r"^## (\d)\. ", solved, re.M) == exercises
-    assert f"(solutions/{path.name})" in texts[-1] and f"(../{path.name})" in solved
+    exercises = re.findall(r"^(\d)\. ", text_of(path).partition("\n## Exercises")[2], re.M)
+    solution = root / "nbs/solutions" / path.name
+    assert exercises and re.findall(r"^## (\d)\. ", text_of(solution), re.M) == exercises
+    assert f"solutions/{path.name})" in text_of(path) and f"{path.name})" in text_of(solution)
 
 
 def test_solutions_keep_to_themselves():
@@ -95,7 +133,13 @@ def test_solutions_keep_to_themselves():
         assert not [cell for cell in cells_of(path, "code") if re.search(r"^#\|\s*(default_exp|export)", cell["source"], re.M)], f"{path.name} exports code"
 
 
-@pytest.fixture(scope="module")
+def answers(opened: str) -> bool:
+    "Whether a Jupyter server listens already; its file appears a moment earlier."
+    try: return bool(ask(opened, "status"))
+    except OSError: return False
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     "The address of a Jupyter server with the notebooks."
     folder, token = tmp_path_factory.mktemp("jupyter"), uuid.uuid4().hex
@@ -105,7 +149,9 @@ def server(tmp_path_factory):
         until = time.time() + 60
         while not (running := [*folder.glob("jpserver-*.json")]) and process.poll() is None and time.time() < until: time.sleep(0.1)
         assert running, (folder / "log").read_text()
-        yield f"{json.loads(running[0].read_text())['url']}?token={token}"
+        opened = f"{json.loads(running[0].read_text())['url']}?token={token}"
+        while not answers(opened) and process.poll() is None and time.time() < until: time.sleep(0.1)
+        yield opened
     finally:
         process.terminate() # ends its kernels, too
         process.wait(timeout=60)

@@ -19,14 +19,15 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import house
+from bg_remover import __version__
 
 root = Path(__file__).resolve().parents[2]
 package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.solutions()
 modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
-plain = ("base.files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
+plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
-extras = ("learn", "heic", "scale", "dev", "docs")
+extras = ("demo", "learn", "heic", "video", "scale", "dev", "docs")
 
 
 def load(path: Path):
@@ -70,13 +71,29 @@ def test_the_command_is_a_function_that_is_there(settings):
 def test_settings_and_pyproject_agree(settings, pyproject):
     assert pyproject["project"]["name"] == settings["lib_name"]
     assert SpecifierSet(pyproject["project"]["requires-python"]) == SpecifierSet(f">={settings['min_python']},<{settings['below_python']}")
-    for key, value in pyproject["tool"]["nbdev"].items():
+    project, nbdev = pyproject["project"], dict(pyproject["tool"]["nbdev"])
+    assert (project["description"], project["authors"][0]["name"], ", ".join(project["keywords"])) == tuple(settings[key] for key in ("description", "author", "keywords"))
+    assert project.get("urls", {}).get("Repository", "") == settings["address"], "run make address"
+    assert nbdev.pop("requirements") == [line for line in settings["requirements"].split("\n")[1:] if not line.startswith("#")]
+    for key, value in nbdev.items():
         assert str(value).lower() == settings[key].lower(), key
 
 
-def test_version_is_the_packages(settings):
-    assert f'__version__ = "{settings["version"]}"' in (package / "__init__.py").read_text(encoding="utf-8")
-    assert settings["version"] in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_the_version_stands_in_one_place(settings):
+    assert "version" not in settings and __version__ in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_nbdev_knows_the_project_and_changes_the_version_where_it_stands(tmp_path, settings):
+    copy_sources(tmp_path)
+    (tmp_path / "bg_remover").mkdir()
+    shutil.copy(package / "__init__.py", tmp_path / "bg_remover")
+    run_nbdev("from nbdev.config import get_config; c = get_config(); assert c.description and c.author and c.keywords and c.lib_name == 'bg-remover'", tmp_path)
+    run_nbdev("from nbdev.release import nbdev_bump_version; nbdev_bump_version(part=2)", tmp_path)
+    major, minor, patch = __version__.split(".")
+    assert f'__version__ = "{major}.{minor}.{int(patch) + 1}"' in (tmp_path / "bg_remover/__init__.py").read_text(encoding="utf-8")
+    run_nbdev("from nbdev.release import write_requirements; write_requirements()", tmp_path)
+    wanted = [line for line in settings["requirements"].split("\n")[1:] if not line.startswith("#")]
+    assert (tmp_path / "requirements.txt").read_text().split("\n")[:len(wanted)] == wanted
 
 
 def test_constraints_pin_every_requirement(settings):
@@ -158,7 +175,7 @@ def test_plain_install_brings_what_it_runs(name, settings):
 
 
 def test_every_import_is_declared(settings):
-    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "scale_requirements"))
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "video_requirements", "scale_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules.values(), *notebooks, *solutions]:
@@ -206,7 +223,7 @@ def test_no_address_but_in_the_setting(settings, project_files):
     forbidden = re.compile("|".join([hosts, *([re.escape(settings["address"])] if settings["address"] else [])]))
     address, named = load(root / "tools/address.py"), []
     for path in project_files:
-        if path.name in ("address.py", "test_project.py", "settings.ini"): continue
+        if path.name in ("address.py", "test_project.py", "settings.ini", "pyproject.toml"): continue
         text = path.read_text(encoding="utf-8", errors="ignore")
         if path.suffix == ".ipynb": text = json.dumps(address.with_address(json.loads(text), "", path.name))
         if forbidden.search(text): named.append(path.relative_to(root))

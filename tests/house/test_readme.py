@@ -1,4 +1,5 @@
 """The commands of the README do what it says: each is run here, in an empty folder, or named with the place where it is."""
+import json
 import os
 import re
 import shutil
@@ -11,16 +12,18 @@ import cv2
 import numpy as np
 import pytest
 
+import pictures
 from bg_remover.images import read_image
+from bg_remover.removal import Remover
 
 root = Path(__file__).resolve().parents[2]
 samples = root / "nbs/samples/mini_coco/val2017"
 elsewhere = {
-    "make demo": "below", "make docs": "test_docs.py", "make docs-serve": "below", "make lab": "starts JupyterLab and stays",
+    "make test": "what runs this", "make demo": "below", "make docs": "test_docs.py", "make docs-serve": "below", "make lab": "starts JupyterLab and stays",
     "pip install .": "test_wheel.py", 'pip install ".[learn]"': "make install, with which the tests begin",
     "bg-remover train mine run": "test_cli.py, with fewer steps and the same arguments",
 }
-commands = re.findall(r"^    ((?:make|pip|bg-remover) .*)$", (root / "README.md").read_text(encoding="utf-8"), re.M)
+commands = re.findall(r"^    ((?:make|pip|bg-remover) .*?)(?: +# .*)?$", (root / "README.md").read_text(encoding="utf-8"), re.M)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,35 @@ def test_a_command_of_the_readme(command, folder):
     assert len(found) == (2 if "photos" in command else 1)
     for file in found: assert read_image(file).shape == read_image(folder / "photo.jpg").shape
 
+
+# What the home page shows is made from what there is
+
+@pytest.mark.parametrize("cell_id", pictures.tables)
+def test_a_table_of_the_home_page_is_of_todays_measurements(cell_id):
+    cells = json.loads((root / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
+    table, = ["".join(cell["source"]) for cell in cells if cell["id"] == cell_id]
+    assert table == pictures.tables[cell_id](), "run make readme"
+    assert table in (root / "README.md").read_text(encoding="utf-8"), "run make readme"
+
+
+@pytest.mark.parametrize("name", pictures.photos)
+def test_a_picture_of_the_home_page_is_of_todays_network(name):
+    assert pictures.is_current(name, pictures.photos[name](Remover())), "run make readme"
+
+
+def test_the_drawing_of_quality_is_of_todays_table(tmp_path):
+    pictures.draw_quality(tmp_path / "quality.svg")
+    for path in (tmp_path / "quality.svg", root / "nbs/images/quality.svg"):
+        assert pictures.quality_mark() in path.read_text(encoding="utf-8"), "run make readme"
+
+
+def test_the_home_page_says_what_it_is_before_what_to_install():
+    text = (root / "README.md").read_text(encoding="utf-8")
+    first = [text.index(words) for words in ("**Background removal**", "](nbs/images/steps.jpg)", "make demo", "make test", "pip install", "apt-get")]
+    assert first == sorted(first) and "csv" not in text
+
+
+# The demonstration and the site
 
 def copy_of(folder: Path, *names: str) -> Path:
     "Some of the project's files, elsewhere."

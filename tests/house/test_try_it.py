@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from onnx import TensorProto, helper
 from bg_remover import removal
 from bg_remover.images import read_image, resize_image, resize_probability
 from bg_remover.removal import Remover
-from bg_remover.base.network import shipped_model
+from bg_remover.base.network import onnxruntime, shipped_model
 
 root = Path(__file__).resolve().parents[2]
 sys.path.append(str(root / "docs"))
@@ -89,9 +88,9 @@ def test_answers_are_brought_to_a_size_as_by_opencv(size):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24), st.sampled_from([0.0, 0.1, 0.6, 0.9]))
 @settings(max_examples=60, deadline=None)
-def test_doubtful_regions_are_dropped_alike(seed, height, width, sure):
+def test_doubtful_regions_are_dropped_alike(seed, height, width, peak):
     values = np.random.default_rng(seed).choice(np.float32([0, 0.1, 0.14, 0.15, 0.4, 0.6, 0.89, 0.95]), (height, width), p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])
-    np.testing.assert_array_equal(doubtful(sure)(values[None])[0], removal.hysteresis_threshold(values, sure))
+    np.testing.assert_array_equal(doubtful(peak)(values[None])[0], removal.hysteresis_threshold(values, peak))
 
 
 @pytest.mark.parametrize("radius", [1, 12])
@@ -105,7 +104,7 @@ def test_means_are_those_of_a_box_filter(radius):
 _built = {}
 
 
-def doubtful(sure: float):
+def doubtful(peak: float):
     "`hysteresis_threshold` of the page, built once for each value."
-    if sure not in _built: _built[sure] = build(lambda x: page.hysteresis_threshold(x, sure), TensorProto.FLOAT, 3)
-    return _built[sure]
+    if peak not in _built: _built[peak] = build(lambda x: page.hysteresis_threshold(x, peak), TensorProto.FLOAT, 3)
+    return _built[peak]

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bg_remover.metrics import boundary_iou, calibration_error, dice, iou, mask_boundary, reliability, score, soft_iou, summarize
+from bg_remover.metrics import Figure, boundary_iou, calibration_error, dice, figures, iou, mask_boundary, reliability, score, soft_iou, summarize
 
 quick = settings(max_examples=60, deadline=None)
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -113,7 +113,7 @@ def test_score_never_looks_at_crowds(given_pair, threshold):
     true = pixels(mask == 255)
     assert result["iou"] == set_iou(ours, true)
     assert (result["intersection"], result["union"]) == (len(ours & true), len(ours | true))
-    assert result["share"] == pytest.approx(len(true) / mask.size)
+    assert result["person_fraction"] == pytest.approx(len(true) / mask.size)
     assert score(np.where(mask == 128, 1 - probability, probability), mask, threshold) == result
 
 
@@ -159,6 +159,20 @@ def test_summary_leaves_out_photos_with_too_little_person():
     assert summarize(scores, min_person_fraction=0.05)["photos"] == 1 and summarize(scores, min_person_fraction=0.05)["iou"] == 0.5
     with pytest.raises(ValueError, match="60%"): summarize(scores, min_person_fraction=0.6)
     with pytest.raises(ValueError, match="no photo"): summarize([])
+
+
+def test_a_row_in_the_table_is_all_that_a_new_figure_needs(monkeypatch, capsys):
+    from bg_remover.tool import cli
+    monkeypatch.setitem(figures, "found", Figure("mean found", per_photo=lambda prediction, truth: float(prediction.mean())))
+    monkeypatch.setitem(figures, "count", Figure("photo count", pooled=len))
+    scores = {name: score(np.full((1, 4), 0.9), np.array([mask], np.uint8)) for name, mask in {"a": [255, 0, 0, 0], "b": [255, 255, 128, 128]}.items()}
+    assert [one["found"] for one in scores.values()] == [1, 0.5] and "count" not in scores["a"]
+    result = summarize(list(scores.values()))
+    assert list(result) == ["photos", *figures] and result["found"] == 0.75 and result["count"] == 2
+    cli._print_figures(cli._figures(scores, 0.0), scores, 0.0)
+    printed = capsys.readouterr().out
+    assert all(f"{figure.label} " in printed for figure in figures.values())
+    assert printed.count("95 % interval") == sum(figure.per_photo is not None for figure in figures.values())
 
 
 # Calibration

@@ -404,7 +404,7 @@ def test_damaged_description_is_named(tmp_path, text):
 
 wrong = [dict(image_size=value) for value in (64, "64", [64], [64, 64, 64], [64, 0], [64, -64], [64.0, 64.0], [True, 64], ["64", "64"], None)]
 wrong += [dict(threshold=value) for value in ("0.5", None, True, 0, 1, -0.1, 1.5, float("nan"), [0.5])]
-wrong += [dict(sure=value) for value in ("0.9", None, True, -0.1, 1, float("nan"))]
+wrong += [dict(min_peak_probability=value) for value in ("0.9", None, True, -0.1, 1, float("nan"))]
 wrong += [dict(fit=value) for value in ("crop", None, 1)] + [dict(colour=value) for value in ("BGR 0-255", None)]
 
 
@@ -419,8 +419,15 @@ def test_network_that_is_not_as_described_is_refused(tmp_path, network):
 
 
 def test_right_description_is_accepted(tmp_path):
-    remover = Remover(write_red_model(tmp_path / "net.onnx", threshold=0.25, sure=0.5))
-    assert remover.threshold == 0.25 and remover.sure == 0.5
+    remover = Remover(write_red_model(tmp_path / "net.onnx", threshold=0.25, min_peak_probability=0.5))
+    assert remover.threshold == 0.25 and remover.min_peak_probability == 0.5
+
+
+def test_files_of_earlier_versions_say_sure(tmp_path):
+    old = write_red_model(tmp_path / "old.onnx", sure=0.5, made="2026-01-01")
+    assert Remover(old).min_peak_probability == 0.5
+    assert list(open_model(old)[1]) == ["image_size", "fit", "colour", "threshold", "min_peak_probability", "made"]
+    with pytest.raises(ModelError, match="description.*min_peak_probability"): Remover(write_red_model(tmp_path / "bad.onnx", sure="0.9"))
 
 
 # --- what is doubtful
@@ -439,7 +446,7 @@ def test_a_dim_disc_is_nobody_to_a_network_that_wants_to_be_sure(tmp_path):
     both = np.zeros((128, 128, 3), np.uint8)
     cv2.circle(both, (32, 64), 20, (255, 0, 0), -1)
     cv2.circle(both, (96, 64), 20, (180, 0, 0), -1)
-    easy, strict = (Remover(write_red_model(tmp_path / f"{sure}.onnx", sure=sure)) for sure in (0.0, 0.9))
+    easy, strict = (Remover(write_red_model(tmp_path / f"{peak}.onnx", min_peak_probability=peak)) for peak in (0.0, 0.9))
     assert easy.mask(both)[64, 32] and easy.mask(both)[64, 96]
     assert strict.mask(both)[64, 32] and not strict.mask(both)[64, 96] and strict.alpha(both)[:, 70:].max() == 0
     with pytest.raises(PersonNotFound): strict.cutout(np.ascontiguousarray(both[:, 66:]))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import onnxruntime
 import pytest
 import tensorflow as tf
 
@@ -15,6 +14,7 @@ from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.images import write_image, write_mask
 from bg_remover.model import build_unet, predict_probability
 from bg_remover.base.backbones import encoder_layers, segmentation_models
+from bg_remover.base.network import onnxruntime
 from bg_remover.base.optimizers import EncoderRate, FusedAdam, warm_cosine
 from bg_remover.base.runs import RunError, read_history, save_weights
 from bg_remover.training import WholeSetIoU, bce_jaccard_loss, evaluate, photo_jaccard_loss, score_pairs, train
@@ -291,7 +291,7 @@ def test_evaluate_scores_at_native_size_and_ignores_crowds(pairs, tmp_path):
     top_two_thirds = lambda image: np.repeat(np.arange(30) < 20, 20).reshape(30, 20).astype("float32")
     one = Pairs(tmp_path / "frames", tmp_path / "masks")
     assert evaluate(top_two_thirds, one)["iou"] == 1
-    assert score_pairs(top_two_thirds, one)[0]["share"] == pytest.approx(1 / 3)
+    assert score_pairs(top_two_thirds, one)[0]["person_fraction"] == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="no photo"): evaluate(top_two_thirds, one, min_person_fraction=0.5)
 
 

@@ -198,7 +198,7 @@ def test_rank_pairs_leaves_out_small_people():
 
 def test_plot_predictions_shows_four_pictures_a_pair(pairs):
     show.plot_predictions(predict, pairs)
-    assert len(drawn()) == 12 and legend() == ["right", "missed", "false"]
+    assert len(drawn()) == 12 and legend() == ["correct", "false negative", "false positive"]
     assert titles()[:4] == ["a_good", "truth", "probability", "IoU 0.80"] and titles()[4::4] == ["b_bad", "c_fair"] and titles()[7::4] == ["IoU 0.00", "IoU 0.50"]
     assert pictures()[5][6, 14] == 128 and pictures()[6][6, 15] == 204
 
@@ -247,7 +247,7 @@ def test_overlay_errors_verdict_of_each_pixel():
     frame = photo(1, 6)
     right, missed, false, quiet, crowd, other_crowd = show.overlay_errors(frame, probability, mask)[0].astype(int)
     grey = 95
-    for pixel, name in ((right, "right"), (missed, "missed"), (false, "false")):
+    for pixel, name in ((right, "correct"), (missed, "false negative"), (false, "false positive")):
         assert (pixel == np.round(grey * 0.4 + np.array(show.verdicts[name]) * 0.6)).all()
     assert (quiet == grey).all() and (crowd == other_crowd).all() and (crowd < grey / 2).all()
     assert (frame == 100).all()

@@ -1,0 +1,183 @@
+"""Files: every kind of damage, masks of any tool, and writing whole or not at all."""
+import io
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from bg_remover.base import files
+from bg_remover.base.files import ImageError, NamedBytes, read_any_mask, write_bytes
+from bg_remover.images import read_image, read_mask
+from picture_files import encoded, noise
+
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+# --- which way is up
+
+def test_a_mask_is_turned_as_its_photo_is(tmp_path):
+    mask = np.zeros((4, 6), np.uint8)
+    mask[0, :2] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    result = read_mask(encoded(mask, "PNG", exif=exif))
+    assert (result == np.rot90(mask, -1)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+def test_any_mask_is_turned_as_its_photo_is(orientation, form):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:10, :20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(mask, form, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L"))
+    assert (read_any_mask(data) == np.uint8(upright >= 128) * 255).all()
+    assert (np.uint8(read_image(data)[..., 0] >= 128) == np.uint8(upright >= 128)).all()
+
+
+def test_bytes_may_have_a_name():
+    with pytest.raises(ImageError, match="^cat.jpg: the file is empty"): read_image(NamedBytes(b"", "cat.jpg"))
+
+
+# --- damage
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_cut_short_at_any_place(format):
+    data = encoded(noise(), format)
+    step = max(1, len(data) // 60)
+    last = len(data) - 2 * (format == "JPEG") # which may lack its end mark
+    for end in [*range(1, last, step), *range(last - 12, last)]:
+        with pytest.raises(ImageError): read_image(data[:end])
+    assert read_image(data).shape == (60, 90, 3)
+
+
+@pytest.mark.parametrize("options", [{}, dict(subsampling=0), dict(restart_marker_rows=1), dict(optimize=True)], ids=str)
+@pytest.mark.parametrize("size", [(60, 90), (61, 83), (8, 8)])
+def test_a_jpeg_may_lack_its_end_mark_but_no_pixel(options, size):
+    for photo in (noise(*size), noise(*size)[..., 0]):
+        data = encoded(photo, "JPEG", **options)
+        for end in (1, 2): assert np.array_equal(read_image(data[:-end]), read_image(data))
+        for end in range(6, len(data) - 620, 37):
+            with pytest.raises(ImageError, match="cut short"): read_image(data[:-end])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_with_a_preview_inside_is_judged_by_its_own_end(progressive):
+    data = encoded(noise(), "JPEG", progressive=progressive)
+    preview = b"Exif\0\0" + encoded(noise(20, 30), "JPEG")
+    data = data[:2] + b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview + data[2:]
+    assert read_image(data).shape == (60, 90, 3)
+    for end in range(4, len(data) - 1, 97):
+        assert not files.is_complete(data[:end]), end
+        with pytest.raises(ImageError): read_image(data[:end])
+
+
+@pytest.mark.parametrize("trailer", [b"\0" * 500, b"\xff\xda ftypmp42 \xff\xd8" * 50], ids=["padding", "a film behind it"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_bytes_after_the_end_do_no_harm(format, trailer):
+    data = encoded(noise(), format)
+    assert (read_image(data + trailer) == read_image(data)).all()
+
+
+def test_restart_marks_are_no_end():
+    data = encoded(noise(), "JPEG", restart_marker_rows=1)
+    assert b"\xff\xd0" in data
+    assert read_image(data).shape == (60, 90, 3)
+
+
+def test_one_wrong_byte_in_the_pixels_of_a_png():
+    data = bytearray(encoded(noise(), "PNG"))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(ImageError, match="damaged"): read_image(bytes(data))
+
+
+def test_a_wrong_checksum_where_it_does_not_matter():
+    data = encoded(noise(), "PNG")
+    comment = (5).to_bytes(4, "big") + b"tEXta\0bcd" + b"\0\0\0\0"
+    assert read_image(data[:33] + comment + data[33:]).shape == (60, 90, 3)  # 33 bytes: signature and IHDR
+
+
+@given(data=st.binary(max_size=300), start=st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF", b"II*\0"]))
+@quick
+def test_rubbish_never_gets_out_as_another_error(data, start):
+    with pytest.raises(ImageError): read_image(start + data)
+
+
+@pytest.mark.parametrize("content, message, remedy", [
+    (b"", "the file is empty", "download it again"), (b"a text that calls itself a photo", "not a photo", "convert it"),
+    (encoded(noise(), "JPEG")[:900], "cut short", "download it again")], ids=["empty", "text", "cut short"])
+def test_the_message_names_the_file_and_the_remedy(tmp_path, content, message, remedy):
+    path = tmp_path / "Übersicht 人 1.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=message) as error: read_image(path)
+    assert str(error.value).startswith(str(path)) and remedy in str(error.value)
+
+
+def test_bytes_have_a_name_too():
+    with pytest.raises(ImageError, match="the given bytes"): read_image(b"")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.jpg"): read_image(tmp_path / "nowhere.jpg")
+    with pytest.raises(OSError, match=tmp_path.name): read_image(tmp_path)
+
+
+def test_nothing_is_printed_about_a_bad_photo(tmp_path):
+    bad = [encoded(noise(), format)[:-200] for format in ("JPEG", "PNG", "WEBP", "GIF", "TIFF")] + [b"text" * 20]
+    for number, data in enumerate(bad): (tmp_path / f"{number}.bin").write_bytes(data)
+    flipped = bytearray(encoded(noise(), "PNG"))
+    flipped[len(flipped) // 2] ^= 255
+    (tmp_path / "flipped.bin").write_bytes(flipped)
+    code = ("import sys, pathlib\nfrom bg_remover.images import read_image; from bg_remover.base.files import ImageError\nfailed = 0\n"
+            "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
+            "    try: read_image(path)\n    except ImageError: failed += 1\nprint(failed)")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, env=_without_log_level())
+    assert (done.stdout.strip(), done.stderr) == ("7", "")
+
+
+def _without_log_level():
+    return {name: value for name, value in os.environ.items() if name != "OPENCV_LOG_LEVEL"}
+
+
+# --- writing
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"old")
+
+    def disk_full(self, data):
+        with open(self, "wb") as file: file.write(data[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(path), "write_bytes", disk_full)
+    with pytest.raises(OSError, match="No space left"): write_bytes(path, b"new bytes")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["photo.png"]
+
+
+def test_a_failure_while_renaming_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"old")
+
+    def refuse(*paths): raise PermissionError("in use")
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    with pytest.raises(PermissionError): write_bytes(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["photo.png"]
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"old")
+    code = ("import os, signal, sys\nfrom bg_remover.base import files\n"
+            "files.os.replace = lambda *paths: os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))\n"
+            "files.write_bytes(sys.argv[1], b'new')")
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
+    assert done.returncode != 0 and path.read_bytes() == b"old"

@@ -1,0 +1,102 @@
+"""Films that tests make themselves, so that they know what is in each frame and when it is shown."""
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from bg_remover.removal import Remover
+
+options = {"libx264": {"crf": "12", "preset": "ultrafast"}, "libvpx-vp9": {"crf": "12", "b": "0", "cpu-used": "8", "deadline": "realtime",
+           "auto-alt-ref": "0"}, "prores_ks": {"profile": "4444"}, "libx265": {"x265-params": "log-level=none"}}
+
+
+class RedFilmRemover(Remover):
+    "What is red is a person, pixel by pixel."
+    def __init__(self): self.threshold, self.asked = 0.5, 0
+
+    def probability(self, photo):
+        self.asked += 1
+        pixels = np.float32(photo) / 255
+        return np.clip(3 * (pixels[..., 0] - pixels[..., 1:].max(2)) - 0.5, 0, 1)
+
+
+def square(index: int, size=(64, 96), side: int = 24, alpha: bool = False) -> np.ndarray: # uint8 height×width×3, or ×4
+    "A red square on blue-grey, whose left edge says which frame it is in: 2 pixels further in each frame."
+    frame = np.full((*size, 4 if alpha else 3), 255, np.uint8)
+    frame[..., :3] = 60, 90, 120
+    left = place(index, size, side)
+    frame[20:20 + side, left:left + side, :3] = 220, 40, 30
+    return frame
+
+
+def place(index: int, size=(64, 96), side: int = 24) -> int:
+    "The left edge of the square in a frame."
+    return 2 * index % (size[1] - side)
+
+
+def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", times=None, base=Fraction(1, 1000), rate=25, last=None, sounds=(),
+               form: str | None = None, sound_start: float = 0, change=None, **settings):
+    "Write frames at the given times, in ticks of `base`, with tracks of sound: (codec, frequency) each."
+    frames = list(frames)
+    times = list(times or [40 * index for index in range(len(frames))])
+    with av.open(str(path), "w", format=form) as film:
+        stream = film.add_stream(codec, rate=rate, options=options.get(codec, {}) | settings)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.time_base = pix_fmt, base
+        context = stream.codec_context
+        context.time_base, context.colorspace, context.color_range = base, 5, 1 # BT.601
+        context.flags |= av.codec.context.Flags.frame_duration
+        if change: change(stream)
+        tracks = [(film.add_stream(name, rate=48000, layout="mono"), hertz) for name, hertz in sounds]
+        lengths = [after - before for before, after in zip(times, times[1:])]
+        lengths.append(last or (lengths or [40])[-1])
+        for pixels, ticks, length in zip(frames, times, lengths):
+            frame = pixels if isinstance(pixels, av.VideoFrame) else av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
+            frame = frame.reformat(format=pix_fmt, dst_colorspace=context.colorspace, dst_color_range=context.color_range)
+            frame.pts, frame.time_base, frame.duration = ticks, base, length
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+        for track, hertz in tracks: write_sound(film, track, hertz, sound_start, float((times[-1] + lengths[-1]) * base))
+
+
+def write_sound(film, track, hertz: int, start: float, end: float):
+    "A tone from `start` to `end`, silent but for the middle fifth of a second of each second."
+    seconds = np.arange(int(start * 48000), int(end * 48000)) / 48000
+    wave = np.float32(0.5 * np.sin(2 * np.pi * hertz * seconds) * (abs(seconds % 1 - 0.5) < 0.1))
+    for first in range(0, len(wave), 960):
+        frame = av.AudioFrame.from_ndarray(wave[None, first:first + 960], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, int(start * 48000) + first, Fraction(1, 48000)
+        film.mux(track.encode(frame))
+    film.mux(track.encode(None))
+
+
+def read_film(path) -> tuple[list[np.ndarray], list[float]]: # RGBA uint8 H×W×4, seconds
+    "All frames of a film, and when each is shown."
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        clear = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1" and stream.codec_context.name == "vp9"
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if clear else stream.codec_context
+        frames = [frame for packet in film.demux(stream) if packet.size for frame in decoder.decode(packet)] + decoder.decode(None)
+        return [frame.to_ndarray(format="rgba") for frame in frames], [float(frame.pts * stream.time_base) for frame in frames]
+
+
+def read_sound(path, track: int = 0) -> tuple[np.ndarray, float]: # float32 samples at 48 kHz, seconds at which they start
+    "One track of a film's sound."
+    with av.open(str(path)) as film:
+        resampler, parts, start = av.AudioResampler("fltp", "mono", 48000), [], None
+        for frame in film.decode(film.streams.audio[track]):
+            if start is None: start = frame.time
+            parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+        return np.concatenate(parts), start
+
+
+def length(path) -> float: # seconds
+    "How long a film says it lasts."
+    with av.open(str(path)) as film: return film.duration / av.time_base
+
+
+def shown_at(frame: np.ndarray) -> float:
+    "The left edge of what a cut-out frame shows, by its alpha."
+    columns = np.flatnonzero((frame[..., 3] > 127).any(0))
+    return float(columns[0]) if len(columns) else -1.0

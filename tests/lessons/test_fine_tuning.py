@@ -1,0 +1,233 @@
+"""Fine-tuning: own photos become pairs, who is held out, what a run keeps from its start, and what a comparison may claim."""
+import json
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+
+from bg_remover import fine_tuning
+from bg_remover.base.files import by_photo
+from bg_remover.base.runs import RunError
+from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune, hold_out, min_photos, prepare_own, split_pairs
+from bg_remover.generator import Pairs
+from bg_remover.images import read_image, read_mask, write_image, write_mask
+from bg_remover.removal import Remover
+
+samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory) -> Path:
+    "Five photos with masks as different tools write them."
+    folder = tmp_path_factory.mktemp("own") / "mine"
+    for name in ("photos", "masks"): (folder / name).mkdir(parents=True)
+    for number, path in enumerate(sorted(samples.glob("*.jpg"))[:5]):
+        photo = read_image(path)[:200, :300]
+        mask = np.zeros(photo.shape[:2], np.uint8)
+        mask[50:150, 60 + 10 * number:200] = 255
+        write_image(folder / f"photos/{number}.jpg", photo)
+        if number == 0: write_mask(folder / "masks/0.png", mask)
+        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask])) # a cut-out
+        if number == 2: write_image(folder / "masks/2.jpg", np.dstack([mask] * 3)) # smeared by JPEG
+        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3)) # zeros and ones
+        if number == 4: write_image(folder / "masks/4.webp", np.dstack([mask] * 3))
+    return folder
+
+
+def test_masks_of_any_tool_become_the_same_pairs(tmp_path, mine):
+    pairs = prepare_own(mine, tmp_path / "pairs", longest=150)
+    for number in range(5):
+        mask = read_mask(pairs / f"masks/{number}.png")
+        assert mask.shape == read_image(pairs / f"frames/{number}.jpg").shape[:2] == (100, 150)
+        truth = np.zeros((100, 150), bool)
+        truth[25:75, 30 + 5 * number:100] = True
+        assert ((mask == 255) != truth).mean() < 0.02
+
+
+def test_pairs_follow_their_photos(tmp_path, mine):
+    source = shutil.copytree(mine, tmp_path / "source")
+    pairs = prepare_own(source, tmp_path / "pairs")
+    kept = (pairs / "masks/1.png").stat().st_mtime_ns
+    write_mask(source / "masks/0.png", np.full((200, 300), 255, np.uint8))
+    os.utime(source / "masks/0.png", (time.time() + 10,) * 2)
+    for name in ("photos/4.jpg", "masks/2.jpg"): (source / name).unlink()
+    with pytest.warns(UserWarning, match="2.jpg: no mask"): prepare_own(source, pairs)
+    assert (read_mask(pairs / "masks/0.png") == 255).all() and (pairs / "masks/1.png").stat().st_mtime_ns == kept
+    assert not [path for path in pairs.rglob("*") if path.stem in ("2", "4")]
+    write_mask(source / "masks/0.png", np.zeros((200, 300), np.uint8))
+    os.utime(source / "masks/0.png", (time.time() - 1000,) * 2) # an older file, put in its place
+    write_mask(source / "masks/1.jpg.png", np.zeros((5, 5), np.uint8))
+    with pytest.warns(UserWarning, match="the mask is .5, 5."): prepare_own(source, pairs)
+    assert (read_mask(pairs / "masks/0.png") == 0).all() and not (pairs / "masks/1.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are text")
+def test_own_photos_may_have_any_name(tmp_path, mine):
+    source, odd = shutil.copytree(mine, tmp_path / "source"), os.fsdecode(b"caf\xe9")
+    for folder, suffix in (("photos", ".jpg"), ("masks", ".png")): shutil.copy(source / folder / f"0{suffix}", source / folder / f"{odd}{suffix}")
+    (source / "photos/folder.jpg").mkdir()
+    (source / "photos/dead.jpg").symlink_to(source / "nowhere.jpg")
+    shutil.copy(source / "masks/0.png", source / "masks/dead.png")
+    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"): pairs = prepare_own(source, tmp_path / "pairs")
+    names = by_photo(pairs / "frames")
+    assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)), [])) == sorted(names)
+
+
+# --- who is held out
+
+def test_a_split_is_the_same_for_everyone():
+    names = [str(number) for number in range(50)]
+    trained, held = hold_out(names)
+    assert sorted(trained + held) == sorted(names) and 5 <= len(held) <= 15 and hold_out(names[::-1]) == (trained, held)
+    assert len(hold_out(["a", "b"], 0.9)[0]) == 1 and len(hold_out(["a", "b"], 0.01)[1]) == 1
+    for names, fraction in ((["a"], 0.2), ([], 0.2), (["a", "b"], 0), (["a", "b"], 1)):
+        with pytest.raises(ValueError): hold_out(names, fraction)
+
+
+def test_photos_added_later_move_no_other():
+    for seed in range(200):
+        names = [f"IMG_{random.Random(seed).randrange(10 ** 6)}-{number}" for number in range(40)]
+        few, more = hold_out(names[:20]), hold_out(names)
+        assert not set(few[0]) & set(more[1]), "a photo that was trained on is measured"
+        if len(few[1]) > 1: assert not set(few[1]) & set(more[0])
+
+
+def test_what_a_network_has_learned_from_never_measures_it():
+    names = [str(number) for number in range(30)]
+    seen = hold_out(names, 0.2)[0]
+    learn, held = hold_out(names, 0.9, seen)
+    assert set(seen) <= set(learn) and set(held) <= set(names) - set(seen)
+    with pytest.raises(ValueError, match="add new ones"): hold_out(names, 0.5, names)
+
+
+# --- a run
+
+tiny = dict(image_size=(32, 32), epochs=1, steps=1, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def pairs(mine, tmp_path_factory) -> Path: return prepare_own(mine, tmp_path_factory.mktemp("pairs") / "pairs", longest=64)
+
+
+@pytest.fixture(scope="module")
+def run(pairs, tmp_path_factory) -> tuple[Path, dict]:
+    "A network of one's own, after one step, and how it compares."
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return folder, fine_tune(pairs, folder, **tiny)
+
+
+@pytest.fixture
+def exported(monkeypatch) -> list[dict]:
+    "What is handed to `export_onnx`, which takes seconds, in its place."
+    calls = []
+    monkeypatch.setattr(fine_tuning, "export_onnx", lambda model, path, **settings: calls.append(settings))
+    return calls
+
+
+def test_a_run_keeps_the_limits_of_the_network_it_started_from(run):
+    tuned, shipped = Remover(run[0] / "model.onnx"), Remover()
+    assert (tuned.threshold, tuned.min_peak_probability) == (shipped.threshold, shipped.min_peak_probability) and tuned.min_peak_probability > 0
+
+
+def test_limits_can_be_chosen(run, exported):
+    shipped = Remover()
+    export_run(run[0], "strict.onnx", threshold=0.7)
+    export_run(run[0], "all.onnx", min_peak_probability=0.0)
+    assert [(one["threshold"], one["min_peak_probability"]) for one in exported] == [(0.7, shipped.min_peak_probability), (shipped.threshold, 0.0)]
+
+
+def test_before_is_the_shipped_file_and_after_the_exported_one(run, pairs):
+    folder, result = run
+    held_out = split_pairs(pairs)["held_out"]
+    assert result == compare_networks(Remover(), Remover(folder / "model.onnx"), held_out) and result["photos"] == len(held_out)
+
+
+def test_a_run_goes_on_from_another(run, pairs, tmp_path):
+    first = shutil.copytree(run[0], tmp_path / "first")
+    model = onnx.load(first / "model.onnx") # a user's own threshold
+    description = json.loads(model.metadata_props[0].value) | dict(threshold=0.6)
+    onnx.helper.set_model_props(model, {"bg_remover": json.dumps(description)})
+    onnx.save(model, first / "model.onnx")
+    second = fine_tune(pairs, tmp_path / "second", start=first, **tiny)
+    noted = [json.loads((folder / "pairs.json").read_text()) for folder in (first, tmp_path / "second")]
+    assert noted[0]["trained"].keys() <= noted[1]["trained"].keys()
+    assert Remover(tmp_path / "second/model.onnx").threshold == 0.6
+    held_out = split_pairs(pairs)["held_out"]
+    assert second == compare_networks(Remover(first / "model.onnx"), Remover(tmp_path / "second/model.onnx"), held_out)
+
+
+def test_a_network_that_knows_nothing_of_people_has_the_usual_limits(run, tmp_path, exported):
+    fine_tuning._save_finished(fine_tuning.pretrained_unet(run[0]), tmp_path, json.loads((run[0] / "person.json").read_text()), {})
+    assert exported[0]["threshold"] == 0.5 and exported[0]["min_peak_probability"] == 0
+
+
+def test_runs_of_earlier_versions_go_on(run, pairs, tmp_path, exported):
+    "They noted neither a fraction nor limits, and split in another way."
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    (folder / "start.json").unlink()
+    noted = json.loads((folder / "pairs.json").read_text())
+    masks = noted["trained"] | noted["held_out"]
+    old = dict(held_out=dict([masks.popitem()]), trained=masks)
+    (folder / "pairs.json").write_text(json.dumps(old))
+    parts = fine_tuning._keep_split(folder, split_pairs(pairs), 0.2)
+    assert [path.stem for path in parts["held_out"].mask_paths] == list(old["held_out"])
+    export_run(folder, tmp_path / "net.onnx")
+    assert exported[0]["threshold"] == Remover().threshold and exported[0]["photos"] == dict(trained=4, held_out=1)
+
+
+def test_a_run_refuses_another_share_and_other_masks(run, pairs, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    with pytest.raises(RunError, match="name a new run folder"): fine_tune(pairs, folder, **tiny, holdout_fraction=0.5)
+    changed = shutil.copytree(pairs, tmp_path / "pairs")
+    write_mask(changed / "masks/0.png", 255 - read_mask(changed / "masks/0.png"))
+    with pytest.raises(RunError, match="other photos or masks"): fine_tune(changed, folder, **tiny)
+    with pytest.raises(RunError, match="no finished run"): fine_tune(pairs, tmp_path / "new", start=tmp_path, **tiny)
+    with pytest.raises(RunError, match="no finished run"): export_run(tmp_path, tmp_path / "none.onnx")
+
+
+# --- what a comparison may claim
+
+def network(share: float) -> SimpleNamespace:
+    "Finds that share of each photo's person, who is the left half."
+    def probability(photo):
+        found = np.zeros(photo.shape[:2], np.float32)
+        found[:, :round(share * photo.shape[1] / 2)] = 1
+        return found
+    return SimpleNamespace(probability=probability, threshold=0.5)
+
+
+def halves(folder: Path, count: int) -> Pairs:
+    for part in ("frames", "masks"): (folder / part).mkdir(parents=True)
+    mask = np.zeros((10, 40), np.uint8)
+    mask[:, :20] = 255
+    for number in range(count):
+        write_image(folder / f"frames/{number}.png", np.zeros((10, 40, 3), np.uint8))
+        write_mask(folder / f"masks/{number}.png", mask)
+    return Pairs(folder / "frames", folder / "masks")
+
+
+def test_a_comparison_by_hand(tmp_path):
+    result = compare_networks(network(0.5), network(0.75), halves(tmp_path, min_photos))
+    assert result == dict(photos=min_photos, before=0.5, after=0.75, difference=0.25, low=0.25, high=0.25, scatter=0.0)
+    assert "better" in explain_difference(result)
+    worse = compare_networks(network(0.75), network(0.5), halves(tmp_path / "more", min_photos))
+    assert worse["high"] == -0.25 and "keep the one you have" in explain_difference(worse)
+
+
+def test_few_photos_show_nothing(tmp_path):
+    result = compare_networks(network(0), network(1), halves(tmp_path, min_photos - 1))
+    assert (result["low"], result["high"]) == (-1, 1) and result["difference"] == 1
+    assert explain_difference(result) == "5 photos cannot show which network is better; hold out at least 6"
+    assert explain_difference(result | dict(photos=1)).startswith("1 photo cannot")
+
+
+def test_a_small_difference_says_how_many_photos_could_show_it():
+    result = dict(photos=12, difference=0.02, low=-0.03, high=0.07, scatter=0.09)
+    assert explain_difference(result) == "12 photos cannot show a difference this small; about 78 held out could"
+    assert explain_difference(result | dict(difference=0.0)) == "12 photos cannot show a difference this small"
