@@ -34,7 +34,7 @@ class CocoZip(NamedTuple):
     path: str # on the server
     folder: str # what it unpacks to
     bytes: int
-    sha1: str | None # None: nobody published one; the size, and the checksum of each member, must do
+    sha1: str | None # None: not published; size, and the checksum of each member, must do
 
 coco_server = "http://images.cocodataset.org"
 coco_zips = {
@@ -50,19 +50,19 @@ coco_zips = {
 retry_seconds = 1.0 # pause after a first failure; it grows with each one
 
 def _save_answer(answer: requests.Response, part: Path, have: int):
-    "Write what a server sends to the end of a half-finished file, or over it if the server starts anew."
+    "Write what a server sends behind a half-finished file, or over it if it starts anew."
     if answer.status_code in (408, 416, 429) or answer.status_code >= 500:
-        if answer.status_code == 416: part.unlink(missing_ok=True) # it does not fit the server's file
+        if answer.status_code == 416: part.unlink(missing_ok=True) # longer than the server's file
         raise requests.ConnectionError(f"the server answers {answer.status_code}")
     if answer.status_code not in (200, 206):
-        raise DownloadError(f"{answer.url}: the server answers {answer.status_code} {answer.reason}; "
-                            "check the address")
+        raise DownloadError(f"{answer.url}: the server answers {answer.status_code} "
+                            f"{answer.reason}; check the address")
     resumes = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
     start, length = have if resumes else 0, answer.headers.get("Content-Length")
     total = start + int(length) if length else None
     with (open(part, "ab" if start else "wb") as file,
           tqdm(None, part.stem, total, initial=start, unit="B", unit_scale=True, delay=2) as bar):
-        for chunk in answer.iter_content(1 << 16): # what a broken chunk held is lost, so keep them small
+        for chunk in answer.iter_content(1 << 16): # small: a broken chunk is lost
             file.write(chunk)
             bar.update(len(chunk))
     if total and part.stat().st_size < total: # urllib3 1 says nothing about it
@@ -94,14 +94,14 @@ def _check_file(path: Path, url: str, size: int | None, sha1: str | None):
     raise DownloadError(f"{url}: {problem}; what came was removed, call again to download it anew")
 
 # %% ../../nbs/tool/download.ipynb #download-tries
+broken = requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError
+
 def _count_tries(part: Path, tries: int, left: int, most: int) -> tuple[int, int]: # left, most
     "How many tries are left: all of them again after each one that brought something new."
     have = part.stat().st_size if part.exists() else 0
     return (tries, have) if have > most else (left - 1, most)
 
 # %% ../../nbs/tool/download.ipynb #download-fetch
-broken = requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError
-
 def fetch(
     url: str, # what to download
     path: str | os.PathLike, # the file to make; left alone if it is there
@@ -123,7 +123,8 @@ def fetch(
         except requests.RequestException as error:
             raise DownloadError(f"{url}: {error}; check the address") from error
         left, most = _count_tries(part, tries, left, most)
-        if not left: raise DownloadError(f"{url}: no new byte in {tries} tries ({reason}); call again")
+        if not left:
+            raise DownloadError(f"{url}: no new byte in {tries} tries ({reason}); call again")
         time.sleep(retry_seconds * (1 + tries - left))
 
 # %% ../../nbs/tool/download.ipynb #download-refuse
@@ -192,8 +193,8 @@ def check_space(
     needed = 2 * archive.bytes - sum(path.stat().st_size for path in there if path.is_file())
     free = shutil.disk_usage(zip_path.parent).free
     if free < needed:
-        raise DownloadError(f"{zip_path.parent}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed; "
-                            "make room")
+        raise DownloadError(f"{zip_path.parent}: {free / 1e9:.1f} GB free, "
+                            f"{needed / 1e9:.1f} GB needed; make room")
 
 # %% ../../nbs/tool/download.ipynb #download-archive
 def download_archive(dest: Path, archive: CocoZip, server: str, keep_zip: bool):
