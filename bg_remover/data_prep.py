@@ -122,7 +122,8 @@ def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> l
     "The pairs that are still to be made."
     coco, photos, done = open_coco(root, split), root / f"{split}2017", finished_names(dest)
     if not photos.is_dir():
-        raise DataError(f"{photos}: no such folder; `download_coco(..., {split!r})` fetches it")
+        raise DataError(f"{photos}: no such folder; "
+                        f"download_coco({str(root)!r}, {split!r}) fetches it")
     records = [coco.imgs[image_id] for image_id in person_ids(coco, limit)]
     return [Job(photos / one["file_name"], person_annotations(coco, one["id"]),
                 (one["height"], one["width"]))

@@ -81,7 +81,8 @@ def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # cont
     if missing: raise ValueError(f"it has no {' and no '.join(missing)}")
     good, problems = {}, []
     for name, clean in kinds.items():
-        good[name], odd = clean_all(content[name], clean, name.removesuffix("s"))
+        kind = "category" if name == "categories" else name.removesuffix("s")
+        good[name], odd = clean_all(content[name], clean, kind)
         problems += odd
     times = Counter(record["id"] for record in good["images"])
     problems += [f"image {record['id']}: {record['file_name']} shares this id with another one"
@@ -163,7 +164,8 @@ def clean_polygons(segmentation: list, shape: tuple[int, int]) -> list[list[floa
 def clean_runs(segmentation: dict, shape: tuple[int, int]) -> dict:
     "Runs that fit the photo. Raises a `ValueError` for those that do not."
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], str): counts, = counts
+    if isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], str):
+        counts = counts[0]
     if tuple(size or ()) != tuple(shape):
         raise ValueError(f"its runs are for a photo of {tuple(size or ())}, not {tuple(shape)}")
     if isinstance(counts, list) and sum(counts) != shape[0] * shape[1]:
