@@ -221,16 +221,6 @@ def _blur_background(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray: # uint
         blurred, weights = _mean_colour(blurred, weights, 12), _mean(weights, 12)
     return _as_photo(blurred, alpha.shape)
 
-
-def _lay_over(colours: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
-    "Mix person and background, as much of each as alpha says; only soft pixels need arithmetic."
-    soft, mixed = _soft(alpha), background.copy()
-    cv2.copyTo(colours, np.uint8(alpha == 255), mixed)
-    share = _pick(alpha, soft) / 255
-    lit = share * _pick(colours, soft) + (1 - share) * _pick(background, soft)
-    mixed.reshape(-1, 3)[soft] = lit.round()
-    return mixed
-
 # %% ../nbs/09_removal.ipynb #removal-backgrounds
 # machinery
 class Background:

@@ -13,12 +13,15 @@ as the network that ships was shown its own; that takes a GPU, and nobody has ru
 import argparse
 import csv
 import io
+from functools import partial
 from pathlib import Path
 
 from pycocotools.coco import COCO
 
-from bg_remover.data_prep import Job, open_coco, person_ids, prepare_batch, prepare_pairs, report_problems
+from bg_remover.base.annotations import report_problems
 from bg_remover.base.files import write_bytes
+from bg_remover.base.pairs import finished_names, make_batch
+from bg_remover.data_prep import Job, open_coco, person_ids, prepare_pair, prepare_pairs
 
 
 def choose_photos(coco: COCO) -> list[dict]:
@@ -33,7 +36,8 @@ def prepare_empty(photos: Path, coco: COCO, names: set[str], dest: Path):
     "Add pairs of photos without people."
     records = [record for record in coco.imgs.values() if Path(record["file_name"]).stem in names]
     jobs = [Job(photos / record["file_name"], [], (record["height"], record["width"])) for record in records]
-    problems = prepare_batch([job for job in jobs if not (dest / "masks" / f"{job.photo.stem}.png").exists()], dest, None)
+    done = finished_names(dest)
+    problems = make_batch([job for job in jobs if job.photo.stem not in done], partial(prepare_pair, size=None), dest)
     report_problems(problems, "Put them right and call again: finished pairs are kept.")
 
 

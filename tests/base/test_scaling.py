@@ -19,7 +19,8 @@ from bg_remover import removal
 from bg_remover.tool import folders
 from bg_remover.base.files import DataError
 from bg_remover.base.work import batch_size
-from bg_remover.data_prep import prepare_batch, prepare_pairs
+from bg_remover.base.pairs import make_batch
+from bg_remover.data_prep import prepare_pair, prepare_pairs
 from bg_remover.base.files import FolderError
 from bg_remover.tool.folders import Record, remove_folder
 from bg_remover.images import write_image
@@ -178,7 +179,7 @@ def test_many_small_photos_are_few_calls_and_large_ones_stay_alone(tmp_path):
 def test_a_worker_that_does_not_see_the_folders_says_so(photos, tmp_path):
     hide = lambda: (photos.exists() and photos.rename(tmp_path / "hidden")) and None
     with pytest.raises(FolderError, match="a worker there does not see .*shared"): list(remove_folder(photos, tmp_path / "out", Stub(), executor=AtOnce(hide)))
-    with pytest.raises(FolderError, match="not seen from .*shared"): prepare_batch([], tmp_path / "nowhere", None)
+    with pytest.raises(FolderError, match="not seen from .*shared"): make_batch([], prepare_pair, tmp_path / "nowhere")
 
 
 def test_a_worker_with_another_network_is_refused(photos, tmp_path):

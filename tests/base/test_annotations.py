@@ -1,0 +1,171 @@
+"""Odd COCO files, as annotation tools export them: one line for each problem, everything else is used."""
+import json
+import math
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from bg_remover.base.annotations import annotation_file, clean_segmentation, encode_annotation, flatten_polygons, open_coco
+from bg_remover.base.files import DataError
+from bg_remover.data_prep import person_annotations, person_ids, person_mask, prepare_pairs
+from bg_remover.images import read_mask, write_image
+
+shape = 60, 80
+square = [10, 20, 40, 20, 40, 50, 10, 50]
+
+
+def content(count=3):
+    "A file of photos p0, p1, …, a person on each."
+    return dict(images=[dict(id=number + 1, file_name=f"p{number}.jpg", height=60, width=80) for number in range(count)],
+                annotations=[dict(id=number + 1, image_id=number + 1, category_id=1, iscrowd=0, segmentation=[[x + 5 * number if place % 2 == 0 else x for place, x in enumerate(square)]])
+                             for number in range(count)],
+                categories=[dict(id=1, name="person"), dict(id=2, name="dog")])
+
+
+def write(root, data, encoding="utf-8"):
+    path = annotation_file(root, "train")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (root / "train2017").mkdir(exist_ok=True)
+    for number in range(3): write_image(root / f"train2017/p{number}.jpg", np.zeros((*shape, 3), np.uint8))
+    path.write_text(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False), encoding=encoding)
+    return root
+
+
+def opened(root):
+    "A COCO index, and the lines of its warning."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        coco = open_coco(root, "train")
+    return coco, [line.strip() for one in caught if one.category is UserWarning for line in str(one.message).splitlines()[1:]]
+
+
+def test_a_clean_file_is_as_it_was(tmp_path):
+    coco, problems = opened(write(tmp_path, content()))
+    assert not problems and coco.dataset == content() and person_ids(coco) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("change, line, left", [
+    (lambda data: data["images"][0].pop("file_name"), "image 1: no file_name", [2, 3]),
+    (lambda data: data["images"][0].update(id=None), "image at place 0: id is None, not a whole number", [2, 3]),
+    (lambda data: data["images"][0].update(width="wide"), "image 1: width is 'wide', not a whole number", [2, 3]),
+    (lambda data: data["images"][0].update(width=0), "image 1: its size is 60 × 0", [2, 3]),
+    (lambda data: data["images"].append("p3.jpg"), "image at place 3: it is no record", [1, 2, 3]),
+    (lambda data: data["annotations"][1].update(image_id="second"), "annotation 2: image_id is 'second', not a whole number", [1, 3]),
+    (lambda data: data["annotations"][1].pop("category_id"), "annotation 2: category_id is None, not a whole number", [1, 3]),
+    (lambda data: data["annotations"][1].update(iscrowd="no"), "annotation 2: iscrowd is 'no', not a whole number", [1, 3]),
+    (lambda data: data["annotations"].append(None), "annotation at place 3: it is no record", [1, 2, 3]),
+    (lambda data: data["categories"].append(dict(name="cat")), "category at place 2: id is None, not a whole number", [1, 2, 3]),
+    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg shares this id with another one", [2]),
+])
+def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, left):
+    data = content()
+    change(data)
+    coco, problems = opened(write(tmp_path, data))
+    assert line in problems and person_ids(coco) == left
+    assert all(person_mask(coco, image_id).any() for image_id in left)
+
+
+@pytest.mark.parametrize("change", [
+    lambda data: data["images"][0].update(height="60", width=80.0, id="1"),
+    lambda data: [data["images"][0].pop(side) for side in ("height", "width")],
+    lambda data: data["images"][0].update(height=None),
+    lambda data: data["annotations"][0].pop("iscrowd"),
+    lambda data: data["annotations"][0].update(iscrowd=None),
+    lambda data: data["annotations"][0].update(iscrowd="0", image_id="1", category_id=1.0),
+    lambda data: [one.update(id=7) for one in data["annotations"]],
+    lambda data: data["annotations"].append(dict(id=9, image_id=99, category_id=1, iscrowd=0, segmentation=[square])),
+    lambda data: data["categories"].insert(0, dict(id=5, name="person", supercategory="none")),
+    lambda data: (data["categories"].append(dict(id=3, name="Person")), data["annotations"][2].update(category_id=3)),
+])
+def test_what_can_be_understood_is(tmp_path, change):
+    "Numbers as text, sizes from the photo itself, ids that repeat, annotations of no photo, two categories named person."
+    data = content()
+    change(data)
+    coco, problems = opened(write(tmp_path, data))
+    assert not problems and person_ids(coco) == [1, 2, 3]
+    for number in range(3):
+        columns = np.nonzero(person_mask(coco, number + 1).any(axis=0))[0]
+        assert columns[0] == 10 + 5 * number and len(person_annotations(coco, number + 1)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_any_unicode_with_or_without_its_mark(tmp_path, encoding):
+    data = content()
+    data["categories"][1]["name"] = "犬"
+    assert opened(write(tmp_path, data, encoding))[0].cats[2]["name"] == "犬"
+
+
+@pytest.mark.parametrize("data, message", [
+    ("{", "cannot be used"), ("[]", "no images and no annotations and no categories"), ('{"images": [], "annotations": []}', "no categories"),
+    ('{"images": {}, "annotations": [], "categories": []}', "its images are no list"), ("null", "no images")])
+def test_a_file_that_is_no_coco_file_is_named(tmp_path, data, message):
+    with pytest.raises(DataError, match=rf"instances_train2017.json: cannot be used \(.*{message}" if "{" != data else message): open_coco(write(tmp_path, data), "train")
+
+
+def test_without_a_person_the_names_are_said(tmp_path):
+    data = content()
+    data["categories"][0]["name"] = "human"
+    with pytest.raises(DataError, match="no category is named 'person', only dog, human"): prepare_pairs(write(tmp_path, data), "train", tmp_path / "pairs")
+
+
+# Outlines
+
+runs_of_square = dict(size=list(shape), counts=[600, 60, 4140])
+
+
+@pytest.mark.parametrize("outline", [
+    [square], square, [[[10, 20], [40, 20], [40, 50], [10, 50]]], [[10, 20], [40, 20], [40, 50], [10, 50]], [[1, 2, 3, 4], square], [[5, 5], square]])
+def test_a_polygon_is_drawn_however_it_is_nested(outline):
+    from pycocotools import mask as runs
+    drawn = runs.decode(encode_annotation(outline, shape)[0])
+    assert drawn.sum() == 30 * 30 and drawn[20:50, 10:40].all()
+
+
+def test_runs_are_drawn_plain_packed_or_in_a_list():
+    packed = encode_annotation(runs_of_square, shape)[0]
+    text = packed["counts"].decode()
+    for outline in (runs_of_square, [runs_of_square], packed, [packed], dict(size=list(shape), counts=text), dict(size=list(shape), counts=[text])):
+        assert encode_annotation(outline, shape)[0]["counts"] == packed["counts"]
+
+
+@pytest.mark.parametrize("outline", [None, [], [[]], [[1, 2, 3, 4]], [1, 2], "box"])
+def test_what_encloses_nothing_costs_only_itself(outline):
+    assert encode_annotation(outline, shape) == []
+
+
+@pytest.mark.parametrize("outline, reason", [
+    ([[math.nan, *square[1:]]], "far outside"), ([[math.inf, *square[1:]]], "far outside"), ([[1e9, *square[1:]]], "far outside"), ([[-1e9, *square[1:]]], "far outside"),
+    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "no number"), ([[None, *square[1:]]], "no number"),
+    ([[value / 80 for value in square]], "from 0 to 1"),
+    (dict(size=[80, 60], counts=[4800]), r"for a photo of \(80, 60\), not \(60, 80\)"), ([dict(size=[80, 60], counts=[4800])], "for a photo of"),
+    (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels of 4800"), (dict(counts=[4800]), "for a photo of")])
+def test_what_cannot_be_right_is_said(outline, reason):
+    with pytest.raises(ValueError, match=reason): clean_segmentation(outline, shape)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e300", "1000000000"])
+def test_no_coordinate_kills_the_process(tmp_path, number):
+    "In a process of its own: pycocotools ends it with a signal, or takes all the memory."
+    text = json.dumps(content())
+    first = json.dumps(content()["annotations"][0]["segmentation"][0])
+    root = write(tmp_path / "coco", text.replace(first, first.replace("[10,", f"[{number},"), 1))
+    code = "import sys; from bg_remover.data_prep import prepare_pairs; prepare_pairs(sys.argv[1], 'train', sys.argv[2], size=None)"
+    done = subprocess.run([sys.executable, "-c", code, str(root), str(tmp_path / "pairs")], capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 0 and "p0.jpg: annotation 1 cannot be drawn (its coordinates are far outside the photo" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "pairs/masks").iterdir()) == ["p1.png", "p2.png"]
+
+
+def test_a_photo_whose_people_have_no_outline_is_named_and_not_empty(tmp_path):
+    data = content()
+    data["annotations"][0]["segmentation"] = []
+    data["annotations"].append(dict(id=8, image_id=2, category_id=1, iscrowd=0, bbox=[1, 2, 3, 4], segmentation=[]))
+    with pytest.warns(UserWarning, match="p0.jpg: annotation 1 cannot be drawn .it encloses no pixel"): prepare_pairs(write(tmp_path, data), "train", tmp_path / "pairs", size=None)
+    assert {path.stem for path in (tmp_path / "pairs/masks").iterdir()} == {"p1", "p2"} and read_mask(tmp_path / "pairs/masks/p1.png").any()
+
+
+def test_flattening_leaves_flat_polygons_alone():
+    assert flatten_polygons([square, square]) == [square, square] and flatten_polygons([]) == []
