@@ -3,7 +3,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 # The order of the modules on each floor: a module imports only from those before it.
-base = ("files", "storage", "work", "network", "backbones", "optimizers", "runs", "export", "distribution")
+base = ("files", "storage", "work", "network", "backend", "backbones", "optimizers", "runs", "export", "distribution")
 lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization", "removal", "fine_tuning")
 tool = ("photos", "folders", "download", "packed", "cli")
 modules = (*(f"base.{name}" for name in base), *lessons, *(f"tool.{name}" for name in tool))
