@@ -460,6 +460,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'bg_remover.training': { 'bg_remover.training.PhotoIoU': ('training.html#photoiou', 'bg_remover/training.py'),
                                      'bg_remover.training.PhotoIoU.__init__': ('training.html#photoiou.__init__', 'bg_remover/training.py'),
                                      'bg_remover.training.PhotoIoU.count': ('training.html#photoiou.count', 'bg_remover/training.py'),
+                                     'bg_remover.training.PhotoIoU.get_config': ( 'training.html#photoiou.get_config',
+                                                                                  'bg_remover/training.py'),
                                      'bg_remover.training.PhotoIoU.result': ('training.html#photoiou.result', 'bg_remover/training.py'),
                                      'bg_remover.training.PhotoIoU.update_state': ( 'training.html#photoiou.update_state',
                                                                                     'bg_remover/training.py'),

@@ -75,7 +75,7 @@ class PhotoIoU(keras.metrics.Metric):
         self.photos = self.add_weight(shape=(), initializer="zeros", name="photos")
 
     def update_state(self, truth, probability, sample_weight=None):
-        person, known = truth == 1, truth != 0.5
+        person, known = truth == 1, truth != 0.5 # 0.5: a crowd, which does not count
         found = (probability >= self.threshold) & known
         shared, either = (ops.sum(ops.cast(pixels, "float32"), axis=(1, 2, 3))
                           for pixels in (person & found, person | found))
@@ -86,7 +86,10 @@ class PhotoIoU(keras.metrics.Metric):
         self.ious.assign_add(ops.sum(iou))
         self.photos.assign_add(ops.sum(ops.ones_like(iou)))
 
-    def result(self): return ops.where(self.photos > 0, self.ious / ops.maximum(self.photos, 1), 1.0)
+    def result(self):
+        return ops.where(self.photos > 0, self.ious / ops.maximum(self.photos, 1), 1.0)
+
+    def get_config(self): return super().get_config() | dict(threshold=self.threshold)
 
 # %% ../nbs/07_training.ipynb #training-15b
 # machinery
