@@ -219,6 +219,66 @@ def test_a_profile_for_other_channels_goes(remover):
     assert "icc_profile" not in opened(cut.data).info
 
 
+def test_inks_look_as_before(remover):
+    "A CMYK photo with a profile of its own, which a viewer obeys."
+    picture = Image.fromarray(red_photo()).convert("CMYK")
+    for_inks = next(iter(Path("/usr/share/color/icc").rglob("*CMYK*.icc")), None) or next(iter(Path("/usr/share").rglob("default_cmyk.icc")), None)
+    if for_inks is None: pytest.skip("no profile for inks on this machine")
+    data = stored(picture, "TIFF", icc_profile=for_inks.read_bytes())
+    expected = np.asarray(ImageCms.profileToProfile(picture, str(for_inks), ImageCms.createProfile("sRGB"), outputMode="RGB"))
+    assert np.abs(pixels_of(cut_photo(data, remover))[10, 10, :3].astype(int) - expected[10, 10]).max() <= 1
+
+
+def test_a_large_profile_does_not_get_into_the_result(remover):
+    large = bytearray(profiles["Adobe RGB"]) + bytes(1_500_000)
+    large[:4] = struct.pack(">I", len(large))
+    data = stored(red_photo(), "JPEG", quality=98, icc_profile=bytes(large))
+    shown = np.asarray(ImageCms.profileToProfile(opened(data).convert("RGB"), io.BytesIO(bytes(large)), ImageCms.createProfile("sRGB")))
+    for form in ("png", "webp"):
+        result = opened(cut_photo(data, remover, form).data)
+        assert "icc_profile" not in result.info
+        if form == "png": assert np.abs(np.asarray(result)[10, 10, :3].astype(int) - shown[10, 10]).max() <= 1
+    assert_red_is_cut(cut_photo(cut_photo(data, remover).data, remover))
+
+
+def test_what_nobody_can_see_is_nobody(remover):
+    clear = np.dstack([red_photo(), np.zeros((60, 90), np.uint8)])
+    cut = cut_photo(stored(clear, "PNG"), remover)
+    assert (cut.found, cut.share) == (False, 0) and not pixels_of(cut).any()
+
+
+@pytest.mark.parametrize("form, options", [("png", {}), ("jpg", dict(background=(1, 2, 3))), ("png", dict(mask=True))])
+def test_the_resolution_for_printing_is_kept_on_request(remover, form, options):
+    for source in ("JPEG", "PNG", "TIFF"):
+        data = stored(red_photo(), source, dpi=(300, 300))
+        kept, dropped = (opened(cut_photo(data, remover, form, keep_metadata=keep, **options).data).info.get("dpi") for keep in (True, False))
+        assert max(abs(each - 300) for each in kept) < 0.1 and (dropped is None or dropped[0] < 100)
+
+
+def test_people_in_a_long_photo_are_found():
+    photo = cv2.imread(str(samples / "000000343937.jpg"))[..., ::-1]
+    alone, grey, remover = Remover().mask(np.ascontiguousarray(photo)), np.full((*photo.shape[:1], 3 * photo.shape[1], 3), 128, np.uint8), Remover()
+    grey[:, photo.shape[1]:2 * photo.shape[1]] = photo
+    found = remover.mask(grey)[:, photo.shape[1]:2 * photo.shape[1]]
+    upright = remover.mask(np.ascontiguousarray(np.concatenate([np.full_like(photo, 128), photo, np.full_like(photo, 128), np.full_like(photo, 128)])))[photo.shape[0]:2 * photo.shape[0]]
+    for mask in (found, upright): assert (mask & alone).sum() > 0.8 * (mask | alone).sum()
+
+
+@pytest.mark.parametrize("size", [(10, 21), (21, 10), (1, 900), (900, 1), (40, 81), (40, 80), (33, 70)])
+def test_only_long_photos_are_looked_at_in_tiles(size):
+    "Each tile is answered by 1 where the photo is bright; together they cover every pixel, and none is weighted away."
+    asked = []
+
+    class Bright(RedRemover):
+        def answer(self, photo):
+            asked.append(photo.shape[:2])
+            return np.full(self.image_size, photo.mean() / 255, np.float32)
+
+    assert np.abs(Bright().probability(np.full((*size, 3), 255, np.uint8)) - 1).max() < 1e-3
+    assert (len(asked) > 1) == (max(size) > 2 * min(size)) and len(asked) <= 31
+    if len(asked) == 1: assert asked == [size]
+
+
 def talkative(form: str = "JPEG", preview: bool = True) -> bytes:
     "A photo that says who took it, when, where and with what, and holds a preview of itself."
     notes = Image.Exif()
@@ -462,5 +522,7 @@ def test_every_row_of_the_table_has_its_test():
     notebook = json.loads((samples.parents[2] / "tool/photos.ipynb").read_text(encoding="utf-8"))
     tables = re.findall(r"^\|.*\| (`test_.*`) \|$", "\n".join("".join(cell["source"]) for cell in notebook["cells"]), re.M)
     rows = [name for cell in tables for name in re.findall(r"test_\w+", cell)]
-    tests = [path.read_text(encoding="utf-8") for path in (Path(__file__), Path(__file__).with_name("test_folders.py"))]
+    base = Path(__file__).parents[1] / "base"
+    files = Path(__file__), Path(__file__).with_name("test_folders.py"), base / "test_files.py", base / "test_photo_files.py"
+    tests = [path.read_text(encoding="utf-8") for path in files]
     assert len(rows) >= 25 and not [name for name in rows if not any(f"def {name}(" in text for text in tests)]
