@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import pickle
 import re
 import struct
 import subprocess
@@ -20,8 +21,9 @@ from PIL import Image, ImageCms, ImageOps
 from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
 from bg_remover.base.photo_files import open_photo
-from bg_remover.tool.photos import Cut, cut_photo
-from bg_remover.removal import Remover
+from bg_remover.tool.photos import Cut, Request, cut_photo
+from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
+from bg_remover.tool.video import Checkerboard
 from stand_in import RedRemover
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
@@ -219,14 +221,30 @@ def test_a_profile_for_other_channels_goes(remover):
     assert "icc_profile" not in opened(cut.data).info
 
 
+def profile_for_inks() -> bytes:
+    "A small profile for four inks: a table from their 16 corners to Lab."
+    corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    colours = [(255 * (1 - k) * (1 - (c + m + y) / 5), 128 + 45 * (m - c), 128 + 50 * (y - c)) for c, m, y, k in corners]
+    straight, identity = bytes(range(256)), struct.pack(">9i", *(65536 * (at % 4 == 0) for at in range(9)))
+    table = b"mft1\0\0\0\0\4\3\2\0" + identity + 4 * straight + bytes(int(each) for colour in colours for each in colour) + 3 * straight
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(78)
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1, 0.8249)))
+    blocks = {name: block + bytes(-len(block) % 4) for name, block in ((b"desc", text), (b"wtpt", white), (b"A2B0", table))}
+    index, body, start = struct.pack(">I", len(blocks)), b"", 132 + 12 * len(blocks)
+    for name, block in blocks.items(): index, body = index + struct.pack(">4sII", name, start + len(body), len(block)), body + block
+    head = struct.pack(">I4sI4s4s4s12x4s", start + len(body), bytes(4), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp")
+    return head + bytes(28) + white[8:] + bytes(48) + index + body
+
+
 def test_inks_look_as_before(remover):
     "A CMYK photo with a profile of its own, which a viewer obeys."
     picture = Image.fromarray(red_photo()).convert("CMYK")
-    for_inks = next(iter(Path("/usr/share/color/icc").rglob("*CMYK*.icc")), None) or next(iter(Path("/usr/share").rglob("default_cmyk.icc")), None)
-    if for_inks is None: pytest.skip("no profile for inks on this machine")
-    data = stored(picture, "TIFF", icc_profile=for_inks.read_bytes())
-    expected = np.asarray(ImageCms.profileToProfile(picture, str(for_inks), ImageCms.createProfile("sRGB"), outputMode="RGB"))
-    assert np.abs(pixels_of(cut_photo(data, remover))[10, 10, :3].astype(int) - expected[10, 10]).max() <= 1
+    data = stored(picture, "TIFF", icc_profile=profile_for_inks())
+    expected = np.asarray(ImageCms.profileToProfile(picture, io.BytesIO(profile_for_inks()), ImageCms.createProfile("sRGB"), outputMode="RGB"))
+    result = pixels_of(cut_photo(data, remover, mask=False, background=data), "RGB")
+    assert np.abs(result.astype(int) - expected).max() <= 1
+    assert np.abs(expected[10, 10].astype(int) - np.asarray(picture.convert("RGB"))[10, 10]).max() > 10 # without the profile it would show
+    assert "icc_profile" not in opened(cut_photo(data, remover).data).info
 
 
 def test_a_large_profile_does_not_get_into_the_result(remover):
@@ -365,6 +383,40 @@ def test_what_does_not_go_together(remover, options, message):
     with pytest.raises(ValueError, match=message): cut_photo(stored(red_photo(), "PNG"), remover, **options)
 
 
+examples = {Blur: "blur", Colour: "teal", Picture: np.full((30, 20, 3), (60, 99, 200), np.uint8), Checkerboard: "checkerboard"} # each kind of background
+
+
+def test_every_kind_of_background_has_an_example():
+    assert {type(parse_background(example)) for example in examples.values()} == set(examples) == set(Background.__subclasses__())
+
+
+@pytest.mark.parametrize("kind", examples)
+def test_a_background_is_a_value(remover, kind):
+    background, photo, alpha = parse_background(examples[kind]), red_photo(), np.uint8(red_photo()[..., 0] == 255) * np.uint8(255)
+    assert isinstance(background, kind) and parse_background(background) is background and kind.hint
+    pixels = background.pixels(photo, alpha)
+    assert pixels.shape == photo.shape and pixels.dtype == np.uint8
+    assert background.fingerprint == parse_background(examples[kind]).fingerprint and isinstance(background.fingerprint, str)
+    assert (pickle.loads(pickle.dumps(background)).pixels(photo, alpha) == pixels).all()
+    cut = cut_photo(stored(photo, "PNG"), remover, background=background)
+    assert (pixels_of(cut, "RGB") == pixels_of(cut_photo(stored(photo, "PNG"), remover, background=examples[kind]), "RGB")).all()
+    assert Request("jpg", background=examples[kind]).settings()["background"] == background.fingerprint
+
+
+@pytest.mark.parametrize("kind", examples)
+def test_a_background_follows_a_profile(remover, kind):
+    data = stored(red_photo(), "PNG", icc_profile=profiles["Adobe RGB"])
+    shown, plain = seen(cut_photo(data, remover, background=examples[kind]).data), pixels_of(cut_photo(stored(red_photo(), "PNG"), remover, background=examples[kind]), "RGB")
+    if kind is Blur: plain = seen(data) # its colours are the photo's own
+    assert np.abs(shown[50, 80].astype(int) - plain[50, 80]).max() <= 2
+
+
+def test_a_fingerprint_tells_backgrounds_apart():
+    assert len({parse_background(example).fingerprint for example in (*examples.values(), "white", (255, 255, 254), np.zeros((2, 2, 3), np.uint8))}) == len(examples) + 3
+    assert parse_background("teal").fingerprint == parse_background((0, 128, 128)).fingerprint == "(0, 128, 128)"
+    with pytest.raises(FileNotFoundError, match="'whyte' is not .*colour.*photo"): parse_background("whyte")
+
+
 def test_nobody_is_an_answer(remover):
     teal = stored(Image.new("RGB", (30, 20), (0, 120, 110)), "PNG")
     cut = cut_photo(teal, remover)
@@ -404,7 +456,8 @@ def test_too_wide_for_webp(remover):
 memory_of_a_photo = """
 import sys
 from bg_remover.tool.photos import cut_photo
-from bg_remover.removal import Remover
+from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
+from bg_remover.tool.video import Checkerboard
 def peak(): return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 remover = Remover()
 cut_photo(sys.argv[1], remover)
