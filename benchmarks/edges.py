@@ -6,8 +6,10 @@ Prints four tables. The first two use drawn subjects with hair before real backg
    "grey" refines by a photo without colours.
 3. The shipped model on the validation samples, with and without refinement. COCO's outlines are coarse, so small differences mean little.
 4. Milliseconds of one core and peak memory by size of the photo. `--only 4` prints one table.
+Tables 1 to 3 are kept in benchmarks/results/edges.csv, which lesson 09 shows.
 """
 import argparse
+import csv
 import statistics
 import time
 import tracemalloc
@@ -26,6 +28,7 @@ from bg_remover.images import composite
 samples = Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco"
 behind = ("000000030213", "000000041888", "000000357888") # a kitchen, a meadow, a room: photos to stand before
 grounds = {"black": (0, 0, 0), "white": (255, 255, 255), "green": (0, 150, 80)}
+results = Path(__file__).resolve().parent / "results/edges.csv"
 megapixels = {0.3: (480, 640), 2: (1224, 1632), 12: (3000, 4000)}
 
 
@@ -75,9 +78,14 @@ def errors(cutout: np.ndarray, truth: np.ndarray, where: np.ndarray) -> list[flo
 
 
 def print_means(title: str, rows: dict[str, list[list[float]]], columns: list[str]):
-    "The mean over all subjects."
+    "The mean over all subjects, printed and kept."
     print(f"\n{title}\n{'':32}" + "".join(f"{column:>14}" for column in columns))
     for name, values in rows.items(): print(f"{name:32}" + "".join(f"{value:14.3f}" for value in np.mean(values, axis=0)))
+    kept = [[title[0], name, column, len(values), f"{value:.4f}"] for name, values in rows.items() for column, value in zip(columns, np.mean(values, axis=0))]
+    head, others = ["table", "row", "column", "photos", "mean"], []
+    if results.exists():
+        with open(results, newline="") as file: others = [row for row in list(csv.reader(file))[1:] if row[0] != title[0]]
+    with open(results, "w", newline="") as file: csv.writer(file, lineterminator="\n").writerows([head, *sorted(others + kept, key=lambda row: row[0])])
 
 
 def known_alpha():

@@ -21,11 +21,12 @@ import av
 import cv2
 import numpy as np
 
+from bg_remover.base.films import Film, read_frame
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image
 from bg_remover.metrics import boundary_iou, iou
 from bg_remover.removal import Remover, alpha_from
-from bg_remover.tool.video import Film, FilmFrame, read_frame, remove_film, smooth_film
+from bg_remover.tool.video import FilmFrame, remove_film, smooth_film
 
 from memory import resident_megabytes
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from .base.backbones import BACKBONES
 from .base.export import export_onnx, save_half_weights
-from .base.files import DataError, ImageError, by_photo, read_any_mask, write_bytes
+from .base.files import DataError, ImageError, by_photo, write_bytes
+from .base.masks import read_any_mask
 from .base.optimizers import warm_cosine
 from .base.runs import RunError
 from .base.storage import claim_folder

@@ -10,9 +10,8 @@ __all__ = ['Photo', 'read_image', 'composite', 'on_checkerboard', 'read_mask', '
 import os
 from pathlib import Path
 
+from .base.files import ImageError, decode_image, is_mask, source_name, write_bytes
 from .base.photo_files import picture_rgb, read_rgb
-from .base.files import ImageError, decode_image, is_mask, source_name, turn_upright
-from .base.files import write_bytes
 
 import cv2
 import numpy as np
@@ -122,7 +121,7 @@ Photo = np.ndarray | str | os.PathLike | bytes # an array, a file, its bytes; or
 
 
 def _from_pil(picture) -> np.ndarray: # uint8 H×W×3
-    "The pixels of a PIL image, the right way up."
+    "The pixels of a PIL image of 8 bits."
     if picture.mode[0] in "IF":
         raise ValueError(f"a PIL image of mode {picture.mode} has more than 8 bits; "
                          "give its file, or convert it to RGB")

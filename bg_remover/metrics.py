@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .base.files import ImageError, by_photo, read_any_mask
-from .images import read_mask
+from .base.files import ImageError, by_photo
+from .base.masks import read_any_mask
 
 import cv2
 import numpy as np
@@ -133,15 +133,17 @@ def summarize(
 # machinery
 def score_masks(
     masks_dir: str | os.PathLike, # masks or cut-outs of any tool
-    truth_dir: str | os.PathLike, # true masks, PNG: 255 person, 128 crowd (ignored), 0 background
+    truth_dir: str | os.PathLike, # true masks; grey 128 is a crowd or a border, and ignored
 ) -> tuple[dict[str, dict], list[str]]: # scores by photo; a line for each that has no score
     "Score a folder of masks by name. A photo without a mask is one on which nobody was found."
-    masks, truths, scores, problems = by_photo(masks_dir), by_photo(truth_dir), {}, []
+    masks, truths, scores = by_photo(masks_dir), by_photo(truth_dir), {}
+    problems = [f"{masks[name]}: no true mask of this name in {truth_dir}"
+                for name in masks.keys() - truths.keys()]
     if not masks.keys() & truths.keys():
         raise ImageError(f"{masks_dir}: not one mask has the name of a true one in {truth_dir}")
     for name, path in truths.items():
         try:
-            truth = read_mask(path)
+            truth = read_any_mask(path)
             # Left out, such a photo would reward a tool for skipping hard photos.
             mask = read_any_mask(masks[name]) if name in masks else np.zeros_like(truth)
             if mask.shape != truth.shape:

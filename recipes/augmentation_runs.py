@@ -29,7 +29,7 @@ def coco_pairs(pairs_dir: Path, split: str, count: int | None = None) -> Pairs:
 def small_unet(encoder: Path, image_size: tuple[int, int]) -> keras.Model:
     "The slim U-Net, encoder and decoder free to learn."
     keras.utils.set_random_seed(0)
-    model = freeze_encoder(build_unet("mobilenetv2", image_size, encoder, (64, 48, 32, 24, 16)), share=0)
+    model = freeze_encoder(build_unet("mobilenetv2", image_size, encoder, (64, 48, 32, 24, 16)), fraction=0)
     for layer in model.get_layer("unet").layers:
         # With few steps in an epoch, moving averages at Keras' 0.99 would lag behind the weights for many epochs.
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable: layer.momentum = 0.9

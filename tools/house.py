@@ -3,7 +3,8 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 # The order of the modules on each floor: a module imports only from those before it.
-base = ("files", "photo_files", "masks", "storage", "work", "annotations", "pairs", "network", "backbones", "optimizers", "runs", "export", "distribution")
+base = ("files", "photo_files", "films", "masks", "storage", "work", "annotations", "pairs", "network", "backend",
+        "backbones", "optimizers", "runs", "export", "distribution")
 lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization", "removal", "fine_tuning")
 tool = ("photos", "folders", "download", "packed", "video", "cli")
 modules = (*(f"base.{name}" for name in base), *lessons, *(f"tool.{name}" for name in tool))

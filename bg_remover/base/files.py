@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['ImageError', 'DataError', 'FolderError', 'is_complete', 'check_name', 'NamedBytes', 'source_name', 'decode_image',
-           'turn_upright', 'read_orientation', 'is_mask', 'read_any_mask', 'by_photo', 'write_bytes',
-           'remove_leftovers', 'file_sha1']
+           'turn_upright', 'read_orientation', 'is_mask', 'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
 
 # %% ../../nbs/base/files.ipynb #files-imports
 import contextlib
@@ -84,8 +83,17 @@ def _decode_with(data: bytes, filler: bytes) -> np.ndarray | None:
     except Exception: return None # Pillow's errors share no narrower class
 
 
+def _as_png(data: bytes) -> bytes:
+    "A JPEG as a PNG with the same pixels: OpenCV would print what is odd about the JPEG."
+    from PIL import Image
+    picture, file = Image.open(io.BytesIO(data)), io.BytesIO()
+    if picture.mode == "CMYK": return data
+    picture.save(file, "PNG", compress_level=0, exif=picture.getexif(), icc_profile=None)
+    return file.getvalue()
+
+
 def _with_end_mark(data: bytes) -> bytes | None:
-    "A JPEG that lacks only its end mark, with it; None where pixels are missing too: what stands behind them changes some."
+    "A JPEG that lacks only its end mark, as a whole file; None where pixels are missing too: what stands behind them changes some."
     if data[:2] != b"\xff\xd8" or not {0xC0, 0xC1} & set(_jpeg_marks(data)): return None # progressive: scans may be missing
     data = data.removesuffix(b"\xff")
     last = max(data.rfind(bytes([0xFF, mark])) for mark in range(0xD0, 0xD8))
@@ -93,7 +101,7 @@ def _with_end_mark(data: bytes) -> bytes | None:
     restarts = b"".join(bytes([0xFF, 0xD0 + number % 8]) + b"\xa9\x35" * 200 for number in range(start, start + 16))
     plain, *others = (_decode_with(data, filler) for filler in (b"", b"\x5a\xa5" * 2000, restarts))
     whole = plain is not None and all(other is not None and np.array_equal(plain, other) for other in others)
-    return data + b"\xff\xd9" if whole else None
+    return _as_png(data + b"\xff\xd9") if whole else None
 
 # %% ../../nbs/base/files.ipynb #images-20b
 def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):
@@ -161,19 +169,6 @@ def read_orientation(data: bytes) -> int: # 1 to 8
 def is_mask(mask: np.ndarray) -> bool:
     "Whether an array is uint8 H×W and holds 0, 128 and 255 only."
     return mask.dtype == np.uint8 and mask.ndim == 2 and not mask.tobytes().translate(None, b"\x00\x80\xff")
-
-# %% ../../nbs/base/files.ipynb #images-39c
-def read_any_mask(
-    source: str | os.PathLike | bytes, # white on black, soft or hard; zeros and ones; or a cut-out with transparency
-) -> np.ndarray: # uint8, H×W: 255 person, 128 crowd, 0 background
-    "Read a mask as any tool writes it. At least half opaque, or half white, is person."
-    mask = decode_image(source, cv2.IMREAD_UNCHANGED)
-    if mask.dtype == np.uint16: mask = np.uint8(mask >> 8)
-    if mask.ndim == 3: # an alpha that is solid everywhere says nothing, so the colours have to
-        mask = mask[..., 3] if mask.shape[2] == 4 and mask[..., 3].min() < 255 else cv2.cvtColor(mask[..., :3], cv2.COLOR_BGR2GRAY)
-    if mask.max() == 1: mask = mask * np.uint8(255)
-    return mask if is_mask(mask) else np.uint8(mask >= 128) * np.uint8(255)
-
 
 # %% ../../nbs/base/files.ipynb #images-39f
 _endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|tiff?|avifs?|hei[cf]s?|hif|j2k|jp2))+$", re.I)

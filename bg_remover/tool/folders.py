@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['photo_suffixes', 'Job', 'Record', 'is_finished', 'is_stream', 'is_taken', 'remove_file', 'find_photos', 'output_path',
-           'share_a_place', 'check_places', 'remove_folder']
+           'check_places', 'remove_folder']
 
 # %% ../../nbs/tool/folders.ipynb #folders-02
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -15,6 +16,7 @@ import os
 import platform
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -149,10 +151,11 @@ def find_photos(
 def output_path(
     path: Path, # of a photo, within its folder
     form: str, # "png", "webp" or "jpg"
+    by_hash: bool = False, # by a name that no other photo's result has on any disk
 ) -> Path: # of its result, within the folder of the results
     "Where a result goes: the photo's whole name and the new suffix, so that no two photos share one."
     name = f"{path.name}.{form}"
-    if len(os.fsencode(name)) <= 255: return path.with_name(name)
+    if not by_hash and len(os.fsencode(name)) <= 255: return path.with_name(name)
     return path.with_name(f"{path.name[:50]}~{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{form}") # the longest name there can be
 
 # %% ../../nbs/tool/folders.ipynb #folders-twins
@@ -165,26 +168,28 @@ def _is_readable(path: Path) -> bool:
 @functools.lru_cache(8)
 def _folding(folder: Path) -> tuple[bool, bool]: # of case, of Unicode forms
     "What the disk of an existing folder takes for the same in names; tried with a file that is gone afterwards."
-    probe = folder / f".bg_remover-{os.getpid()}-\u00e9.part"
+    probe = folder / f".bg_remover_\u00e9-{os.getpid()}-{0:08x}.part" # a name that `remove_leftovers` knows
     try:
         with open(probe, "wb"): pass
-        return _is_readable(probe.with_name(probe.name.upper())), _is_readable(probe.with_name(unicodedata.normalize("NFD", probe.name)))
-    finally: probe.unlink(missing_ok=True)
+        return tuple(_is_readable(probe.with_name(name)) for name in (probe.name.upper(), unicodedata.normalize("NFD", probe.name)))
+    except OSError: return False, False # nothing can be written here, so nothing will share a place
+    finally:
+        with contextlib.suppress(OSError): probe.unlink(missing_ok=True)
 
 
-def _alike(name: str) -> str: return unicodedata.normalize("NFC", name.lower())
+def _place(name: str, folding: tuple[bool, bool]) -> str:
+    "A name as a disk sees it."
+    if folding[1]: name = unicodedata.normalize("NFC", name)
+    return name.lower() if folding[0] else name
 
 
-def share_a_place(
-    folder: Path, # that exists
-    names: tuple[str, str], # of two files in it
-) -> bool:
-    "Whether the disk of a folder takes two names for one."
-    if names[0] == names[1]: return True
-    if _alike(names[0]) != _alike(names[1]): return False
-    case, form = _folding(folder)
-    one, other = (unicodedata.normalize("NFC", name) if form else name for name in names)
-    return (one.lower() == other.lower()) if case else one == other
+def _twins(folder: Path, dest: Path) -> set[str]:
+    "The names in a folder of photos that the disk of the results cannot tell apart."
+    folding = _folding(dest)
+    if not any(folding): return set()
+    names = os.listdir(folder)
+    count = Counter(_place(name, folding) for name in names)
+    return {name for name in names if count[_place(name, folding)] > 1}
 
 
 def check_places(
@@ -193,11 +198,12 @@ def check_places(
     "Raise where two photos would share one result."
     places = {}
     for source, target in targets.items():
-        twin = places.setdefault((target.parent, _alike(target.name)), (source, target))
-        if twin[0] == source: continue
-        if twin[1] != target: target.parent.mkdir(parents=True, exist_ok=True)
-        if share_a_place(target.parent, (twin[1].name, target.name)):
-            raise FolderError(f"{target}: would be the result of both {twin[0]} and {source}; rename one of the two")
+        other, its = places.setdefault((target.parent, _place(target.name, (True, True))), (source, target))
+        if other == source: continue
+        if its != target: target.parent.mkdir(parents=True, exist_ok=True)
+        folding = _folding(target.parent) if its != target else (False, False)
+        if _place(its.name, folding) == _place(target.name, folding):
+            raise FolderError(f"{target}: would be the result of both {other} and {source}; rename one of the two")
 
 # %% ../../nbs/tool/folders.ipynb #folders-19
 def _nobody(name: PurePath) -> PurePath: return output_path(name, "nobody")
@@ -219,19 +225,19 @@ def _forget(dest: Path):
             if name.endswith(".nobody"): erase(here / name)
 
 # %% ../../nbs/tool/folders.ipynb #folders-19b
-def _seen_on_disk(dest: Path, form: str) -> Callable[[PurePath], str]: # a photo's name → "done", "nobody" or nothing
+def _seen_on_disk(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]: # a photo's name and its result's → "done", "nobody" or nothing
     "Look up in a folder on a disk what became of a photo."
     try: nobody = set((dest / "nobody.txt").read_bytes().split(b"\n"))
     except FileNotFoundError: nobody = set()
-    return lambda name: "nobody" if os.fsencode(name) in nobody else "done" if is_finished(dest / output_path(name, form)) else ""
+    return lambda name, result: "nobody" if os.fsencode(name) in nobody else "done" if is_finished(dest / result) else ""
 
 
-def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath], str]: # a photo's name → "done", "nobody" or nothing
+def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]: # a photo's name and its result's → "done", "nobody" or nothing
     "Look up in a folder in a store what became of a photo. What is there is there whole."
     list_once = functools.lru_cache(1)(lambda folder: names_in(dest.joinpath(*folder.parts))) # photos come folder by folder
-    def look(name: PurePath) -> str:
+    def look(name: PurePath, result: PurePath) -> str:
         there = list_once(name.parent)
-        return "done" if output_path(name, form).name in there else "nobody" if _nobody(name).name in there else ""
+        return "done" if result.name in there else "nobody" if _nobody(name).name in there else ""
     return look
 
 # %% ../../nbs/tool/folders.ipynb #folders-21
@@ -286,18 +292,17 @@ def _within(path: Path, folder: Path) -> PurePath: return PurePath(str(path.rela
 
 def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Job | Done]:
     "A photo and its result for each photo; the record of those that are finished, or cannot be."
-    on_disk, twins = isinstance(dest, Path), {}
+    on_disk = isinstance(dest, Path)
     look = (_seen_on_disk if on_disk else _seen_in_store)(dest, form)
-    for path in find_photos(source, dest.resolve() if on_disk else dest):
-        name = _within(path, source)
-        output, seen = dest / str(output_path(name, form)), "" if overwrite else look(name)
-        twin = twins.setdefault((name.parent, _alike(name.name)), name.name)
-        if any(parent != name.parent for parent, _ in twins): twins = {(name.parent, _alike(name.name)): name.name} # folder by folder
-        if on_disk and twin != name.name and share_a_place(dest, (twin, name.name)):
-            yield Done(Record(path, None, "failed", error=f"{path}: the disk of {dest} takes this name and {twin} for one; rename one of the two"))
-        elif seen: yield Done(Record(path, output if seen == "done" else None, "skipped"))
-        elif not overwrite and is_taken(output): yield Done(Record(path, None, "failed", error=_in_the_way(output)))
-        else: yield path, output
+    for folder, paths in itertools.groupby(find_photos(source, dest.resolve() if on_disk else dest), lambda path: path.parent):
+        twins = _twins(folder, dest) if on_disk and isinstance(folder, Path) else set()
+        for path in paths:
+            name = _within(path, source)
+            result = output_path(name, form, path.name in twins)
+            output, seen = dest / str(result), "" if overwrite else look(name, result)
+            if seen: yield Done(Record(path, output if seen == "done" else None, "skipped"))
+            elif not overwrite and is_taken(output): yield Done(Record(path, None, "failed", error=_in_the_way(output)))
+            else: yield path, output
 
 
 def _prepare_folders(source: Path, dest: Path, settings: dict, overwrite: bool):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from bg_remover.base import files
-from bg_remover.base.files import ImageError, NamedBytes, read_any_mask, write_bytes
+from bg_remover.base.files import ImageError, NamedBytes, write_bytes
+from bg_remover.base.masks import read_any_mask
 from bg_remover.images import read_image, read_mask
 from picture_files import encoded, noise
 

@@ -2,6 +2,7 @@
 import concurrent.futures
 import contextlib
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
+from bg_remover import removal
 from bg_remover.tool import folders
 from bg_remover.base.files import DataError
 from bg_remover.base.work import batch_size
@@ -159,7 +161,8 @@ class AtOnce(concurrent.futures.Executor):
     def submit(self, function, batch):
         self.sizes.append(len(batch))
         future = concurrent.futures.Future()
-        try: future.set_result((self.first(), function(batch))[1])
+        sent = pickle.dumps(function) # as to another process
+        try: future.set_result((self.first(), pickle.loads(sent)(batch))[1])
         except Exception as error: future.set_exception(error)
         return future
 
@@ -193,7 +196,7 @@ def test_a_background_is_read_anew_when_it_has_changed_and_refused_when_it_chang
         list(remove_folder(photos, tmp_path / f"out{shade}", Stub(), executor=AtOnce(), background=backdrop))
         list(remove_folder(photos, tmp_path / f"here{shade}", Stub(), background=backdrop))
         assert contents(tmp_path / f"out{shade}") == contents(tmp_path / f"here{shade}")
-    folders._read_once.cache_clear()
+    removal._read_again.cache_clear()
     with pytest.raises(FolderError, match="sees another photo"):
         list(remove_folder(photos, tmp_path / "out", Stub(), executor=AtOnce(lambda: write_image(backdrop, np.zeros((9, 9, 3), np.uint8))), background=backdrop))
 

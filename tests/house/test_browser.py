@@ -117,6 +117,43 @@ def test_the_keyboard_reaches_everything(watched, address, name):
     assert left_out == []
 
 
+def test_a_hundred_characters_of_code_fit(watched, address):
+    "On a laptop's screen, beside the menu and the page's contents, nothing of a notebook's code has to be scrolled."
+    watched.page.set_viewport_size({"width": 1400, "height": 900})
+    for name in ("02_metrics.html", "11_today.html"):
+        watched.page.goto(address + name)
+        room, needed = watched.page.evaluate("""(() => { const pre = document.querySelector(".cell_input:not(details *) pre"), line = document.createElement("span");
+            line.textContent = "x".repeat(100); pre.append(line);
+            const style = getComputedStyle(pre), width = line.getBoundingClientRect().width; line.remove();
+            return [pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight), width] })()""")
+        assert needed <= room
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= 1400
+
+
+def test_the_label_of_kept_code_covers_nothing(watched, address):
+    watched.page.set_viewport_size({"width": 390, "height": 844})
+    watched.page.goto(address + "02_metrics.html")
+    style = "getComputedStyle(document.querySelector('.tag_exported .cell_input'), '::after')"
+    assert watched.page.evaluate(f"[{style}.position, {style}.display]") == ["static", "block"]
+
+
+def test_units_do_not_wrap(watched, address):
+    watched.page.set_viewport_size({"width": 390, "height": 844})
+    watched.page.goto(address + "measurements.html")
+    lines = watched.page.evaluate("""[...document.querySelector("#against-a-baseline table").tBodies[0].rows].map(row => {
+        const range = document.createRange(), text = document.createTreeWalker(row.cells[4], NodeFilter.SHOW_TEXT);
+        let node = text.nextNode(); while (!node.data.trim()) node = text.nextNode(); range.selectNodeContents(node); return new Set([...range.getClientRects()].map(r => r.top)).size })""")
+    assert lines and set(lines) == {1}
+
+
+def test_imports_open_on_a_click(watched, address):
+    watched.page.goto(address + "00_start.html")
+    code = watched.page.locator("details.hide pre").first
+    assert not code.is_visible()
+    watched.page.locator("details.hide summary").first.click()
+    assert code.is_visible()
+
+
 # The site's own controls
 
 def file_address() -> str: return f"{site.as_uri()}/"

@@ -80,6 +80,11 @@ def test_the_index_names_every_notebook():
     assert [path.stem for path in lessons if f"[{path.stem}]({path.relative_to(root / 'nbs').as_posix()})" not in text] == []
 
 
+def test_contributing_shows_the_house_as_it_is():
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8").replace(" (03_methods)", "")
+    assert [floor for floor in (house.tool, house.lessons, house.base) if f"| {', '.join(floor)} |" not in text] == []
+
+
 def test_start_is_a_map_of_all_lessons():
     text = (root / "nbs/00_start.ipynb").read_text(encoding="utf-8")
     assert [path.stem for path in house.lesson_notebooks()[1:] if not re.search(rf"\| \[{path.stem}\]\({path.name}\) \| \d+ \|", text)] == []

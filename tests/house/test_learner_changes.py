@@ -15,6 +15,10 @@ from notebook_server import environment
 # Lesson → what the learner changes, and each text in the lesson with the text that replaces it. All must be there.
 # own.jpg is a small photo that COCO does not know, in portrait format, with an odd number of rows.
 changes = {
+    "00_start": [
+        ("an own photo, in portrait format", {'photos / "000000343937.jpg"': 'Path("own.jpg")'}),
+        ("many people", {"000000343937": "000000005001"}),
+    ],
     "01_images": [
         ("many people", {'"000000547336.jpg"': '"000000005001.jpg"'}),
         ("portrait format", {'"000000547336.jpg"': '"000000168974.jpg"'}),
@@ -43,6 +47,11 @@ changes = {
     "05_generator": [
         ("many people and a crowd, another size", {'name = "000000000370"': 'name = "000000174375"', "(160, 160)": "(96, 128)"}),
         ("landscape format, the first pairs, another batch", {'name = "000000000370"': 'name = "000000234748"', "start=9": "start=8", "batch_size=6": "batch_size=4"}),
+    ],
+    "11_today": [
+        ("portrait format", {"000000252219": "000000183709", "000000547336": "000000168974"}),
+        ("a crowd, an own photo, another grid", {
+            "000000252219": "000000005001", 'coco_root / "val2017" / portrait_photo': 'Path("own.jpg")', "(24, 32)": "(12, 12)"}),
     ],
 }
 

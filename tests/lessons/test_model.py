@@ -265,15 +265,15 @@ def test_freezing_leaves_the_encoder_alone_and_thawing_its_normalisation():
     assert all((new == old).all() for new, old in zip(encoder(model), before)) # statistics of normalisation too
     assert (np.asarray(model.get_layer("unet").get_layer("final_conv").kernel) != decoder_before).any()
 
-    freeze_encoder(model, share=0)
+    freeze_encoder(model, fraction=0)
     unet = model.get_layer("unet")
     for layer in encoder_layers(unet):
         assert bool(layer.trainable_weights) == (bool(layer.weights) and not isinstance(layer, keras.layers.BatchNormalization)), layer.name
     assert unet.get_layer("decoder_stage0a_bn").trainable_weights
 
 
-def test_a_share_freezes_the_layers_next_to_the_photo():
-    model = freeze_encoder(build_unet(**slim, encoder_weights=None), share=0.4)
+def test_a_fraction_freezes_the_layers_next_to_the_photo():
+    model = freeze_encoder(build_unet(**slim, encoder_weights=None), fraction=0.4)
     unet = model.get_layer("unet")
     assert not unet.get_layer("block_6_expand").trainable_weights and unet.get_layer("block_7_expand").trainable_weights
     assert not unet.get_layer("block_7_expand_BN").trainable_weights

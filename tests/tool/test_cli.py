@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from bg_remover import __version__
 from bg_remover.base import storage
 from bg_remover.tool.cli import app, main
-from bg_remover.base.files import by_photo, read_any_mask
+from bg_remover.base.files import by_photo
+from bg_remover.base.masks import read_any_mask
 from bg_remover.images import read_image, read_mask, write_image, write_mask
 from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bg_remover.base import files as images
+from bg_remover import removal
 from bg_remover.tool import folders
 from bg_remover.base.files import FolderError
 from bg_remover.tool.folders import Record, find_photos, is_finished, output_path, remove_file, remove_folder
@@ -109,8 +110,8 @@ def test_what_may_be_asked_for(photos, tmp_path, how, mode):
 
 def test_a_background_photo_is_read_once(photos, tmp_path, monkeypatch):
     write_photo(tmp_path / "backdrop.png", shade=77)
-    read, asked = folders.as_image, []
-    monkeypatch.setattr(folders, "as_image", lambda photo: asked.append(photo) or read(photo))
+    read, asked = removal.as_image, []
+    monkeypatch.setattr(removal, "as_image", lambda photo: asked.append(photo) or read(photo))
     assert len([record for record in remove_folder(photos, tmp_path / "out", Stub(), background=tmp_path / "backdrop.png") if record.output]) == 4
     assert [photo for photo in asked if isinstance(photo, Path)] == [tmp_path / "backdrop.png"]
 

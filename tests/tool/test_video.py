@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from bg_remover.base.films import Film, FilmError, read_frame
 from bg_remover.images import write_image
 from bg_remover.metrics import boundary_iou, iou
-from bg_remover.tool.video import Film, FilmError, FilmFrame, read_frame, remove_film, smooth_film, still_weight, turn_frame
+from bg_remover.tool.video import FilmFrame, remove_film, smooth_film, still_weight
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
 from films import RedFilmRemover, length, place, read_film, read_sound, shown_at, square, write_film # noqa: E402
@@ -218,13 +219,14 @@ def test_a_film_cut_short_is_done_as_far_as_it_goes(tmp_path, ending, settings):
     whole = tmp_path / f"whole.{ending}"
     noise = np.random.default_rng(0)
     frames = [np.uint8(np.clip(square(index) + noise.normal(0, 4, (64, 96, 3)), 0, 255)) for index in range(60)]
-    write_film(whole, frames, form={"ts": "mpegts", "mkv": "matroska"}.get(ending, "mp4"), g="10")
+    write_film(whole, frames, form={"ts": "mpegts", "mkv": "matroska"}.get(ending, "mp4"), g="10", sounds=[("aac", 440)])
     if ending == "mp4": # an index at the front, as films from the net have it
         cut(whole, tmp_path / "front.mp4", quality=100)
         whole = tmp_path / "front.mp4"
     data = whole.read_bytes()
     (tmp_path / f"half.{ending}").write_bytes(data[:len(data) * 6 // 10])
     record = cut(tmp_path / f"half.{ending}", tmp_path / "out.webm")
+    assert len(read_sound(tmp_path / "out.webm")[0]) > 36000 # its sound goes on as far
     assert record.verdict == "done" and 20 < record.frames < 50
     assert ending == "ts" or "cut off: " in record.note and "of 2.4 seconds" in record.note
     check_places(tmp_path / "out.webm", record.frames)
@@ -411,6 +413,12 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
 
 # Interruptions
 
+def test_a_failure_before_the_first_segment_leaves_nothing(tmp_path):
+    write_film(tmp_path / "in.mp4", map(square, range(4)))
+    with pytest.raises(KeyboardInterrupt): cut(tmp_path / "in.mp4", tmp_path / "out.webm", remover=Stops(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 class Stops(RedFilmRemover):
     "The stand-in until a number of frames, then an error."
     def __init__(self, after: int):
@@ -429,7 +437,7 @@ def test_interrupted_is_uninterrupted(tmp_path, ending, smooth, monkeypatch):
     write_film(tmp_path / "in.mp4", map(square, range(34)), times=range(50, 1070, 30), sounds=[("aac", 440)])
     cut(tmp_path / "in.mp4", tmp_path / f"whole.{ending}", smooth=smooth)
     dest, asked = tmp_path / f"out.{ending}", []
-    monkeypatch.setattr("bg_remover.tool.video._hidden_folder", one_folder(tmp_path))
+    monkeypatch.setattr("bg_remover.tool.video._hidden_folder", one_folder(tmp_path, ending))
     for after in (25, 8, None):
         remover = RedFilmRemover() if after is None else Stops(after)
         if after is None: cut(tmp_path / "in.mp4", dest, remover=remover, smooth=smooth)
@@ -443,10 +451,10 @@ def test_interrupted_is_uninterrupted(tmp_path, ending, smooth, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.mp4", f"whole.{ending}", dest.name])
 
 
-def one_folder(place):
+def one_folder(place, ending: str):
     "Stand-ins of different classes shall go on with each other's work."
     def folder(*_):
-        path = place / ".segments"
+        path = place / f".out.{ending}-0.segments"
         path.mkdir(exist_ok=True)
         return path
     return folder
