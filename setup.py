@@ -17,7 +17,7 @@ def requirements(key):
 
 
 least, below = (int(settings[key].split(".")[1]) for key in ("min_python", "below_python"))
-extras = ("demo", "learn", "heic", "video", "scale", "dev", "docs")
+extras = ("demo", "learn", "heic", "video", "server", "scale", "dev", "docs")
 statuses = {"3": "3 - Alpha", "4": "4 - Beta", "5": "5 - Production/Stable"}
 
 setup(

@@ -138,7 +138,7 @@ def score_masks(
     "Score a folder of masks by name. A photo without a mask is one on which nobody was found."
     masks, truths, scores = by_photo(masks_dir), by_photo(truth_dir), {}
     problems = [f"{masks[name]}: no true mask of this name in {truth_dir}"
-                for name in masks.keys() - truths.keys()]
+                for name in sorted(masks.keys() - truths.keys())]
     if not masks.keys() & truths.keys():
         raise ImageError(f"{masks_dir}: not one mask has the name of a true one in {truth_dir}")
     for name, path in truths.items():

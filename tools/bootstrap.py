@@ -22,7 +22,7 @@ VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STATE = VENV / "setup.state"
 SETUP_FILES = ["settings.ini", "setup.py", "pyproject.toml", "constraints.txt"]
 # What each stage installs, the smallest first; a later stage adds to what is there.
-STAGES = {"demo": "demo", "lab": "demo,learn,heic,video,scale", "all": "demo,learn,heic,video,scale,dev,docs"}
+STAGES = {"demo": "demo", "lab": "demo,learn,heic,video,server,scale", "all": "demo,learn,heic,video,server,scale,dev,docs"}
 SIZES = {"demo": "0.3 GB and half a minute", "lab": "3 GB and a few minutes", "all": "3 GB and a few minutes"}
 CANDIDATES = ["python3.13", "python3.12", "python3.11", "python3", "python", sys.executable]
 

@@ -3,7 +3,7 @@ import json
 
 import keras
 import numpy as np
-import onnxruntime
+from bg_remover.base.network import onnxruntime
 import pytest
 
 from bg_remover.base.export import export_onnx, save_half_weights

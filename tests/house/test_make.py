@@ -101,7 +101,7 @@ def test_second_call_does_nothing(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     before = calls.read_text()
-    assert asked(calls, "-e .[demo,learn,heic,video,scale,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
+    assert asked(calls, "-e .[demo,learn,heic,video,server,scale,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
     bootstrap.set_up()
     assert calls.read_text() == before
 
@@ -110,7 +110,7 @@ def test_each_stage_adds_to_the_one_before_and_never_goes_back(bootstrap, tmp_pa
     calls = project_with(bootstrap, tmp_path)
     for stage in ("demo", "lab", "demo", "all", "lab"): bootstrap.set_up(stage)
     installed = [line.rpartition(" ")[2] for line in calls.read_text().splitlines() if " -e " in line]
-    assert installed == [".[demo]", ".[demo,learn,heic,video,scale]", ".[demo,learn,heic,video,scale,dev,docs]"]
+    assert installed == [".[demo]", ".[demo,learn,heic,video,server,scale]", ".[demo,learn,heic,video,server,scale,dev,docs]"]
 
 
 def test_a_target_installs_what_its_stage_says(bootstrap, tmp_path):

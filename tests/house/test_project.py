@@ -27,7 +27,7 @@ modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
 plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
-extras = ("demo", "learn", "heic", "video", "scale", "dev", "docs")
+extras = ("demo", "learn", "heic", "video", "server", "scale", "dev", "docs")
 
 
 def load(path: Path):

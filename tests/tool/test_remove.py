@@ -1,0 +1,92 @@
+"""`from bg_remover import remove`: the same type back, the same options as the command; many photos in order, a few at a time."""
+import asyncio
+import io
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bg_remover
+from bg_remover import remove, remove_many
+from bg_remover.base.files import ImageError
+from stand_in import BrightRemover
+
+rng = np.random.default_rng(0)
+pixels = rng.integers(0, 60, (40, 60, 3), np.uint8)
+pixels[10:30, 20:40] += 180
+remover = BrightRemover()
+
+
+def as_file(image: np.ndarray, form: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, form)
+    return file.getvalue()
+
+
+def test_the_same_type_comes_back(tmp_path):
+    (tmp_path / "photo.png").write_bytes(as_file(pixels))
+    array = remove(pixels, remover)
+    assert isinstance(array, np.ndarray) and array.shape == (40, 60, 4) and array.dtype == np.uint8
+    data = remove(as_file(pixels), remover)
+    assert isinstance(data, bytes) and np.array_equal(np.asarray(Image.open(io.BytesIO(data))), array)
+    for photo in (Image.fromarray(pixels), tmp_path / "photo.png", str(tmp_path / "photo.png")):
+        answer = remove(photo, remover)
+        assert isinstance(answer, Image.Image) and answer.mode == "RGBA" and np.array_equal(np.asarray(answer), array)
+
+
+@pytest.mark.parametrize("kind", [bytes, np.ndarray])
+def test_the_options_of_the_command(kind):
+    photo = pixels if kind is np.ndarray else as_file(pixels)
+    shown = lambda answer: answer if kind is np.ndarray else np.asarray(Image.open(io.BytesIO(answer)))
+    assert shown(remove(photo, remover, mask=True)).shape == (40, 60)
+    on_teal = shown(remove(photo, remover, background="teal"))
+    assert on_teal.shape == (40, 60, 3) and on_teal[0, 0].tolist() == [0, 128, 128]
+    with pytest.raises(ValueError, match="a mask has no background"): remove(photo, remover, mask=True, background="teal")
+    with pytest.raises(TypeError, match="feather"): remove(photo, remover, feather=3)
+    if kind is bytes: assert remove(photo, remover, form="webp").startswith(b"RIFF")
+
+
+def test_what_is_no_photo_is_one_error():
+    with pytest.raises(ImageError): remove(b"no photo", remover)
+    with pytest.raises(FileNotFoundError): remove("nowhere.jpg", remover)
+    with pytest.raises(TypeError): remove(42, remover)
+
+
+def test_nobody_is_an_empty_cutout(): assert not remove(np.zeros((20, 20, 3), np.uint8), remover)[..., 3].any()
+
+
+def test_many_photos_keep_their_order_and_only_a_few_are_held():
+    drawn = []
+    def photos():
+        for number in range(40):
+            drawn.append(number)
+            yield np.full((16, 16 + number, 3), 200, np.uint8)
+    answers = remove_many(photos(), remover)
+    for number, answer in enumerate(answers):
+        assert answer.shape == (16, 16 + number, 4)
+        assert len(drawn) <= number + 6
+    assert len(drawn) == 40
+
+
+def test_a_bad_photo_is_raised_in_its_place_and_threads_end():
+    answers, before = remove_many([pixels, b"no photo", pixels], remover), threading.active_count()
+    assert next(answers).shape == (40, 60, 4)
+    with pytest.raises(ImageError): next(answers)
+    answers.close()
+    assert threading.active_count() <= before + 1
+
+
+def test_beside_an_asynchronous_program():
+    async def main(): return await asyncio.gather(*(asyncio.to_thread(remove, pixels, remover) for _ in range(4)))
+    first, *others = asyncio.run(main())
+    assert all(np.array_equal(first, other) for other in others)
+
+
+def test_the_door_opens_only_what_is_asked_for():
+    code = "import sys, bg_remover; assert 'numpy' not in sys.modules; bg_remover.Remover; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    for name in bg_remover.__all__: assert callable(getattr(bg_remover, name))
+    with pytest.raises(AttributeError, match="nothing"): bg_remover.nothing
