@@ -21,19 +21,19 @@ from .base.optimizers import EncoderRate # to load what was saved after a traini
 from .base.runs import WholeSetIoU, open_run, run_callbacks
 from .images import read_image, read_mask
 from .metrics import score, summarize
-from .generator import PairError, Pairs
+from .generator import PairError, Pairs, ignored
 
 # %% ../nbs/07_training.ipynb #training-09
 def leave_out_crowds(truth, probability):
-    "Truth and answer, both 0 where a crowd is (0.5); and 1 where there is none, else 0."
+    "Truth and answer, both 0 where a crowd is; and 1 where there is none, else 0."
     truth = ops.cast(truth, probability.dtype)
-    known = ops.cast(ops.not_equal(truth, 0.5), probability.dtype)
+    known = ops.cast(ops.not_equal(truth, ignored), probability.dtype)
     return truth * known, probability * known, known
 
 
 @keras.saving.register_keras_serializable(package="bg_remover")
 def bce_jaccard_loss(
-    truth, # 0, 1, or 0.5 where a crowd is, B×H×W×1
+    truth, # 0, 1, or `ignored` where a crowd is, B×H×W×1
     probability, # 0–1, B×H×W×1
 ): # scalar tensor
     "Binary cross-entropy plus 1 − soft IoU, all pixels of the batch pooled."
@@ -47,7 +47,7 @@ def bce_jaccard_loss(
 # %% ../nbs/07_training.ipynb #training-13c
 @keras.saving.register_keras_serializable(package="bg_remover")
 def photo_jaccard_loss(
-    truth, # 0, 1, or 0.5 where a crowd is, B×H×W×1
+    truth, # 0, 1, or `ignored` where a crowd is, B×H×W×1
     probability, # 0–1, B×H×W×1
     smooth: float = 0.01, # added to intersection and union, as a fraction of a photo's pixels
 ): # scalar tensor
@@ -75,7 +75,7 @@ class PhotoIoU(keras.metrics.Metric):
         self.photos = self.add_weight(shape=(), initializer="zeros", name="photos")
 
     def update_state(self, truth, probability, sample_weight=None):
-        person, known = truth == 1, truth != 0.5 # 0.5: a crowd, which does not count
+        person, known = truth == 1, truth != ignored # crowds do not count
         found = (probability >= self.threshold) & known
         shared, either = (ops.sum(ops.cast(pixels, "float32"), axis=(1, 2, 3))
                           for pixels in (person & found, person | found))
