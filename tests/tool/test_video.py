@@ -214,8 +214,20 @@ def test_what_was_transparent_stays_so(tmp_path, codec, pix_fmt, form, ending):
     assert result[56:, :, :3].max() < 40 # not in the file, either
 
 
-@pytest.mark.parametrize("ending, settings", [("mp4", {}), ("mkv", {}), ("ts", {})])
-def test_a_film_cut_short_is_done_as_far_as_it_goes(tmp_path, ending, settings):
+@pytest.mark.parametrize("width", [98, 100, 105])
+def test_the_last_columns_are_read_too(tmp_path, width):
+    def change(stream): stream.metadata["alpha_mode"] = "1"
+    frames = [np.full((64, width, 4), (200, 90, 30, 255), np.uint8)] * 8
+    write_film(tmp_path / "in.webm", frames, "libvpx-vp9", "yuva420p", change=change)
+    for _ in range(5):
+        film = Film(tmp_path / "in.webm")
+        junk = [av.VideoFrame.from_ndarray(np.full((64, width, 4), 9, np.uint8), format="rgba").reformat(format="yuva420p") for _ in range(5)]
+        with film.container: read = [read_frame(frame, film.reformatter) for frame in film.frames()]
+        assert junk and all(np.ptp(pixels, axis=(0, 1)).max() < 4 and visible.min() > 250 for pixels, visible in read)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_a_film_cut_short_is_done_as_far_as_it_goes(tmp_path, ending):
     whole = tmp_path / f"whole.{ending}"
     noise = np.random.default_rng(0)
     frames = [np.uint8(np.clip(square(index) + noise.normal(0, 4, (64, 96, 3)), 0, 255)) for index in range(60)]
