@@ -1,4 +1,5 @@
 """Films: each mask on its own frame, all kinds of files, edges that stand still, and work that goes on after a kill."""
+import base64
 import itertools
 import os
 import signal
@@ -421,6 +422,21 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
     assert (tmp_path / "out.webm").read_bytes() == b"mine"
     assert cut(tmp_path / "in.mp4", tmp_path / "out.webm", overwrite=True).verdict == "done"
     check_places(tmp_path / "out.webm", 4)
+
+
+@pytest.mark.browser
+def test_a_page_shines_through_in_a_browser(tmp_path, project, monkeypatch):
+    monkeypatch.syspath_prepend(project / "docs")
+    import chromium
+    write_film(tmp_path / "in.mp4", map(square, range(10)))
+    cut(tmp_path / "in.mp4", tmp_path / "out.webm")
+    film = base64.b64encode((tmp_path / "out.webm").read_bytes()).decode()
+    with chromium.open_browser() as browser:
+        page = browser.new_page(viewport=dict(width=96, height=64))
+        page.set_content(f'<body style="margin: 0; background: #0f0"><video muted src="data:video/webm;base64,{film}"></video>')
+        page.wait_for_function("document.querySelector('video').readyState >= 2")
+        shot = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.allclose(shot[5, 60], (0, 255, 0), atol=8) and np.allclose(shot[32, 12], (220, 40, 30), atol=25)
 
 
 # Interruptions
