@@ -141,6 +141,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'bg_remover.base.films.Film.shown_seconds': ( 'base/films.html#film.shown_seconds',
                                                                                      'bg_remover/base/films.py'),
                                        'bg_remover.base.films.FilmError': ('base/films.html#filmerror', 'bg_remover/base/films.py'),
+                                       'bg_remover.base.films._alpha': ('base/films.html#_alpha', 'bg_remover/base/films.py'),
                                        'bg_remover.base.films._declared_seconds': ( 'base/films.html#_declared_seconds',
                                                                                     'bg_remover/base/films.py'),
                                        'bg_remover.base.films._decoder': ('base/films.html#_decoder', 'bg_remover/base/films.py'),
