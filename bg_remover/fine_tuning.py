@@ -9,7 +9,6 @@ __all__ = ['min_photos', 'find_own', 'prepare_own_pair', 'prepare_own', 'hold_ou
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-02
 import hashlib
 import json
-import math
 import os
 from collections.abc import Collection, Sequence
 from importlib import resources
@@ -23,7 +22,7 @@ from .base.export import export_onnx, save_half_weights
 from .base.files import DataError, ImageError, by_photo, write_bytes
 from .base.masks import read_any_mask
 from .base.optimizers import warm_cosine
-from .base.runs import RunError
+from .base.runs import RunError, finished_run, run_note
 from .base.storage import claim_folder
 from .data_prep import report_problems
 from .generator import Pairs, augment_pair, batches
@@ -82,7 +81,6 @@ def prepare_own_pair(
         os.utime(made, ns=(time, time))
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-own
-# machinery
 def prepare_own(
     source: str | os.PathLike, # folder with photos/ and masks/
     dest: str | os.PathLike, # folder to make or bring up to date
@@ -94,12 +92,7 @@ def prepare_own(
     for name, (photo, mask) in found.items():
         try: prepare_own_pair(name, photo, mask, dest, longest)
         except (ImageError, DataError) as error: problems[name] = str(error)
-    if len(problems) == len(found):
-        first = next(iter(problems.values()), "there are no photos")
-        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
-    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos now gone
-        if left.stem not in found.keys() - problems.keys(): left.unlink()
-    report_problems(list(problems.values()), "Put them right and call again.")
+    _tidy(source, dest, found.keys() - problems.keys(), list(problems.values()))
     return dest
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-hold-out
@@ -134,16 +127,14 @@ def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: flo
     if not 0 < holdout_fraction < 1:
         raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
 
-def _finished(run_dir: str | os.PathLike) -> Path:
-    "The folder of a run; raise unless the run has come to its end."
-    if (Path(run_dir) / "person.json").exists(): return Path(run_dir)
-    raise RunError(f"{run_dir}: no finished run in this folder; "
-                   "finish it with fine_tune, or name another")
-
-def _noted(run_dir: str | os.PathLike | None, name: str) -> dict:
-    "A note of a run; empty for what is no run, or a run of an earlier version."
-    path = None if run_dir is None else Path(run_dir) / name
-    return json.loads(path.read_text()) if path and path.exists() else {}
+def _tidy(source, dest: Path, kept: Collection[str], problems: list[str]):
+    "Report what could not be used, and remove pairs of photos that are gone."
+    if not kept:
+        first = next(iter(problems), "there are no photos")
+        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
+    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")):
+        if left.stem not in kept: left.unlink()
+    report_problems(problems, "Put them right and call again.")
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-split
 def split_pairs(
@@ -168,7 +159,7 @@ def starting_point(
         settings = dict(backbone=start, image_size=image_size or (256, 256),
                         decoder_filters=(64, 48, 32, 24, 16))
         return build_unet(**settings), settings
-    folder = resources.files("bg_remover") / "weights" if start is None else _finished(start)
+    folder = resources.files("bg_remover") / "weights" if start is None else finished_run(start)
     settings = json.loads((folder / "person.json").read_text())
     if image_size: settings["image_size"] = image_size
     return pretrained_unet(start, image_size), settings
@@ -178,7 +169,7 @@ def network_today(
 ) -> Remover:
     "The network that you cut out with today: a new one has to be better than this."
     if start is None or start in BACKBONES: return Remover()
-    path = _finished(start) / "model.onnx"
+    path = finished_run(start) / "model.onnx"
     if not path.exists(): export_run(start, path)
     return Remover(path)
 
@@ -190,8 +181,8 @@ def export_run(
     min_peak_probability: float | None = None, # a region must reach it somewhere; None: as it was
 ):
     "Write the network of a finished run as one .onnx file for `Remover`."
-    run_dir, pairs = _finished(run_dir), _noted(run_dir, "pairs.json")
-    limits = _noted(run_dir, "start.json") or _limits(Remover())
+    run_dir, pairs = finished_run(run_dir), run_note(run_dir, "pairs.json")
+    limits = run_note(run_dir, "start.json") or _limits(Remover())
     if threshold is not None: limits["threshold"] = threshold
     if min_peak_probability is not None: limits["min_peak_probability"] = min_peak_probability
     photos = {part: len(pairs.get(part, ())) for part in ("trained", "held_out")}
@@ -253,7 +244,7 @@ def explain_difference(
         return f"{count} cannot show which network is better; hold out at least {min_photos}"
     if result["low"] > 0: return "the new network is better on photos like these"
     if result["high"] < 0: return "the new network is worse on such photos; keep the one you have"
-    needed = math.ceil((1.96 * result["scatter"] / max(abs(result["difference"]), 1e-9)) ** 2)
+    needed = int((1.96 * result["scatter"] / max(abs(result["difference"]), 1e-9)) ** 2) + 1
     enough = f"; about {max(needed, result['photos'] + 1)} held out could" if needed <= 1000 else ""
     return f"{count} cannot show a difference this small{enough}"
 
@@ -290,7 +281,7 @@ def fit_few(
 ):
     "Train with the settings that suit few photos."
     size = model.input_shape[1:3]
-    steps = steps or max(16, math.ceil(len(parts["trained"]) / batch_size))
+    steps = steps or max(16, -(-len(parts["trained"]) // batch_size))
     varied = batches(parts["trained"], size, batch_size, shuffle=True, augment=augment_pair,
                      steps=steps)
     train(model, varied, batches(parts["held_out"], size, batch_size), run_dir, epochs,
@@ -301,7 +292,7 @@ def fit_few(
 # machinery
 def _trained_photos(start: str | os.PathLike | None) -> Collection[str]: # their names
     "The photos that a run has learned from; none where we do not know."
-    return _noted(None if start in BACKBONES else start, "pairs.json").get("trained", {}).keys()
+    return run_note(None if start in BACKBONES else start, "pairs.json").get("trained", {}).keys()
 
 def _save_finished(model: keras.Model, run_dir: Path, settings: dict, limits: dict):
     "Write the files of a finished run: weights, how to build the network, its limits, model.onnx."
