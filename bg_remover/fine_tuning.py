@@ -56,6 +56,28 @@ def _is_up_to_date(made: Path, source: Path) -> bool:
     "Whether a file is there and carries the time of the file it was made from."
     return made.exists() and made.stat().st_mtime_ns == source.stat().st_mtime_ns
 
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-checks
+# machinery
+def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: float):
+    "Raise where there is nothing to split."
+    if len(names) < 2:
+        raise DataError(f"{len(names)} photo with a mask: two are the least, "
+                        "one to train on and one to measure with")
+    if not new:
+        raise DataError("the network to start from has learned from all these photos, "
+                        "so none can measure it; add new ones")
+    if not 0 < holdout_fraction < 1:
+        raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
+
+def _tidy(source, dest: Path, kept: Collection[str], problems: list[str]):
+    "Report what could not be used, and remove pairs of photos that are gone."
+    if not kept:
+        first = next(iter(problems), "there are no photos")
+        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
+    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")):
+        if left.stem not in kept: left.unlink()
+    report_problems(problems, "Put them right and call again.")
+
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-pair
 def prepare_own_pair(
     name: str, # of what is written
@@ -113,28 +135,6 @@ def hold_out(
     if not held_out: held_out = [min(new, key=_name_to_number)]
     if len(held_out) == len(names): held_out.remove(max(held_out, key=_name_to_number))
     return sorted(set(names) - set(held_out)), sorted(held_out)
-
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-checks
-# machinery
-def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: float):
-    "Raise where there is nothing to split."
-    if len(names) < 2:
-        raise DataError(f"{len(names)} photo with a mask: two are the least, "
-                        "one to train on and one to measure with")
-    if not new:
-        raise DataError("the network to start from has learned from all these photos, "
-                        "so none can measure it; add new ones")
-    if not 0 < holdout_fraction < 1:
-        raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
-
-def _tidy(source, dest: Path, kept: Collection[str], problems: list[str]):
-    "Report what could not be used, and remove pairs of photos that are gone."
-    if not kept:
-        first = next(iter(problems), "there are no photos")
-        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
-    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")):
-        if left.stem not in kept: left.unlink()
-    report_problems(problems, "Put them right and call again.")
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-split
 def split_pairs(
