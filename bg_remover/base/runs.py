@@ -30,7 +30,8 @@ class RunError(ValueError):
 def finished_run(run_dir: str | os.PathLike) -> Path: # the folder
     "The folder of a run that has come to its end."
     if (Path(run_dir) / "person.json").exists(): return Path(run_dir)
-    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or name another")
+    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or name "
+                   "another")
 
 
 def run_note(
