@@ -104,7 +104,8 @@ def make_cut(
     alpha = remover.alpha(read.srgb)
     shown = alpha if read.alpha is None else np.minimum(alpha, read.alpha)
     notes = dict(exif=read.exif, icc_profile=None if request.mask else read.profile, dpi=read.dpi if request.keep_metadata else None)
-    try: made = _encode(_compose(read, alpha, shown, request), request.form, **notes)
+    result = _compose(read, alpha, shown, request)
+    try: made = _encode(result, request.form, **notes)
     except (OSError, ValueError, cv2.error) as error: # above 16,383 pixels a side
         raise ImageError(f"{source_name(data)}: cannot be written as {request.form} ({error}); use 'png'") from error
     return Cut(made, bool(shown.any()), float((shown >= 128).mean()), read.note)
