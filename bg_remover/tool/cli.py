@@ -638,13 +638,14 @@ def serve(
     largest: _Largest = 100,
     origin: Annotated[list[str], typer.Option(help="A site whose pages may use it.")] = [],
 ):
-    """Cut out photos that come over HTTP, on this machine unless you say otherwise.
+    """Cut out photos that come over HTTP.
 
     \b
     bg-remover serve
     curl --data-binary @photo.jpg http://127.0.0.1:7860/remove -o cutout.png
 
-    It never fetches an address, and answers 503 when its short queue is full.
+    Only this machine can use it unless you say otherwise. It never fetches an address, and answers
+    503 when its short queue is full.
     """
     try: from bg_remover.tool.server import Limits, serve as run
     except ImportError as error:

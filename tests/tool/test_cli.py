@@ -478,3 +478,31 @@ def test_masks_of_other_photos_are_no_result(call, tmp_path):
         (tmp_path / folder).mkdir()
         write_mask(tmp_path / folder / name, np.full((4, 4), 255, np.uint8))
     assert "not one mask has the name of a true one" in refused(call("evaluate", "masks", "truth"), 2)
+
+
+# One photo without OUT, films, the server
+
+def test_one_photo_needs_no_out(tmp_path):
+    photo = shutil.copy(person, tmp_path / "me.jpg")
+    assert command("remove", photo).returncode == 0 and (tmp_path / "me.cutout.png").exists()
+    assert command("remove", photo, "--mask", "--format", "webp").returncode == 0 and (tmp_path / "me.mask.webp").exists()
+    again = command("remove", photo)
+    assert again.returncode == 0 and b"there already" in again.stderr
+    assert command("remove", tmp_path).returncode == 2, "a folder needs a folder for its results"
+
+
+def test_a_film_is_cut_out_by_the_same_command(tmp_path):
+    av = pytest.importorskip("av")
+    pixels = read_image(person)[:96, :128]
+    with av.open(str(tmp_path / "clip.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for _ in range(3): file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())
+    done = command("remove", tmp_path / "clip.mp4", tmp_path / "clip.mov")
+    assert done.returncode == 0 and ((tmp_path / "clip.mov").exists() or b"nobody" in done.stderr), done.stderr
+    wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
+    assert wrong.returncode != 0 and b"background" in wrong.stderr and not (tmp_path / "out.mp4").exists()
+
+
+def test_serve_says_what_it_is(): assert b"127.0.0.1" in command("serve", "--help").stdout
