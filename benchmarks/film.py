@@ -1,4 +1,4 @@
-"""Do edges stand still, and do they follow? `python benchmarks/film.py [--isnet] [--memory]` writes results/film.csv and results/film_memory.csv.
+"""How still edges of films stand, and how well they follow: `python benchmarks/film.py [--isnet] [--memory]`. Writes results/film.csv and film_memory.csv.
 
 Films are made from the sample photos, so that the true mask of each frame is known, with noise, and as H.264 like those of a camera:
     still    a photo, filmed: nothing moves

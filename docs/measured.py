@@ -35,7 +35,7 @@ def about(path: Path) -> str:
 def direction(name: str) -> str:
     "An arrow after the name of a column or a unit: which way is better; nothing where neither is."
     if re.search(r"(photos|images)(/s|_per_second)$|^(iou|dice|boundary|boundary_iou|pooled|soft 256|done)$", name, re.I): return f"{name} ↑"
-    if re.search(r"(^|_|\b)(s|ms|MB|seconds|milliseconds|megabytes|alarms?|loss|crash|hang|partial|bytes)(_|\b|$)", name): return f"{name} ↓"
+    if re.search(r"(^|_|\b)(s|ms|MB|seconds|milliseconds|megabytes|flicker|alarms?|loss|crash|hang|partial|bytes)(_|\b|$)", name): return f"{name} ↓"
     return name
 
 
