@@ -9,7 +9,6 @@ __all__ = ['min_photos', 'find_own', 'prepare_own_pair', 'prepare_own', 'hold_ou
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-02
 import hashlib
 import json
-import math
 import os
 from collections.abc import Collection, Sequence
 from importlib import resources
@@ -23,7 +22,7 @@ from .base.export import export_onnx, save_half_weights
 from .base.files import DataError, ImageError, by_photo, write_bytes
 from .base.masks import read_any_mask
 from .base.optimizers import warm_cosine
-from .base.runs import RunError
+from .base.runs import RunError, finished_run, run_note
 from .base.storage import claim_folder
 from .data_prep import report_problems
 from .generator import Pairs, augment_pair, batches
@@ -33,7 +32,7 @@ from .model import build_unet, freeze_encoder, pretrained_unet
 from .removal import Remover
 from .training import score_pairs, train
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x0
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-find
 # machinery
 def find_own(
     source: str | os.PathLike, # folder with photos/ and masks/
@@ -47,20 +46,39 @@ def find_own(
     photos, masks = map(by_photo, folders)
     return {name: (photo, masks.get(name)) for name, photo in photos.items()}
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x1
-# machinery
 def _check_pair(photo: Path, mask: Path | None):
     "Raise unless there is a photo and a mask to read."
     if mask is None: raise DataError(f"{photo}: no mask of this name in masks")
     for path in (photo, mask):
         if not path.is_file(): raise DataError(f"{path}: a link that leads nowhere, or no file")
 
-
 def _is_up_to_date(made: Path, source: Path) -> bool:
     "Whether a file is there and carries the time of the file it was made from."
     return made.exists() and made.stat().st_mtime_ns == source.stat().st_mtime_ns
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x2
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-checks
+# machinery
+def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: float):
+    "Raise where there is nothing to split."
+    if len(names) < 2:
+        raise DataError(f"{len(names)} photo with a mask: two are the least, "
+                        "one to train on and one to measure with")
+    if not new:
+        raise DataError("the network to start from has learned from all these photos, "
+                        "so none can measure it; add new ones")
+    if not 0 < holdout_fraction < 1:
+        raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
+
+def _tidy(source, dest: Path, kept: Collection[str], problems: list[str]):
+    "Report what could not be used, and remove pairs of photos that are gone."
+    if not kept:
+        first = next(iter(problems), "there are no photos")
+        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
+    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")):
+        if left.stem not in kept: left.unlink()
+    report_problems(problems, "Put them right and call again.")
+
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-pair
 def prepare_own_pair(
     name: str, # of what is written
     photo: Path, # any size and format
@@ -84,8 +102,7 @@ def prepare_own_pair(
         time = os.stat(source).st_mtime_ns
         os.utime(made, ns=(time, time))
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x3
-# machinery
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-own
 def prepare_own(
     source: str | os.PathLike, # folder with photos/ and masks/
     dest: str | os.PathLike, # folder to make or bring up to date
@@ -97,15 +114,10 @@ def prepare_own(
     for name, (photo, mask) in found.items():
         try: prepare_own_pair(name, photo, mask, dest, longest)
         except (ImageError, DataError) as error: problems[name] = str(error)
-    if len(problems) == len(found):
-        first = next(iter(problems.values()), "there are no photos")
-        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
-    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos now gone
-        if left.stem not in found.keys() - problems.keys(): left.unlink()
-    report_problems(list(problems.values()), "Put them right and call again.")
+    _tidy(source, dest, found.keys() - problems.keys(), list(problems.values()))
     return dest
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x4
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-hold-out
 def _name_to_number(name: str) -> float: # in 0–1
     "A number that looks random, but is always the same for the same name."
     return int(hashlib.sha1(os.fsencode(name)).hexdigest()[:12], 16) / 16 ** 12
@@ -124,20 +136,7 @@ def hold_out(
     if len(held_out) == len(names): held_out.remove(max(held_out, key=_name_to_number))
     return sorted(set(names) - set(held_out)), sorted(held_out)
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x5
-# machinery
-def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: float):
-    "Raise where there is nothing to split."
-    if len(names) < 2:
-        raise DataError(f"{len(names)} photo with a mask: two are the least, "
-                        "one to train on and one to measure with")
-    if not new:
-        raise DataError("the network to start from has learned from all these photos, "
-                        "so none can measure it; add new ones")
-    if not 0 < holdout_fraction < 1:
-        raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
-
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x6
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-split
 def split_pairs(
     pairs_dir: str | os.PathLike, # from `prepare_own` or `prepare_pairs`
     holdout_fraction: float = 0.2, # about this share is held out
@@ -150,7 +149,51 @@ def split_pairs(
     both = zip(("trained", "held_out"), parts)
     return {part: Pairs(*folders, names=chosen) for part, chosen in both}
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x7
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-starting-point
+def starting_point(
+    start: str | os.PathLike | None = None, # a finished run, or one of `BACKBONES`; None: shipped
+    image_size: tuple[int, int] | None = None, # (height, width), multiples of 32; None: as it was
+) -> tuple[keras.Model, dict]: # the network, and what `build_unet` needs to make it again
+    "A network to train further."
+    if start in BACKBONES:
+        settings = dict(backbone=start, image_size=image_size or (256, 256),
+                        decoder_filters=(64, 48, 32, 24, 16))
+        return build_unet(**settings), settings
+    folder = resources.files("bg_remover") / "weights" if start is None else finished_run(start)
+    settings = json.loads((folder / "person.json").read_text())
+    if image_size: settings["image_size"] = image_size
+    return pretrained_unet(start, image_size), settings
+
+def network_today(
+    start: str | os.PathLike | None = None, # a finished run; anything else: shipped
+) -> Remover:
+    "The network that you cut out with today: a new one has to be better than this."
+    if start is None or start in BACKBONES: return Remover()
+    path = finished_run(start) / "model.onnx"
+    if not path.exists(): export_run(start, path)
+    return Remover(path)
+
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-export
+def export_run(
+    run_dir: str | os.PathLike, # from `fine_tune`
+    path: str | os.PathLike, # the .onnx file to make or replace
+    threshold: float | None = None, # person from this probability on; None: as where it started
+    min_peak_probability: float | None = None, # a region must reach it somewhere; None: as it was
+):
+    "Write the network of a finished run as one .onnx file for `Remover`."
+    run_dir, pairs = finished_run(run_dir), run_note(run_dir, "pairs.json")
+    limits = run_note(run_dir, "start.json") or _limits(Remover())
+    if threshold is not None: limits["threshold"] = threshold
+    if min_peak_probability is not None: limits["min_peak_probability"] = min_peak_probability
+    photos = {part: len(pairs.get(part, ())) for part in ("trained", "held_out")}
+    export_onnx(pretrained_unet(run_dir), path, half=True, photos=photos, **limits)
+
+
+def _limits(network: Remover) -> dict:
+    "From which probability on a network calls a pixel, and a region, a person."
+    return dict(threshold=network.threshold, min_peak_probability=network.min_peak_probability)
+
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-keep-split
 # machinery
 def _checksums(pairs: Pairs) -> dict[str, str]: # by name
     "The checksum of each mask."
@@ -173,66 +216,7 @@ def _keep_split(run_dir: Path, parts: dict[str, Pairs], fraction: float) -> dict
     folders = some.frame_paths[0].parent, some.mask_paths[0].parent
     return {part: Pairs(*folders, names=note[part]) for part in parts}
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x8
-def starting_point(
-    start: str | os.PathLike | None = None, # a finished run, or one of `BACKBONES`; None: shipped
-    image_size: tuple[int, int] | None = None, # (height, width), multiples of 32; None: as it was
-) -> tuple[keras.Model, dict]: # the network, and what `build_unet` needs to make it again
-    "A network to train further."
-    if start in BACKBONES:
-        settings = dict(backbone=start, image_size=image_size or (256, 256),
-                        decoder_filters=(64, 48, 32, 24, 16))
-        return build_unet(**settings), settings
-    folder = resources.files("bg_remover") / "weights" if start is None else _finished(start)
-    settings = json.loads((folder / "person.json").read_text())
-    if image_size: settings["image_size"] = image_size
-    return pretrained_unet(start, image_size), settings
-
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x9
-# machinery
-def _finished(run_dir: str | os.PathLike) -> Path:
-    "The folder of a run; raise unless the run has come to its end."
-    if (Path(run_dir) / "person.json").exists(): return Path(run_dir)
-    raise RunError(f"{run_dir}: no finished run in this folder; "
-                   "finish it with fine_tune, or name another")
-
-
-def _noted(run_dir: str | os.PathLike | None, name: str) -> dict:
-    "A note of a run; empty for what is no run, or a run of an earlier version."
-    path = None if run_dir is None else Path(run_dir) / name
-    return json.loads(path.read_text()) if path and path.exists() else {}
-
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x10
-def network_today(
-    start: str | os.PathLike | None = None, # a finished run; anything else: shipped
-) -> Remover:
-    "The network that you cut out with today: a new one has to be better than this."
-    if start is None or start in BACKBONES: return Remover()
-    path = _finished(start) / "model.onnx"
-    if not path.exists(): export_run(start, path)
-    return Remover(path)
-
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x11
-def export_run(
-    run_dir: str | os.PathLike, # from `fine_tune`
-    path: str | os.PathLike, # the .onnx file to make or replace
-    threshold: float | None = None, # person from this probability on; None: as where it started
-    min_peak_probability: float | None = None, # a region must reach it somewhere; None: as it was
-):
-    "Write the network of a finished run as one .onnx file for `Remover`."
-    run_dir, pairs = _finished(run_dir), _noted(run_dir, "pairs.json")
-    limits = _noted(run_dir, "start.json") or _limits(Remover())
-    if threshold is not None: limits["threshold"] = threshold
-    if min_peak_probability is not None: limits["min_peak_probability"] = min_peak_probability
-    photos = {part: len(pairs.get(part, ())) for part in ("trained", "held_out")}
-    export_onnx(pretrained_unet(run_dir), path, half=True, photos=photos, **limits)
-
-
-def _limits(network: Remover) -> dict:
-    "From which probability on a network calls a pixel, and a region, a person."
-    return dict(threshold=network.threshold, min_peak_probability=network.min_peak_probability)
-
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x12
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-compare-code
 min_photos = 6 # of five photos, all gain or all lose in 2 of 32 cases by chance: above 5 %
 
 def compare_networks(
@@ -250,7 +234,7 @@ def compare_networks(
     return dict(photos=len(pairs), before=float(old.mean()), after=float(new.mean()),
                 difference=float(gains.mean()), low=low, high=high, scatter=float(gains.std()))
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x13
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-explain
 def explain_difference(
     result: dict, # from `compare_networks`
 ) -> str: # one sentence
@@ -260,11 +244,11 @@ def explain_difference(
         return f"{count} cannot show which network is better; hold out at least {min_photos}"
     if result["low"] > 0: return "the new network is better on photos like these"
     if result["high"] < 0: return "the new network is worse on such photos; keep the one you have"
-    needed = math.ceil((1.96 * result["scatter"] / max(abs(result["difference"]), 1e-9)) ** 2)
+    needed = int((1.96 * result["scatter"] / max(abs(result["difference"]), 1e-9)) ** 2) + 1
     enough = f"; about {max(needed, result['photos'] + 1)} held out could" if needed <= 1000 else ""
     return f"{count} cannot show a difference this small{enough}"
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x14
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-tune-code
 def fine_tune(
     pairs_dir: str | os.PathLike, # from `prepare_own` or `prepare_pairs`
     run_dir: str | os.PathLike, # folder for weights, history.csv and model.onnx
@@ -288,7 +272,7 @@ def fine_tune(
     _save_finished(model, run_dir, settings, {} if start in BACKBONES else _limits(today))
     return compare_networks(today, Remover(run_dir / "model.onnx"), parts["held_out"])
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x15
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-fit
 def fit_few(
     model: keras.Model, # from `starting_point`
     parts: dict[str, Pairs], # from `split_pairs`
@@ -297,19 +281,18 @@ def fit_few(
 ):
     "Train with the settings that suit few photos."
     size = model.input_shape[1:3]
-    steps = steps or max(16, math.ceil(len(parts["trained"]) / batch_size))
+    steps = steps or max(16, -(-len(parts["trained"]) // batch_size))
     varied = batches(parts["trained"], size, batch_size, shuffle=True, augment=augment_pair,
                      steps=steps)
     train(model, varied, batches(parts["held_out"], size, batch_size), run_dir, epochs,
           warm_cosine(learning_rate, epochs * steps), weight_decay=0.01, encoder_lr_scale=0.1,
           verbose=0, more_callbacks=more_callbacks)
 
-# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-x16
+# %% ../nbs/10_fine_tuning.ipynb #fine-tuning-save
 # machinery
 def _trained_photos(start: str | os.PathLike | None) -> Collection[str]: # their names
     "The photos that a run has learned from; none where we do not know."
-    return _noted(None if start in BACKBONES else start, "pairs.json").get("trained", {}).keys()
-
+    return run_note(None if start in BACKBONES else start, "pairs.json").get("trained", {}).keys()
 
 def _save_finished(model: keras.Model, run_dir: Path, settings: dict, limits: dict):
     "Write the files of a finished run: weights, how to build the network, its limits, model.onnx."
