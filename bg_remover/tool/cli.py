@@ -307,8 +307,7 @@ def prepare(
 
     \b
     bg-remover prepare mine pairs               mine/photos and mine/masks
-    bg-remover prepare export pairs             of CVAT, Roboflow, Label Studio, labelme; YOLO or VOC
-    bg-remover prepare export pairs --class human
+    bg-remover prepare export pairs             from CVAT, labelme, YOLO ...
     bg-remover prepare coco pairs --split val   coco/annotations and coco/val2017
 
     Photos and masks belong together by their names: cat.jpg and cat.png, cat_mask.png or cat.jpg.png. A mask is white on
