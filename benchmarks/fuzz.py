@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -30,7 +31,7 @@ from bg_remover.removal import Remover
 
 samples = sorted((Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco/val2017").glob("*.jpg"))
 outcomes = ("done", "refused", "crash", "hang", "partial")
-wishes = ({"form": "png"}, {"form": "webp"}, {"form": "png", "mask": True}, {"form": "jpg", "background": (9, 9, 9)}, {"form": "webp", "background": "blur"})
+requests = ({"form": "png"}, {"form": "webp"}, {"form": "png", "mask": True}, {"form": "jpg", "background": (9, 9, 9)}, {"form": "webp", "background": "blur"})
 patience = 120 # seconds, for the machine may have other work
 
 
@@ -58,7 +59,10 @@ def whole_files() -> dict[str, list[bytes]]: # format → files
         "16-bit PNG": lambda p: stored(Image.fromarray(np.asarray(p.convert("L")).astype(np.uint16) * 257), "PNG"),
         "WebP": lambda p: stored(p, "WEBP", **said), "lossless WebP": lambda p: stored(p.convert("RGBA"), "WEBP", lossless=True), "GIF": lambda p: stored(p, "GIF", save_all=True, append_images=photos[:2]),
         "animated WebP": lambda p: stored(p, "WEBP", save_all=True, append_images=photos[:2]), "TIFF": lambda p: stored(p, "TIFF", **said), "packed TIFF": lambda p: stored(p, "TIFF", compression="tiff_lzw"),
-        "BMP": lambda p: stored(p, "BMP"), "AVIF": lambda p: stored(p, "AVIF", **said), "JPEG 2000": lambda p: stored(p, "JPEG2000")}
+        "BMP": lambda p: stored(p, "BMP"), "AVIF": lambda p: stored(p, "AVIF", **said), "animated PNG": lambda p: stored(p, "PNG", save_all=True, append_images=photos[:2], default_image=True),
+        "BMP of 32 bits": lambda p: stored(p.convert("RGBA"), "BMP"), "JPEG without its end": lambda p: stored(p, "JPEG", **said)[:-2],
+        "16-bit transparent PNG": lambda p: cv2.imencode(".png", np.dstack([np.asarray(p), np.asarray(p)[..., :1]]).astype(np.uint16) * 257)[1].tobytes(),
+        "JPEG 2000": lambda p: stored(p, "JPEG2000")}
     try:
         import pillow_heif
         pillow_heif.register_heif_opener()
@@ -90,10 +94,10 @@ def try_one(number: int, seed: int, files: dict[str, list[bytes]], folder: Path)
     chance = random.Random(f"{seed} {number}")
     kind = list(files)[number % len(files)]
     other = chance.choice(files[chance.choice(list(files))])
-    source, wish = folder / "photo.bin", chance.choice(wishes)
-    dest = folder / f"result.{wish['form']}"
+    source, request = folder / "photo.bin", chance.choice(requests)
+    dest = folder / f"result.{request['form']}"
     source.write_bytes(damage(chance.choice(files[kind]), other, chance))
-    try: record = remove_file(source, dest, Constant(), overwrite=True, keep_metadata=True, largest=1_000_000, **wish)
+    try: record = remove_file(source, dest, Constant(), overwrite=True, keep_metadata=True, largest=1_000_000, **request)
     except Exception as error: return kind, "crash", f"{type(error).__name__}: {error}"
     left = [path.name for path in folder.iterdir() if path != source]
     try:

@@ -36,7 +36,8 @@ from PIL import Image
 
 from bg_remover.images import read_image, resize_image, write_image
 from bg_remover.images import _encode
-from bg_remover.tool.photos import cut_photo, open_photo, read_pixels
+from bg_remover.base.photo_files import read_photo
+from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
 from claims import keep_claim
 from peers import isnet_name, rembg, rembg_environment
@@ -109,7 +110,8 @@ def one_photo(size: float, path: Path, remover: Remover) -> list[tuple]:
         return cv2.merge([estimate_foreground(pixels, alpha), alpha])
     cut_photo(path, remover)
     times, name = repeats[size], f"{size} megapixels"
-    decode, (pixels, _) = milliseconds(lambda: read_pixels(path, open_photo(path)), times)
+    decode, read = milliseconds(lambda: read_photo(path), times)
+    pixels = read.srgb
     network, answer = milliseconds(lambda: remover.answer(pixels), times)
     refined, cutout = milliseconds(finish, times)
     encode, _ = milliseconds(lambda: _encode(cutout, "png"), times)

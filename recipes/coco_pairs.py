@@ -38,7 +38,7 @@ def prepare_empty(photos: Path, coco: COCO, names: set[str], dest: Path):
     jobs = [Job(photos / record["file_name"], [], (record["height"], record["width"])) for record in records]
     done = finished_names(dest)
     problems = make_batch([job for job in jobs if job.photo.stem not in done], partial(prepare_pair, size=None), dest)
-    report_problems(problems, "Put them right and call again: finished pairs are kept.")
+    report_problems([problem for problem in problems if problem], "Put them right and call again: finished pairs are kept.")
 
 
 def make(coco_root: Path, data: Path):

@@ -15,6 +15,7 @@ Whatever is chosen (epoch, input size, threshold) is chosen on the split `choose
 Tried on 150 steps of 192 × 192, one seed each, IoU on `choose` at 256: encoder from DeepLab 0.601, from ImageNet 0.574; going
 on from there with the encoder's deeper part at 5e-4, its filters not yet brought to one size: 0.534; everything but the first
 layers at 1e-3 from the start, likewise: 0.352.
+The weights that ship were trained before augmentation became a list of steps and crowds were ignored (CHANGELOG.md): the same call gives a network like it, not the same one.
 """
 import argparse
 import csv

@@ -78,7 +78,17 @@ def read_film(path) -> tuple[list[np.ndarray], list[float]]: # RGBA uint8 H×W×
         clear = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1" and stream.codec_context.name == "vp9"
         decoder = av.CodecContext.create("libvpx-vp9", "r") if clear else stream.codec_context
         frames = [frame for packet in film.demux(stream) if packet.size for frame in decoder.decode(packet)] + decoder.decode(None)
-        return [frame.to_ndarray(format="rgba") for frame in frames], [float(frame.pts * stream.time_base) for frame in frames]
+        return [rgba(frame) for frame in frames], [float(frame.pts * stream.time_base) for frame in frames]
+
+
+def rgba(frame) -> np.ndarray: # uint8 H×W×4
+    "A frame's pixels, solid where the film has no transparency."
+    colours, alpha = frame.to_ndarray(format="rgb24"), np.full((frame.height, frame.width), 255, np.uint8)
+    if frame.format.name.startswith("yuva"): # 8 bits, or 10 or 12 in two bytes
+        plane, bits = frame.planes[3], frame.format.components[3].bits
+        values = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height, -1)[:, :plane.width]
+        alpha = np.uint8(values >> (bits - 8))
+    return np.dstack([colours, alpha])
 
 
 def read_sound(path, track: int = 0) -> tuple[np.ndarray, float]: # float32 samples at 48 kHz, seconds at which they start

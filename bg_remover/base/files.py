@@ -41,11 +41,13 @@ class FolderError(ValueError):
 
 
 # %% ../../nbs/base/files.ipynb #images-16
-_jpeg_mark = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]") # the pixels' own bytes FF 00 and FF D0 to D7 are no marks
+# the pixels' own bytes FF 00 and FF D0 to D7 are no marks
+_jpeg_mark = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def _jpeg_marks(data: bytes) -> list[int]:
-    "The marks of a JPEG's segments, in order; whole segments are skipped, because they may hold a preview."
+    """The marks of a JPEG's segments, in order; whole segments are skipped, because they may
+    hold a preview."""
     start, marks = 2, []
     while (mark := _jpeg_mark.search(data, start)) and 0xD9 not in marks:
         marks.append(mark[0][1])
@@ -64,7 +66,8 @@ def _png_is_complete(data: bytes) -> bool:
     while start + 12 <= len(data):
         end = start + 8 + int.from_bytes(data[start:start + 4], "big")
         kind, checksum = data[start + 4:start + 8], data[end:end + 4]
-        if kind.isupper() and zlib.crc32(data[start + 4:end]) != int.from_bytes(checksum, "big"): return False
+        if kind.isupper() and zlib.crc32(data[start + 4:end]) != int.from_bytes(checksum, "big"):
+            return False
         if kind == b"IEND": return True
         start = end + 4
     return False
@@ -94,20 +97,25 @@ def _as_png(data: bytes) -> bytes:
 
 
 def _with_end_mark(data: bytes) -> bytes | None:
-    "A JPEG that lacks only its end mark, as a whole file; None where pixels are missing too: what stands behind them changes some."
-    if data[:2] != b"\xff\xd8" or not {0xC0, 0xC1} & set(_jpeg_marks(data)): return None # progressive: scans may be missing
+    """A JPEG that lacks only its end mark, as a whole file; None where pixels are missing too:
+    what stands behind them changes some."""
+    # progressive: scans may be missing
+    if data[:2] != b"\xff\xd8" or not {0xC0, 0xC1} & set(_jpeg_marks(data)): return None
     data = data.removesuffix(b"\xff")
     last = max(data.rfind(bytes([0xFF, mark])) for mark in range(0xD0, 0xD8))
     start = data[last + 1] - 0xCF if last >= 0 else 0 # the restart mark that comes next
-    restarts = b"".join(bytes([0xFF, 0xD0 + number % 8]) + b"\xa9\x35" * 200 for number in range(start, start + 16))
+    restarts = b"".join(bytes([0xFF, 0xD0 + number % 8]) + b"\xa9\x35" * 200
+                        for number in range(start, start + 16))
     plain, *others = (_decode_with(data, filler) for filler in (b"", b"\x5a\xa5" * 2000, restarts))
-    whole = plain is not None and all(other is not None and np.array_equal(plain, other) for other in others)
+    whole = plain is not None and all(other is not None and np.array_equal(plain, other)
+                                      for other in others)
     return _as_png(data + b"\xff\xd9") if whole else None
 
 # %% ../../nbs/base/files.ipynb #images-20b
 def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):
     "Raise where a path is empty: it would mean the current folder."
-    if not isinstance(path, os.PathLike) and not path: raise error("an empty name; name a file or a folder")
+    if not isinstance(path, os.PathLike) and not path:
+        raise error("an empty name; name a file or a folder")
 
 
 class NamedBytes(bytes):
@@ -118,7 +126,8 @@ class NamedBytes(bytes):
         return self
 
 # %% ../../nbs/base/files.ipynb #images-21
-if "OPENCV_LOG_LEVEL" not in os.environ: # what goes wrong is raised, so OpenCV need not print it as well
+# what goes wrong is raised, so OpenCV need not print it as well
+if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -138,16 +147,21 @@ def _complete(data: bytes, name: str) -> bytes:
 def decode_image(source: str | os.PathLike | bytes, flags: int) -> np.ndarray:
     "Decode a file, or its bytes, with OpenCV, or raise an `ImageError` that names it."
     if not isinstance(source, bytes): check_name(source)
-    name, data = source_name(source), source if isinstance(source, bytes) else Path(source).read_bytes()
+    name, data = source_name(source), source if isinstance(source,
+                                                           bytes) else Path(source).read_bytes()
     data = _complete(data, name)
     try: pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error: pixels = None
-    if pixels is None: raise ImageError(f"{name}: not a photo that OpenCV can read; convert it to JPEG or PNG")
-    turned = data[:4] in (b"II*\0", b"MM\0*") or flags != cv2.IMREAD_UNCHANGED and data[4:8] != b"ftyp" # a TIFF always, an AVIF never
+    if pixels is None:
+        raise ImageError(f"{name}: not a photo that OpenCV can read; convert it to JPEG or PNG")
+    # a TIFF always, an AVIF never
+    turned = data[:4] in (b"II*\0",
+                          b"MM\0*") or flags != cv2.IMREAD_UNCHANGED and data[4:8] != b"ftyp"
     return pixels if turned else np.ascontiguousarray(turn_upright(pixels, read_orientation(data)))
 
 # %% ../../nbs/base/files.ipynb #images-29c
-_moves = {2: (0, 0, 1), 3: (0, 1, 1), 4: (0, 1, 0), 5: (1, 0, 0), 6: (1, 0, 1), 7: (1, 1, 1), 8: (1, 1, 0)}
+_moves = {2: (0, 0, 1), 3: (0, 1, 1), 4: (0, 1, 0), 5: (1, 0, 0), 6: (1, 0, 1), 7: (1, 1, 1),
+          8: (1, 1, 0)}
 
 
 def turn_upright(
@@ -164,15 +178,18 @@ def read_orientation(data: bytes) -> int: # 1 to 8
     "What a file notes of its orientation; 1 where there is no note that can be read."
     from PIL import Image
     try: return Image.open(io.BytesIO(data)).getexif().get(0x0112, 1)
-    except Exception: return 1 # Pillow's errors share no narrower class, and whether the file is whole is not asked here
+    # Pillow's errors share no narrower class, and whether the file is whole is not asked here
+    except Exception: return 1
 
 # %% ../../nbs/base/files.ipynb #images-37
 def is_mask(mask: np.ndarray) -> bool:
     "Whether an array is uint8 H×W and holds 0, 128 and 255 only."
-    return mask.dtype == np.uint8 and mask.ndim == 2 and not mask.tobytes().translate(None, b"\x00\x80\xff")
+    if mask.dtype != np.uint8 or mask.ndim != 2: return False
+    return not mask.tobytes().translate(None, b"\x00\x80\xff")
 
 # %% ../../nbs/base/files.ipynb #images-39f
-picture_endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|tiff?|avifs?|hei[cf]s?|hif|j2k|jp2))+$", re.I)
+picture_endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|tiff?|"
+                      r"avifs?|hei[cf]s?|hif|j2k|jp2))+$", re.I)
 
 
 def by_photo(
@@ -185,15 +202,20 @@ def by_photo(
     for path in sorted(Path(folder).iterdir()):
         name = picture_endings.sub("", path.name)
         if name == path.name or name.startswith(".") or path.is_dir(): continue
-        if name in found: raise ImageError(f"{path}: {found[name].name} has the same name; remove one of the two, or rename it")
+        if name in found:
+            raise ImageError(f"{path}: {found[name].name} has the same name; remove one of the "
+                             "two, or rename it")
         found[name] = path
     if not found: raise ImageError(f"{folder}: no pictures in this folder")
     return found
 
 # %% ../../nbs/base/files.ipynb #images-41
 def _machine_name() -> str:
-    "A name for this machine as its processes see it: two containers may share a host's name and its numbers."
-    try: inside = os.readlink("/proc/self/ns/pid") + Path("/proc/sys/kernel/random/boot_id").read_text()
+    """A name for this machine as its processes see it: two containers may share a host's name
+    and its numbers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        inside = os.readlink("/proc/self/ns/pid") + boot
     except OSError: inside = "" # no Linux
     node = re.sub(r"\W", "_", platform.node())[:60]
     return f"{node}_{zlib.crc32(inside.encode()):08x}"
@@ -207,7 +229,8 @@ def _write_in_place(path: Path, data: bytes):
 
 
 def _replace(part: Path, path: Path, data: bytes):
-    "Rename a finished file into place. A file that is mounted by itself cannot be renamed, only written."
+    """Rename a finished file into place. A file that is mounted by itself cannot be renamed,
+    only written."""
     if path.exists(): part.chmod(path.stat().st_mode & 0o7777)
     try: os.replace(part, path)
     except OSError as error:
@@ -223,9 +246,11 @@ def write_bytes(
     check_name(path)
     path = Path(path)
     if path.is_symlink(): path = Path(os.path.realpath(path))
-    if not path.parent.is_dir(): raise FileNotFoundError(f"{path}: the folder {path.parent} is not there; make it first")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} is not there; make it first")
     if path.is_fifo() or path.is_char_device(): return _write_in_place(path, data)
-    part = path.with_name(f".{_machine}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part") # says whose it is
+    # says whose it is
+    part = path.with_name(f".{_machine}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         part.write_bytes(data)
         _replace(part, path, data)
@@ -234,7 +259,8 @@ def write_bytes(
 # %% ../../nbs/base/files.ipynb #images-41b
 def _is_alive(process: int) -> bool:
     "Whether a process of this machine still runs, and can still write."
-    if os.name == "nt": return False # there, a file that somebody is writing cannot be removed anyway
+    # there, a file that somebody is writing cannot be removed anyway
+    if os.name == "nt": return False
     try: os.kill(process, 0) # sends nothing, only asks
     except ProcessLookupError: return False
     except OSError: pass # it runs, but belongs to somebody else
@@ -251,8 +277,10 @@ def remove_leftovers(
         owner = re.fullmatch(r"\.(\w+)-(\d+)-[0-9a-f]{8}\.part", part.name)
         if not owner: continue
         with contextlib.suppress(OSError):
-            is_left = not _is_alive(int(owner[2])) if owner[1] == _machine else time.time() - part.stat().st_mtime > 86_400
-            if is_left: part.unlink()
+            age = time.time() - part.stat().st_mtime
+            is_ours = owner[1] == _machine
+            if (is_ours and not _is_alive(int(owner[2]))) or (not is_ours and age > 86_400):
+                part.unlink()
 
 # %% ../../nbs/base/files.ipynb #data-prep-37
 def file_sha1(path: str | os.PathLike) -> str:

@@ -57,7 +57,7 @@ def _to_bt709(frame) -> dict: # arguments of PyAV's `reformat`
 
 
 def turn_frame(
-    pixels: np.ndarray, # H×W×C
+    pixels: np.ndarray, # H×W or H×W×C
     matrix: np.ndarray, # int32, 9 numbers: (x, y) goes to (ax + cy, bx + dy)
 ) -> np.ndarray: # the same pixels; a view
     "Turn or mirror a frame as the film's matrix says."
@@ -66,18 +66,28 @@ def turn_frame(
     return pixels[::-1 if b + d < 0 else 1, ::-1 if a + c < 0 else 1]
 
 
+def _alpha(frame) -> np.ndarray | None: # uint8 H×W
+    "How opaque a frame is. (From YUV to RGBA, ffmpeg 8 leaves a few columns of some widths unset.)"
+    part = next((part for part in frame.format.components if part.is_alpha), None)
+    if part is None: return None
+    if not frame.format.is_planar: return frame.to_ndarray(format="rgba")[..., 3]
+    plane, kind = frame.planes[part.plane], np.uint8 if part.bits == 8 else np.uint16
+    values = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, :plane.width]
+    return np.uint8(values >> (part.bits - 8))
+
+# %% ../../nbs/base/films.ipynb #films-22b
 def read_frame(
     frame, # PyAV's
     reformatter, # PyAV's, one for each film: it prepares its way from HDR to SDR once
 ) -> tuple[np.ndarray, np.ndarray | None]: # RGB uint8 H×W×3, alpha uint8 H×W or None
     "The pixels of a frame, upright, and how opaque they are if the film is transparent."
-    clear = any(part.is_alpha for part in frame.format.components)
-    form = "rgba" if clear else "rgb24"
-    pixels = reformatter.reformat(frame, format=form, **_to_bt709(frame)).to_ndarray()
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix: pixels = turn_frame(pixels, np.frombuffer(bytes(matrix), np.int32))
-    visible = np.ascontiguousarray(pixels[..., 3]) if clear else None
-    return np.ascontiguousarray(pixels[..., :3]), visible
+    pixels, visible = reformatter.reformat(frame, format="rgb24", **_to_bt709(frame)), _alpha(frame)
+    pixels, matrix = pixels.to_ndarray(), frame.side_data.get("DISPLAYMATRIX")
+    if matrix:
+        matrix = np.frombuffer(bytes(matrix), np.int32)
+        pixels = turn_frame(pixels, matrix)
+        visible = None if visible is None else turn_frame(visible, matrix)
+    return np.ascontiguousarray(pixels), None if visible is None else np.ascontiguousarray(visible)
 
 # %% ../../nbs/base/films.ipynb #films-32
 def read_packets(container, *streams) -> Iterator: # PyAV's packets

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 # %% ../../nbs/base/masks.ipynb #masks-palette
-def _palette_plane(source) -> np.ndarray | None: # uint8 H×W; None if the file has no palette of colours
+# uint8 H×W; None if the file has no palette of colours
+def _palette_plane(source) -> np.ndarray | None:
     "The class numbers of an image with a palette."
     import io
     from PIL import Image
@@ -32,8 +33,10 @@ def _palette_plane(source) -> np.ndarray | None: # uint8 H×W; None if the file 
 def _one_colour(pixels: np.ndarray, name: str) -> np.ndarray: # uint8 H×W
     "The plane of a colour image with one colour on black."
     colours = np.unique(pixels.reshape(-1, 3), axis=0)
-    if len(colours) == 2 and not colours[0].any(): return np.uint8(pixels.any(axis=2)) * np.uint8(255)
-    raise ImageError(f"{name}: {len(colours):,} colours; a mask is white on black, one colour on black, "
+    if len(colours) == 2 and not colours[0].any():
+        return np.uint8(pixels.any(axis=2)) * np.uint8(255)
+    raise ImageError(f"{name}: {len(colours):,} colours; a mask is white on black, one colour on "
+                     "black, "
                      "or has class numbers; save it so (is this the photo instead of its mask?)")
 
 
@@ -49,7 +52,8 @@ def mask_plane(
     if pixels.ndim == 2: return pixels, False
     if pixels.shape[2] == 4 and pixels[..., 3].min() < 255: return pixels[..., 3], False
     colours = pixels[..., :3].astype(np.int16)
-    if np.ptp(colours, axis=2).max() <= 12: return pixels[..., 1], False # grey, as far as JPEG keeps it
+    # grey, as far as JPEG keeps it
+    if np.ptp(colours, axis=2).max() <= 12: return pixels[..., 1], False
     return _one_colour(pixels[..., :3], source_name(source)), False
 
 # %% ../../nbs/base/masks.ipynb #masks-values-code
@@ -63,19 +67,22 @@ def _is_soft(values: np.ndarray, counts: np.ndarray) -> bool:
 
 def _which_one(values: np.ndarray, name: str) -> ImageError:
     shown = ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")
-    if len(values) > 64: return ImageError(f"{name}: {len(values)} grey values, most of them neither dark nor bright; "
-                                           "a mask is white on black (is this the photo instead of its mask?)")
+    if len(values) > 64:
+        return ImageError(f"{name}: {len(values)} grey values, most of them neither dark nor "
+                          "bright; a mask is white on black (is this the photo instead?)")
     return ImageError(f"{name}: a mask with the values {shown}; say which one is the person: "
                       "person=15, or --person 15 for the command")
 
 
-def _find_person(plane: np.ndarray, are_classes: bool, name: str) -> np.ndarray: # uint8 H×W: 0, 128, 255
+# uint8 H×W: 0, 128, 255
+def _find_person(plane: np.ndarray, are_classes: bool, name: str) -> np.ndarray:
     "The person in a plane of values, or an `ImageError` that names them."
     values, counts = np.unique(plane, return_counts=True)
     classes = values[(values > 0) & (values < 255)]
     border = counts[values == 255].sum() < counts[(values > 0) & (values < 255)].sum()
     if not are_classes and is_mask(plane): return plane
-    if len(classes) == 1 and (255 not in values or border): return person_class(plane, int(classes[0]))
+    if len(classes) == 1 and (255 not in values or border):
+        return person_class(plane, int(classes[0]))
     if not len(classes): return plane
     if not are_classes and _is_soft(values, counts): return np.uint8(plane >= 128) * np.uint8(255)
     raise _which_one(values, name)
@@ -93,9 +100,11 @@ def person_class(
 # %% ../../nbs/base/masks.ipynb #masks-read
 def read_any_mask(
     source: str | os.PathLike | bytes, # a file, or the bytes of one
-    person: int | None = None, # the class number of people; None: found, where only one thing is possible
+    # the class number of people; None: found, where only one thing is possible
+    person: int | None = None,
 ) -> np.ndarray: # uint8, H×W: 255 person, 128 crowd or border, 0 background
-    "Read a mask as any tool writes it. Raises `ImageError`, with the values found, where it is not clear who is the person."
+    """Read a mask as any tool writes it. Raises `ImageError`, with the values found, where it
+    is not clear who is the person."""
     plane, are_classes = mask_plane(source)
     if person is not None: return person_class(plane, person)
     return _find_person(plane, are_classes, source_name(source))
@@ -105,11 +114,17 @@ def check_fractions(
     fractions: list[float], # share of person in each mask, 0–1
     folder: str | os.PathLike, # where the masks lie, for the message
 ) -> str: # a summary in one line
-    "Say how much person the masks hold. Raises `ImageError` where all of them are empty, or all full."
+    """Say how much person the masks hold. Raises `ImageError` where all of them are empty, or
+    all full."""
     smallest, median, largest = np.percentile(fractions, (0, 50, 100))
-    if largest == 0: raise ImageError(f"{folder}: all {len(fractions)} masks are empty, so there is nobody to learn; "
-                                      "look at one of them, or say which value is the person (--person)")
-    if smallest == 1: raise ImageError(f"{folder}: all {len(fractions)} masks are full, so there is no background to "
-                                       "learn; a mask is white where the person is and black elsewhere")
-    line = f"{len(fractions)} photos; person: smallest {smallest:.0%}, median {median:.0%}, largest {largest:.0%}"
-    return line + ("; more than half is person on most: are the masks inverted?" if median > 0.6 else "")
+    if largest == 0:
+        raise ImageError(f"{folder}: all {len(fractions)} masks are empty, so there is nobody to "
+                         "learn; look at one, or say which value is the person (--person)")
+    if smallest == 1:
+        raise ImageError(f"{folder}: all {len(fractions)} masks are full, so there is no "
+                         "background "
+                         "to learn; a mask is white where the person is and black elsewhere")
+    line = (f"{len(fractions)} photos; person: smallest {smallest:.0%}, median {median:.0%}, "
+            f"largest {largest:.0%}")
+    return line + ("; more than half is person on most: are the masks inverted?" if median > 0.6
+                   else "")

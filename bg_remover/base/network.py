@@ -17,8 +17,14 @@ import bg_remover
 
 import cv2
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1" # before its import: it would send data to its maker, and write below HOME
+# before its import: it would send data to its maker, and write below HOME
 import numpy as np
+
+# %% ../../nbs/base/network.ipynb #network-telemetry
+# Before its import: onnxruntime would send data to its maker, and write below HOME.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# %% ../../nbs/base/network.ipynb #network-onnxruntime
 import onnxruntime
 
 # %% ../../nbs/base/network.ipynb #removal-07
@@ -27,17 +33,20 @@ class ModelError(ValueError):
 
 
 def _with_current_names(description):
-    "A description as it is written today: files of earlier versions say `sure` where we say `min_peak_probability`."
+    """A description as it is written today: files of earlier versions say `sure` where we say
+    `min_peak_probability`."""
     if not isinstance(description, dict) or "sure" not in description: return description
     current = ("min_peak_probability" if name == "sure" else name for name in description)
     return dict(zip(current, description.values()))
 
 
 def _check_description(description, session: onnxruntime.InferenceSession):
-    "Raise a `ValueError` where a description is incomplete, or not that of the network in the file."
+    """Raise a `ValueError` where a description is incomplete, or not that of the network in the
+    file."""
     if not isinstance(description, dict): raise ValueError("it is no set of names and values")
     size, threshold = description.get("image_size"), description.get("threshold")
-    if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)):
+    if not (isinstance(size, list) and len(size) == 2
+            and all(type(side) is int and side > 0 for side in size)):
         raise ValueError(f"image_size is to be two whole numbers, not {size!r}")
     if type(threshold) not in (int, float) or not 0 < threshold < 1:
         raise ValueError(f"threshold is to be a number between 0 and 1, not {threshold!r}")
@@ -45,10 +54,14 @@ def _check_description(description, session: onnxruntime.InferenceSession):
     if type(peak) not in (int, float) or not 0 <= peak < 1:
         raise ValueError(f"min_peak_probability is to be a number from 0 to below 1, not {peak!r}")
     for name, only in (("fit", "stretch"), ("colour", "RGB 0-255")):
-        if description.get(name) != only: raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
-    for ends, wanted, depth in ((session.get_inputs(), "image", 3), (session.get_outputs(), "probability", 1)):
-        shape = ends[0].shape if [(end.name, end.type) for end in ends] == [(wanted, "tensor(float)")] else ()
-        if len(shape) != 4 or any(isinstance(have, int) and have != want for have, want in zip(shape, (1, *size, depth))):
+        if description.get(name) != only:
+            raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
+    for ends, wanted, depth in ((session.get_inputs(), "image", 3),
+                                (session.get_outputs(), "probability", 1)):
+        shape = ends[0].shape if [(end.name, end.type)
+                                  for end in ends] == [(wanted, "tensor(float)")] else ()
+        if len(shape) != 4 or any(isinstance(have, int) and have != want for have,
+                                  want in zip(shape, (1, *size, depth))):
             raise ValueError(f"the network has no {wanted} of {size[0]}×{size[1]}×{depth} numbers")
 
 # %% ../../nbs/base/network.ipynb #network-fork
@@ -56,7 +69,8 @@ _sessions = weakref.WeakSet() # open in this process
 
 
 def _never_close():
-    "Keep the sessions of a forked process from being closed: their threads are not there to be waited for."
+    """Keep the sessions of a forked process from being closed: their threads are not there to
+    be waited for."""
     for session in _sessions:
         for owned in (session, session._sess): ctypes.pythonapi.Py_IncRef(ctypes.py_object(owned))
 
@@ -67,10 +81,13 @@ if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_never_cl
 def _why_not_open(path: str | os.PathLike, error: Exception) -> Exception:
     "What to raise where a session cannot be made: the file is not always to blame."
     if re.search("bad_alloc|[Ff]ailed to allocate|[Cc]annot allocate", str(error)):
-        return MemoryError(f"{path}: too little memory to open the network; close other programs, or raise the limit")
+        return MemoryError(f"{path}: too little memory to open the network; close other programs, "
+                           "or raise the limit")
     if re.search("pthread|[Tt]hread.*(fail|unavailable)|Resource temporarily", str(error)):
-        return ModelError(f"{path}: this process may not start more threads; raise the limit, or ask for fewer")
-    return ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall bg_remover")
+        return ModelError(f"{path}: this process may not start more threads; raise the limit, or "
+                          "ask for fewer")
+    return ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall "
+                      "bg_remover")
 
 # %% ../../nbs/base/network.ipynb #removal-08
 def open_model(
@@ -78,19 +95,26 @@ def open_model(
     threads: int = 0, # that one question may use; 0: as many as this process has cores
 ) -> tuple[onnxruntime.InferenceSession, dict]: # the network and its description
     "Open an exported network and check that it is what its description says."
-    if not Path(path).is_file(): raise ModelError(f"{path}: no such file; give an .onnx file written by export_onnx")
+    if not Path(path).is_file():
+        raise ModelError(f"{path}: no such file; give an .onnx file written by export_onnx")
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 4 # what goes wrong is raised, so it need not be printed as well
-    quiet.intra_op_num_threads = threads or cv2.getNumberOfCPUs() # which is fewer where a process is held to some
+    # which is fewer where a process is held to some
+    quiet.intra_op_num_threads = threads or cv2.getNumberOfCPUs()
     try: session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
-    except Exception as error: raise _why_not_open(path, error) from error # onnxruntime's share no narrower class
+    # onnxruntime's share no narrower class
+    except Exception as error: raise _why_not_open(path, error) from error
     _sessions.add(session)
     text = session.get_modelmeta().custom_metadata_map.get("bg_remover")
-    if text is None: raise ModelError(f"{path}: an ONNX file, but not one that export_onnx wrote; export your model with it")
+    if text is None:
+        raise ModelError(f"{path}: an ONNX file, but not one that export_onnx wrote; export your "
+                         "model with it")
     try:
         description = _with_current_names(json.loads(text))
         _check_description(description, session)
-    except ValueError as error: raise ModelError(f"{path}: its description is damaged ({error}); export it again") from error
+    except ValueError as error:
+        why = f"its description is damaged ({error}); export it again"
+        raise ModelError(f"{path}: {why}") from error
     return session, description
 
 
@@ -100,7 +124,8 @@ def shipped_model() -> Path: # the .onnx file that comes with the package
 
 # %% ../../nbs/base/network.ipynb #network-long
 def _tiles(size: tuple[int, int]) -> list[slice]: # along the longer side
-    "Where to look at a long photo: as few square tiles as cover it and overlap by half; at most 31."
+    """Where to look at a long photo: as few square tiles as cover it and overlap by half; at
+    most 31."""
     short, long = sorted(size)
     side = max(short, -(-long // 16)) # of a thread of a photo, tiles are longer than wide
     count = -(-2 * (long - side) // side) + 1
@@ -124,7 +149,8 @@ def answer_long(
             total = np.zeros((round(len(upright) * scale), part.shape[1]), np.float32)
             weights = np.full((len(total), 1), 1e-6, np.float32)
         start = min(round(tile.start * scale), len(total) - len(part))
-        weight = np.float32(np.minimum(np.arange(len(part)), np.arange(len(part))[::-1]) + 1)[:, None]
+        weight = np.float32(np.minimum(np.arange(len(part)), np.arange(len(part))[::-1]) + 1)[:,
+                                                                                              None]
         total[start:start + len(part)] += weight * part
         weights[start:start + len(part)] += weight
     total /= weights

@@ -32,11 +32,13 @@ _other_signatures = ( # what else is a picture, and what to call it
     (rb"(II[*+]\0|MM\0[*+])....(CR|IIII)|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM", "raw"),
     (rb"II\x1a\0\0\0HEAPCCDR", "raw"), (rb"\0\0\0\x0cJXL |\xff\x0a", "a JPEG XL photo"),
     (rb"\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]|FLV\x01|0&\xb2u\x8ef\xcf\x11", "a film"),
-    (rb"\x47(.{187}\x47){2}|....\x47(.{191}\x47){2}|....(moov|mdat|wide)", "a film"), (rb"OggS", "a film or a sound"),
+    (rb"\x47(.{187}\x47){2}|....\x47(.{191}\x47){2}|....(moov|mdat|wide)", "a film"),
+    (rb"OggS", "a film or a sound"),
     (rb"8BPS\0[\x01\x02]", "a Photoshop file"), (rb"v/1\x01", "an OpenEXR picture"),
     (rb"#\?RADIANCE", "a Radiance picture"), (rb"gimp xcf", "a GIMP file"),
     (rb"II\xbc\x01", "a JPEG XR photo"))
-raw_suffixes = tuple(".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
+raw_suffixes = tuple(".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw "
+                     ".orf .pef"
                      " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split())
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-kind-of
@@ -64,7 +66,8 @@ def file_kind(
 _png_kept = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"} # what decoders need
 
 
-def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview, memoryview]]: # kind, content, whole chunk
+# kind, content, whole chunk
+def _png_chunks(data: bytes) -> list[tuple[bytes, memoryview, memoryview]]:
     "The chunks of a PNG in their order; notes with a wrong checksum are left out."
     chunks, start, view = [], 8, memoryview(data)
     while start + 12 <= len(data) and (not chunks or chunks[-1][0] != b"IEND"):
@@ -82,9 +85,11 @@ def _plain_png(data: bytes, chunks: list) -> bytes:
     return NamedBytes(plain, source_name(data))
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-formats
-largest_photo = 100_000_000 # pixels; cutting a photo takes up to 18 bytes of memory for each, 32 for WebP
+# pixels; cutting a photo takes up to 18 bytes of memory for each, 32 for WebP
+largest_photo = 100_000_000
 _formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
-warnings.filterwarnings("ignore", module=r"PIL\.") # what goes wrong is raised, so it need not be printed
+# what goes wrong is raised, so it need not be printed
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @functools.cache
@@ -101,7 +106,8 @@ def _try_to_open(data: bytes, kind: str, largest: int):
     from PIL import Image
     limit = Image.MAX_IMAGE_PIXELS # Pillow has a limit of its own
     if limit and largest > 2 * limit: Image.MAX_IMAGE_PIXELS = largest
-    return Image.open(io.BytesIO(data), formats=_photo_formats() if kind in ("HEIF", "AVIF") else _formats)
+    return Image.open(io.BytesIO(data),
+                      formats=_photo_formats() if kind in ("HEIF", "AVIF") else _formats)
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-refuse
 def _why_refused(kind: str, data: bytes) -> str:
@@ -131,7 +137,8 @@ def _check_tiff(name: str, tags: dict):
     "Refuse a TIFF whose first picture is a preview, or not developed."
     is_preview, is_raw = tags.get(254, 0) & 1, 50706 in tags or tags.get(262) in (32803, 34892)
     if is_preview or is_raw:
-        raise ImageError(f"{name}: {_why_refused('raw', b'II')} (its first picture is only a preview)")
+        raise ImageError(f"{name}: {_why_refused('raw', b'II')} (its first picture is only a "
+                         "preview)")
 
 
 def open_photo(
@@ -168,7 +175,8 @@ def read_file(
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-colours-code
 @functools.lru_cache(8)
-def _transform(profile: bytes, mode: str, back: bool): # of Pillow; None where the profile is damaged
+# of Pillow; None where the profile is damaged
+def _transform(profile: bytes, mode: str, back: bool):
     "From a profile to sRGB, or back."
     from PIL import ImageCms # few photos need it, and every start would wait for it
     try:
@@ -189,7 +197,8 @@ def _changes(profile: bytes) -> bool:
 def _convert(pixels: np.ndarray, profile: bytes, back: bool = False) -> np.ndarray:
     from PIL import Image, ImageCms
     transform = _transform(profile, "RGB", back)
-    return pixels if transform is None else np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
+    if transform is None: return pixels
+    return np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-convert
 def to_srgb(
@@ -248,7 +257,8 @@ def _to_rgba(picture) -> np.ndarray: # uint8 H×W×4
     profile = picture.info.get("icc_profile") or b""
     picture = ImageOps.exif_transpose(picture)
     other = {"CMYK": b"CMYK", "L": b"GRAY"}.get(picture.mode)
-    if other and profile[16:20] == other and (transform := _transform(profile, picture.mode, False)):
+    if other and profile[16:20] == other and (transform := _transform(profile, picture.mode,
+                                                                      False)):
         picture = ImageCms.applyTransform(picture, transform)
     elif picture.mode == "LAB":
         ends = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -258,19 +268,23 @@ def _to_rgba(picture) -> np.ndarray: # uint8 H×W×4
 
 def _decode(data: bytes, picture, chunks: dict) -> tuple[np.ndarray, np.ndarray | None]:
     "The pixels of a photo and how opaque each is, where some are not."
-    clear, wide = picture.has_transparency_data, picture.mode[0] in "IF" # only OpenCV makes 8 bits of more
+    # only OpenCV makes 8 bits of more
+    clear, wide = picture.has_transparency_data, picture.mode[0] in "IF"
     if picture.format == "PNG" and clear and data[24] == 16: return _split(_deep_png(data, chunks))
     profile = (picture.info.get("icc_profile") or b"")[16:20]
-    usual = picture.format in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP") and profile in (b"", b"RGB ")
+    usual = picture.format in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP") and profile in (b"",
+                                                                                           b"RGB ")
     if wide or usual and not clear: return decode_image(data, cv2.IMREAD_COLOR_RGB), None
     try: return _split(_to_rgba(picture), picture.format == "BMP")
     except MemoryError: raise
     except Exception as error: # Pillow's errors share no narrower class
-        raise ImageError(f"{source_name(data)}: damaged or cut short ({error}); copy or download it again") from error
+        raise ImageError(f"{source_name(data)}: damaged or cut short ({error}); copy or download "
+                         "it again") from error
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-notes-code
 _orientation, _details, _maker_note, _width, _height = 0x0112, 0x8769, 0x927C, 0xA002, 0xA003
-_layout_of_a_tiff = (254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325,
+_layout_of_a_tiff = (254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323,
+                     324, 325,
                      330, 338, 339, 700, 34377, 34675)
 
 
@@ -325,7 +339,9 @@ class PhotoFile:
 
 def _png_notes(chunks: dict) -> tuple[bytes | None, float]: # profile, gamma; 0: none of its own
     "What a PNG says of its colours. Its profile may be larger than Pillow takes it."
-    try: profile = zlib.decompressobj().decompress(bytes(chunks[b"iCCP"]).split(b"\0", 1)[1][1:], 2**25)
+    try:
+        profile = zlib.decompressobj().decompress(bytes(chunks[b"iCCP"]).split(b"\0", 1)[1][1:],
+                                                  2**25)
     except (KeyError, IndexError, zlib.error): profile = None
     named = profile or b"sRGB" in chunks or len(chunks.get(b"gAMA", b"")) != 4
     gamma = 0 if named else int.from_bytes(chunks[b"gAMA"], "big") / 100_000
@@ -340,11 +356,13 @@ def read_photo(
     "Read any photo file. Raises `ImageError` where it cannot be read."
     data = read_file(source)
     picture, chunk_list = open_photo(data, largest), []
-    note = "" if data[:2] != b"\xff\xd8" or is_complete(data) else "its end mark is missing; all pixels are there"
+    ends = data[:2] != b"\xff\xd8" or is_complete(data)
+    note = "" if ends else "its end mark is missing; all pixels are there"
     if picture.format == "PNG":
         chunk_list = _png_chunks(data)
         data = _plain_png(data, chunk_list)
-    chunks, kinds = {kind: content for kind, content, _ in chunk_list[::-1]}, [chunk[0] for chunk in chunk_list]
+    chunks, kinds = {kind: content for kind, content,
+                     _ in chunk_list[::-1]}, [chunk[0] for chunk in chunk_list]
     profile, gamma = _png_notes(chunks) if chunks else (picture.info.get("icc_profile"), 0)
     if chunks and profile: picture.info["icc_profile"] = profile
     pixels, alpha = _decode(data, picture, chunks)
@@ -370,7 +388,8 @@ def read_rgb(
     if _is_plain(data): return decode_image(data, cv2.IMREAD_COLOR_RGB | smaller)
     photo = read_photo(data, largest=2**30)
     pixels = on_white(photo.srgb, photo.alpha)
-    factor = {cv2.IMREAD_REDUCED_GRAYSCALE_2: 2, cv2.IMREAD_REDUCED_GRAYSCALE_4: 4, cv2.IMREAD_REDUCED_GRAYSCALE_8: 8}.get(smaller, 1)
+    factor = {cv2.IMREAD_REDUCED_GRAYSCALE_2: 2, cv2.IMREAD_REDUCED_GRAYSCALE_4: 4,
+              cv2.IMREAD_REDUCED_GRAYSCALE_8: 8}.get(smaller, 1)
     size = tuple(-(-side // factor) for side in pixels.shape[1::-1])
     return pixels if factor == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 

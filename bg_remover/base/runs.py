@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RunError', 'finished_run', 'run_note', 'save_weights', 'read_history', 'write_history', 'RunFolder', 'Plateau',
-           'describe_run', 'open_run', 'StopOnNaN', 'run_callbacks']
+           'WholeSetIoU', 'describe_run', 'open_run', 'StopOnNaN', 'run_callbacks']
 
 # %% ../../nbs/base/runs.ipynb #runs-imports
 import contextlib
@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path
 
 import keras
+from keras import ops
 
 from .files import write_bytes
 from .storage import check_settings, read_settings
@@ -29,7 +30,8 @@ class RunError(ValueError):
 def finished_run(run_dir: str | os.PathLike) -> Path: # the folder
     "The folder of a run that has come to its end."
     if (Path(run_dir) / "person.json").exists(): return Path(run_dir)
-    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or name another")
+    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or name "
+                   "another")
 
 
 def run_note(
@@ -138,6 +140,26 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):
         self.model.optimizer.learning_rate = self.first_rate
         for row in self.earlier: self.on_epoch_end(int(row["epoch"]) - 1, dict(row))
 
+# %% ../../nbs/base/runs.ipynb #runs-whole-set
+@keras.saving.register_keras_serializable(package="bg_remover")
+class WholeSetIoU(keras.metrics.Metric):
+    "IoU of thresholded masks, all pixels of an epoch pooled; crowds (0.5) do not count."
+    def __init__(self, threshold: float = 0.5, name: str = "iou", **settings):
+        super().__init__(name=name, **settings)
+        self.threshold = threshold
+        self.shared = self.add_weight(shape=(), initializer="zeros", name="shared")
+        self.either = self.add_weight(shape=(), initializer="zeros", name="either")
+
+    def update_state(self, truth, probability, sample_weight=None):
+        person, found = truth == 1, (probability >= self.threshold) & (truth != 0.5)
+        self.shared.assign_add(ops.sum(ops.cast(person & found, "float32")))
+        self.either.assign_add(ops.sum(ops.cast(person | found, "float32")))
+
+    def result(self):
+        return ops.where(self.either > 0, self.shared / ops.maximum(self.either, 1), 1.0)
+
+    def get_config(self): return super().get_config() | dict(threshold=self.threshold)
+
 # %% ../../nbs/base/runs.ipynb #training-25x
 def describe_run(
     model: keras.Model, # as it will be trained
@@ -157,12 +179,17 @@ def describe_run(
 
 def open_run(
     run_dir: str | os.PathLike, # of a new run, or one to go on with
-    settings: dict, # from `describe_run`
+    model: keras.Model, # as it will be trained
+    train_batches, # from `batches`
+    learning_rate, # a number or a Keras schedule
+    loss, # a function; its name is noted
     writes: bool = True, # False: only read it; of several workers one writes
+    **settings, # whatever else decides
 ) -> RunFolder: # `pooled` says whether an old run watches the IoU of all pixels pooled
     "Open a run folder, or raise `RunError` if it was begun with other settings."
     run = RunFolder(run_dir, writes)
-    path, settings = run.run_dir / "settings.json", dict(settings)
+    settings = describe_run(model, train_batches, learning_rate, loss=loss.__name__, **settings)
+    path = run.run_dir / "settings.json"
     noted = read_settings(path)
     run.pooled = bool(run.history) and "metric" not in noted
     if not run.pooled: settings["metric"] = "IoU per photo"

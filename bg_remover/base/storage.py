@@ -18,11 +18,13 @@ from pathlib import Path, PurePath
 from .files import DataError, FolderError, check_name, write_bytes
 
 # %% ../../nbs/base/storage.ipynb #storage-06x
-stores = {"s3": "s3fs", "gs": "gcsfs", "memory": "fsspec"} # the first word of an address, and the package that speaks to such a store
+# the first word of an address, and the package that speaks to such a store
+stores = {"s3": "s3fs", "gs": "gcsfs", "memory": "fsspec"}
 
 
 def open_folder(
-    folder: str | os.PathLike, # "photos", "file:///media/photos", "s3://bucket/photos" or "gs://bucket/photos"
+    # "photos", "file:///media/photos", "s3://bucket/photos" or "gs://bucket/photos"
+    folder: str | os.PathLike,
 ) -> Path: # on a disk; in a store a UPath, which is handled alike
     "A folder by its name or address. Nothing is read yet."
     check_name(folder, FolderError)
@@ -31,16 +33,22 @@ def open_folder(
     if kind == "file":
         from urllib.request import url2pathname # which brings half the web with it
         return Path(url2pathname(rest))
-    if kind not in stores: raise FolderError(f"{folder}: not an address that can be used; give a folder, or one with {', '.join(f'{name}://' for name in stores)}")
+    if kind not in stores:
+        raise FolderError(f"{folder}: not an address that can be used; give a folder, or one with "
+                          f"{', '.join(f'{name}://' for name in stores)}")
     try:
         from upath import UPath
-        place = UPath(folder, use_listings_cache=False) # others may write there too, so what it was like a minute ago says nothing
+        # others may write there too, so what it was like a minute ago says nothing
+        place = UPath(folder, use_listings_cache=False)
         place.fs # raises where a package is missing, and asks nothing yet
         return place
-    except ImportError as error: raise FolderError(f"{folder}: needs packages that are not here: pip install universal-pathlib {stores[kind]}") from error
+    except ImportError as error:
+        raise FolderError(f"{folder}: needs packages that are not here: pip install "
+                          f"universal-pathlib {stores[kind]}") from error
 
 # %% ../../nbs/base/storage.ipynb #storage-09
-_hopeless = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO} # the next file would fare no better
+# the next file would fare no better
+_hopeless = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 def cannot_write(
@@ -49,14 +57,16 @@ def cannot_write(
 ) -> FolderError:
     "What to raise where nothing more can be written."
     why = getattr(error, "strerror", None) or error
-    return FolderError(f"{path}: cannot be written ({why}); make room or choose another folder, and start again: what is finished is kept")
+    return FolderError(f"{path}: cannot be written ({why}); make room or choose another folder, "
+                       "and start again: what is finished is kept")
 
 
 def write_whole(
     path: Path, # the file, on a disk or in a store
     data: bytes, # all it will hold
 ):
-    "Write a file whole or not at all, with the folders above it. Raises a `FolderError` where the next one would fare no better."
+    """Write a file whole or not at all, with the folders above it. Raises a `FolderError` where
+    the next one would fare no better."""
     try:
         if not isinstance(path, Path): return path.fs.pipe_file(path.path, data)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,11 +80,14 @@ def write_whole(
 def read_whole(
     path: Path, # a file, on a disk or in a store
 ) -> bytes:
-    "All of a file. Raises an `OSError` where it is not there or not for us, and a `FolderError` where the store gives no answer."
+    """All of a file. Raises an `OSError` where it is not there or not for us, and a
+    `FolderError` where the store gives no answer."""
     if isinstance(path, Path): return path.read_bytes()
     try: return path.fs.cat_file(path.path)
     except OSError: raise
-    except Exception as error: raise FolderError(f"{path}: cannot be read ({error}); check the address and your credentials, and start again") from error
+    except Exception as error:
+        raise FolderError(f"{path}: cannot be read ({error}); check the address and your "
+                          "credentials, and start again") from error
 
 
 def read_start(
@@ -105,7 +118,8 @@ def walk_store(
     folder: Path, # a UPath
     leave_out: Path | None = None, # a folder not to look into
 ) -> Iterator[tuple[Path, list[str]]]: # a folder, and the names of its files
-    "The folders of a store and what is in them, in order. Hidden ones, and results in folders below, are left out. Raises a `FolderError` where there is nothing."
+    """The folders of a store and what is in them, in order. Hidden ones, and results in folders
+    below, are left out. Raises a `FolderError` where there is nothing."""
     root, found = folder.path.rstrip("/"), False
     try:
         for path, folders, names in folder.fs.walk(root, on_error="raise"):
@@ -113,19 +127,27 @@ def walk_store(
             if results_mark in names and path.strip("/") != root.strip("/"):
                 folders[:] = []
                 continue
-            folders[:] = sorted(name for name in folders if _is_plain(name) and str(here / name) != str(leave_out).rstrip("/"))
+            folders[:] = sorted(name for name in folders if _is_plain(name)
+                                and str(here / name) != str(leave_out).rstrip("/"))
             yield here, sorted(filter(_is_plain, names))
-    except FileNotFoundError as error: raise FolderError(f"{folder}: {'changed while it was read' if found else 'no such folder; name one with photos'} ({error})") from error
-    except Exception as error: raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your credentials") from error
+    except FileNotFoundError as error:
+        why = "changed while it was read" if found else "no such folder; name one with photos"
+        raise FolderError(f"{folder}: {why} ({error})") from error
+    except Exception as error:
+        raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your "
+                          "credentials") from error
 
 # %% ../../nbs/base/storage.ipynb #storage-14b
 def names_in(
     folder: Path, # a UPath
 ) -> set[str]:
-    "The names of all files in one folder of a store, by a single listing; none where there is no such folder."
+    """The names of all files in one folder of a store, by a single listing; none where there is
+    no such folder."""
     try: return {path.rpartition("/")[2] for path in folder.fs.ls(folder.path, detail=False)}
     except FileNotFoundError: return set()
-    except Exception as error: raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your credentials") from error
+    except Exception as error:
+        raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your "
+                          "credentials") from error
 
 # %% ../../nbs/base/storage.ipynb #storage-17
 def holds(
@@ -133,7 +155,8 @@ def holds(
     other: Path, # as well
 ) -> bool:
     "Whether a folder is the other one, or somewhere above it."
-    if isinstance(folder, Path) and isinstance(other, Path): return folder.resolve() in (other.resolve(), *other.resolve().parents)
+    if isinstance(folder, Path) and isinstance(other, Path):
+        return folder.resolve() in (other.resolve(), *other.resolve().parents)
     return f"{str(other).rstrip('/')}/".startswith(f"{str(folder).rstrip('/')}/")
 
 # %% ../../nbs/base/storage.ipynb #storage-settings
@@ -184,10 +207,12 @@ def claim_folder(
     "Make a folder for pairs; raise `DataError` if it holds other pairs."
     path = dest / "settings.json"
     if not path.exists() and ((dest / "frames").exists() or (dest / "masks").exists()):
-        raise DataError(f"{dest}: has frames or masks that were not prepared here; name another folder")
+        raise DataError(f"{dest}: has frames or masks that were not prepared here; name another "
+                        "folder")
     dest.mkdir(parents=True, exist_ok=True)
     check_settings(path, settings, DataError, "name another folder, or delete this one")
-    for name in ("frames", "masks"): (dest / name).mkdir(exist_ok=True) # after the settings: a killed call can go on
+    # after the settings: a killed call can go on
+    for name in ("frames", "masks"): (dest / name).mkdir(exist_ok=True)
     for left in (*dest.glob("frames/.*.part"), *dest.glob("masks/.*.part")): # of killed runs
         if time.time() - left.stat().st_mtime > 600: left.unlink(missing_ok=True)
 

@@ -49,7 +49,8 @@ class Processes(concurrent.futures.Executor):
         self.workers, self.pool = workers, None
 
     def _submit(self, function, *arguments):
-        with _hold_interrupts(): return self.pool.submit(function, *arguments) # which may start a process
+        # which may start a process
+        with _hold_interrupts(): return self.pool.submit(function, *arguments)
 
     def _start(self):
         import multiprocessing
@@ -88,7 +89,8 @@ def _run_alone(task: Callable, batch: list, lost: Callable) -> Iterator:
 
 def _workers_failed(error: Exception) -> FolderError:
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return FolderError(f"the workers gave up ({reason}); fix that and start again: finished work is kept")
+    return FolderError(f"the workers gave up ({reason}); fix that and start again: finished work "
+                       "is kept")
 
 
 # %% ../../nbs/base/work.ipynb #work-run-code
@@ -120,7 +122,8 @@ def _results(future, task: Callable, batch: list, lost: Callable) -> tuple[Itera
     try: return future.result()
     except FolderError: raise
     except _dead_worker_errors(): return _run_alone(task, batch, lost), 1.0
-    except Exception as error: raise _workers_failed(error) from error # a job's own errors are results
+    # a job's own errors are results
+    except Exception as error: raise _workers_failed(error) from error
 
 
 # %% ../../nbs/base/work.ipynb #work-jobs

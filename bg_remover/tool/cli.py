@@ -373,6 +373,8 @@ def train(
     if image_size and image_size % 32: raise typer.BadParameter(f"--image-size {image_size} is no multiple of 32")
     size = image_size and (image_size, image_size)
     with _learners_packages():
+        from bg_remover.base.backend import check_backend
+        check_backend(exports=True) # Keras itself would say less, or fail after the training
         from bg_remover.fine_tuning import fine_tune
         pairs = _pairs_folder(data, run)
         with _progress(epochs, "epochs") as advance:
@@ -407,6 +409,8 @@ def export(
     """
     if path.suffix != ".onnx": raise typer.BadParameter(f"{path} does not end in .onnx")
     with _learners_packages():
+        from bg_remover.base.backend import check_backend
+        check_backend(exports=True) # Keras itself would say less, or fail after the training
         from bg_remover.fine_tuning import export_run
         export_run(run, path, threshold)
     print(f"use it with: bg-remover remove IN OUT --model {path}")

@@ -47,7 +47,8 @@ class Record:
     note: str = "" # what else there is to know, such as "first of 12 frames"
 
 # %% ../../nbs/tool/folders.ipynb #folders-10
-_first_and_last = {".png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"), ".jpg": (b"\xff\xd8", b"\xff\xd9")}
+_first_and_last = {".png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+                   ".jpg": (b"\xff\xd8", b"\xff\xd9")}
 
 
 def is_finished(
@@ -62,9 +63,11 @@ def is_finished(
             file.seek(max(0, size - 8))
             tail = file.read()
     except OSError: return False
-    if suffix == ".webp": return head[:4] == b"RIFF" and int.from_bytes(head[4:8], "little") + 8 <= size
+    if suffix == ".webp":
+        return head[:4] == b"RIFF" and int.from_bytes(head[4:8], "little") + 8 <= size
     first, last = _first_and_last[suffix]
-    return head.startswith(first) and (tail.endswith(last) or is_complete(Path(path).read_bytes())) # some phones add a film behind a photo's end
+    # some phones add a film behind a photo's end
+    return head.startswith(first) and (tail.endswith(last) or is_complete(Path(path).read_bytes()))
 
 
 def is_stream(path: str | os.PathLike) -> bool:
@@ -81,10 +84,14 @@ def is_taken(path: Path) -> bool:
 def _make(source: Path, dest: Path, remover: Remover, overwrite: bool, request: Request) -> Record:
     "Do one photo, whether it was done before or not."
     start = time.perf_counter()
-    record = lambda output, verdict, **more: Record(source, output, verdict, milliseconds=1000 * (time.perf_counter() - start), **more)
+    def record(output, verdict, **more):
+        milliseconds = 1000 * (time.perf_counter() - start)
+        return Record(source, output, verdict, milliseconds=milliseconds, **more)
     try:
-        cut = make_cut(source if isinstance(source, Path) else NamedBytes(read_whole(source), source), remover, request)
-        if cut.found or isinstance(dest, Path) and is_stream(dest): _write_result(dest, cut.data, overwrite)
+        cut = make_cut(source if isinstance(source, Path)
+                       else NamedBytes(read_whole(source), source), remover, request)
+        if cut.found or isinstance(dest, Path) and is_stream(dest):
+            _write_result(dest, cut.data, overwrite)
         elif overwrite: erase(dest) # of an earlier run that saw somebody
     except FolderError: raise
     except Exception as error: # whatever it is, it concerns only this photo
@@ -100,33 +107,41 @@ def _write_result(dest: Path, data: bytes, overwrite: bool):
 
 
 def _in_the_way(dest: Path) -> str:
-    return f"{dest}: is there already, but is not a finished result; remove it, or replace it with overwrite=True"
+    return (f"{dest}: is there already, but is not a finished result; remove it, or replace it "
+            "with "
+            "overwrite=True")
 
 # %% ../../nbs/tool/folders.ipynb #folders-13b
 def remove_file(
     source: str | os.PathLike, # a photo on a disk
-    dest: str | os.PathLike, # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
+    # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
+    dest: str | os.PathLike,
     remover: Remover, # opened once, asked as often as you like
     overwrite: bool = False, # make it again where it is finished, and replace what else is there
     request: Request | None = None, # what is wanted; None: what follows
     **wanted, # what `Request` takes: mask, background, keep_metadata, largest
 ) -> Record:
-    "Cut the people out of one photo into a file. A photo that cannot be read is a record; what cannot be written is an error."
+    """Cut the people out of one photo into a file. A photo that cannot be read is a record;
+    what cannot be written is an error."""
     for path in (source, dest): check_name(path, FolderError)
     source, dest = Path(source), Path(dest)
     request = request or Request(**{"form": dest.suffix[1:].lower()} | wanted)
-    if dest.exists() and source.exists() and dest.samefile(source): raise FolderError(f"{dest}: is the photo itself; choose another name")
+    if dest.exists() and source.exists() and dest.samefile(source):
+        raise FolderError(f"{dest}: is the photo itself; choose another name")
     if not overwrite and is_finished(dest): return Record(source, dest, "skipped")
-    if not overwrite and is_taken(dest): raise FileExistsError(f"{dest}: is there already; overwrite=True replaces it")
+    if not overwrite and is_taken(dest):
+        raise FileExistsError(f"{dest}: is there already; overwrite=True replaces it")
     return _make(source, dest, remover, overwrite, request)
 
 # %% ../../nbs/tool/folders.ipynb #folders-16
-photo_suffixes = tuple(".jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs"
-                       " .heic .heics .heif .heifs .hif .jp2 .j2k .jpx .jpf".split()) # those need no look inside
+photo_suffixes = tuple( # files with these names need no look inside
+    ".jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .png .apng .webp .gif .bmp .dib .tif .tiff"
+    " .avif .avifs .heic .heics .heif .heifs .hif .jp2 .j2k .jpx .jpf".split())
 
 
 def _is_photo(path: Path) -> bool:
-    "Whether a file is a photo, or a raw photo, a film or the like, of which somebody wants to hear."
+    """Whether a file is a photo, or a raw photo, a film or the like, of which somebody wants to
+    hear."""
     if path.name.lower().endswith((*photo_suffixes, *raw_suffixes)): return True
     try: return bool(file_kind(read_start(path)))
     except OSError: return True # whoever reads it will say why it cannot be read
@@ -136,15 +151,22 @@ def find_photos(
     folder: str | os.PathLike, # where photos lie, in folders or not; on a disk or in a store
     leave_out: Path | None = None, # a folder not to look into
 ) -> Iterator[Path]:
-    "The photos in a folder and its folders, in order, without folders of results; and folders that cannot be read, so that they are not missed in silence."
+    """The photos in a folder and its folders, in order, without folders of results; and folders
+    that cannot be read, so that they are not missed in silence."""
     folder, unreadable = open_folder(folder), []
     if not isinstance(folder, Path):
-        for here, names in walk_store(folder, leave_out): yield from filter(_is_photo, (here / name for name in names))
+        for here, names in walk_store(folder, leave_out):
+            yield from filter(_is_photo, (here / name for name in names))
         return
-    for here, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and Path(here, name).resolve() != leave_out and not Path(here, name, results_mark).exists())
+    def note(error): unreadable.append(Path(error.filename))
+    for here, folders, names in os.walk(folder, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith(".")
+                            and Path(here, name).resolve() != leave_out
+                            and not Path(here, name, results_mark).exists())
         paths = (Path(here, name) for name in sorted(names) if not name.startswith("."))
-        yield from (path for path in paths if (path.is_file() or not path.exists()) and _is_photo(path)) # no pipes; a dead link is to be reported
+        # no pipes; a dead link is to be reported
+        yield from (path for path in paths if (path.is_file() or not path.exists())
+                    and _is_photo(path))
     yield from unreadable
 
 # %% ../../nbs/tool/folders.ipynb #folders-16b
@@ -153,10 +175,13 @@ def output_path(
     form: str, # "png", "webp" or "jpg"
     by_hash: bool = False, # by a name that no other photo's result has on any disk
 ) -> Path: # of its result, within the folder of the results
-    "Where a result goes: the photo's whole name and the new suffix, so that no two photos share one."
+    """Where a result goes: the photo's whole name and the new suffix, so that no two photos
+    share one."""
     name = f"{path.name}.{form}"
     if not by_hash and len(os.fsencode(name)) <= 255: return path.with_name(name)
-    return path.with_name(f"{path.name[:50]}~{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{form}") # the longest name there can be
+    # the longest name there can be
+    checksum = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    return path.with_name(f"{path.name[:50]}~{checksum}.{form}")
 
 # %% ../../nbs/tool/folders.ipynb #folders-twins
 def _is_readable(path: Path) -> bool:
@@ -167,11 +192,14 @@ def _is_readable(path: Path) -> bool:
 
 @functools.lru_cache(8)
 def _folding(folder: Path) -> tuple[bool, bool]: # of case, of Unicode forms
-    "What the disk of an existing folder takes for the same in names; tried with a file that is gone afterwards."
-    probe = folder / f".bg_remover_\u00e9-{os.getpid()}-{0:08x}.part" # a name that `remove_leftovers` knows
+    """What the disk of an existing folder takes for the same in names; tried with a file that
+    is gone afterwards."""
+    # a name that `remove_leftovers` knows
+    probe = folder / f".bg_remover_\u00e9-{os.getpid()}-{0:08x}.part"
     try:
         with open(probe, "wb"): pass
-        return tuple(_is_readable(probe.with_name(name)) for name in (probe.name.upper(), unicodedata.normalize("NFD", probe.name)))
+        return tuple(_is_readable(probe.with_name(name))
+                     for name in (probe.name.upper(), unicodedata.normalize("NFD", probe.name)))
     except OSError: return False, False # nothing can be written here, so nothing will share a place
     finally:
         with contextlib.suppress(OSError): probe.unlink(missing_ok=True)
@@ -198,19 +226,22 @@ def check_places(
     "Raise where two photos would share one result."
     places = {}
     for source, target in targets.items():
-        other, its = places.setdefault((target.parent, _place(target.name, (True, True))), (source, target))
+        other, its = places.setdefault((target.parent, _place(target.name, (True, True))),
+                                       (source, target))
         if other == source: continue
         if its != target: target.parent.mkdir(parents=True, exist_ok=True)
         folding = _folding(target.parent) if its != target else (False, False)
         if _place(its.name, folding) == _place(target.name, folding):
-            raise FolderError(f"{target}: would be the result of both {other} and {source}; rename one of the two")
+            raise FolderError(f"{target}: would be the result of both {other} and {source}; rename "
+                              "one of the two")
 
 # %% ../../nbs/tool/folders.ipynb #folders-19
 def _nobody(name: PurePath) -> PurePath: return output_path(name, "nobody")
 
 
 def _remember(dest: Path, name: bytes):
-    "Add a photo to those with nobody in them, on a disk in one stroke: two runs may do so at the same time."
+    """Add a photo to those with nobody in them, on a disk in one stroke: two runs may do so at
+    the same time."""
     if b"\n" in name: return # it would be taken for two; such a photo is looked at anew each time
     try:
         with open(dest / "nobody.txt", "ab", buffering=0) as file: file.write(name + b"\n")
@@ -225,16 +256,22 @@ def _forget(dest: Path):
             if name.endswith(".nobody"): erase(here / name)
 
 # %% ../../nbs/tool/folders.ipynb #folders-19b
-def _seen_on_disk(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]: # a photo's name and its result's → "done", "nobody" or nothing
+# a photo's name and its result's → "done", "nobody" or nothing
+def _seen_on_disk(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]:
     "Look up in a folder on a disk what became of a photo."
     try: nobody = set((dest / "nobody.txt").read_bytes().split(b"\n"))
     except FileNotFoundError: nobody = set()
-    return lambda name, result: "nobody" if os.fsencode(name) in nobody else "done" if is_finished(dest / result) else ""
+    def look(name: PurePath, result: PurePath) -> str:
+        if os.fsencode(name) in nobody: return "nobody"
+        return "done" if is_finished(dest / result) else ""
+    return look
 
 
-def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]: # a photo's name and its result's → "done", "nobody" or nothing
+# a photo's name and its result's → "done", "nobody" or nothing
+def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]:
     "Look up in a folder in a store what became of a photo. What is there is there whole."
-    list_once = functools.lru_cache(1)(lambda folder: names_in(dest.joinpath(*folder.parts))) # photos come folder by folder
+    # photos come folder by folder
+    list_once = functools.lru_cache(1)(lambda folder: names_in(dest.joinpath(*folder.parts)))
     def look(name: PurePath, result: PurePath) -> str:
         there = list_once(name.parent)
         return "done" if result.name in there else "nobody" if _nobody(name).name in there else ""
@@ -244,7 +281,8 @@ def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]
 def _network_of(model: str | os.PathLike | Remover | None) -> str:
     "What a network is known by: the checksum of its file."
     if isinstance(model, Remover): return type(model).__name__
-    return hashlib.sha256(Path(shipped_model() if model is None else model).read_bytes()).hexdigest()
+    return hashlib.sha256(Path(shipped_model() if model is None
+                               else model).read_bytes()).hexdigest()
 
 # %% ../../nbs/tool/folders.ipynb #folders-25
 Job = tuple[Path, Path] # a photo, and its result
@@ -252,16 +290,22 @@ Job = tuple[Path, Path] # a photo, and its result
 # %% ../../nbs/tool/folders.ipynb #folders-27
 @functools.lru_cache(1)
 def _open_once(model: str | os.PathLike | None, network: str, at_home: bool) -> Remover:
-    "The network of a worker, opened for its first batch. It has one thread, because the other cores have workers of their own."
+    """The network of a worker, opened for its first batch. It has one thread, because the other
+    cores have workers of their own."""
     if not at_home: cv2.setNumThreads(1)
     if _network_of(model) == network: return Remover(model, 1)
-    raise FolderError(f"{platform.node()}: a worker there has another network than this process; install the same version of bg_remover")
+    raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
+                      "install the same version of bg_remover")
 
 
 def _check_sight(source: Path, dest: Path):
-    "Raise where this process does not see the folders that it is to work on: on another machine, without a disk that is shared."
-    if isinstance(source, Path) and not source.is_dir() or isinstance(dest, Path) and not (dest / results_mark).exists():
-        raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it needs the same folders, on a disk that is shared")
+    """Raise where this process does not see the folders that it is to work on: on another
+    machine, without a disk that is shared."""
+    sees_source = not isinstance(source, Path) or source.is_dir()
+    sees_dest = not isinstance(dest, Path) or (dest / results_mark).exists()
+    if not (sees_source and sees_dest):
+        raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it "
+                          "needs the same folders, on a disk that is shared")
 
 # %% ../../nbs/tool/folders.ipynb #folders-27a
 @dataclass(frozen=True)
@@ -276,10 +320,12 @@ class _FolderTask:
     home: int # the process that started it
 
     def __call__(self, batch: list[Job]) -> list[Record]:
-        "All of the batch is done, a second time too if its first worker died: `_jobs` has looked what is finished."
+        """All of the batch is done, a second time too if its first worker died: `_jobs` has
+        looked what is finished."""
         _check_sight(self.source, self.dest)
         remover, records = self.model, []
-        if not isinstance(remover, Remover): remover = _open_once(self.model, self.network, os.getpid() == self.home)
+        if not isinstance(remover, Remover):
+            remover = _open_once(self.model, self.network, os.getpid() == self.home)
         for path, output in batch:
             records.append(_make(path, output, remover, self.overwrite, self.request))
             if records[-1].verdict == "nobody" and not isinstance(self.dest, Path):
@@ -294,36 +340,45 @@ def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Job 
     "A photo and its result for each photo; the record of those that are finished, or cannot be."
     on_disk = isinstance(dest, Path)
     look = (_seen_on_disk if on_disk else _seen_in_store)(dest, form)
-    for folder, paths in itertools.groupby(find_photos(source, dest.resolve() if on_disk else dest), lambda path: path.parent):
+    for folder, paths in itertools.groupby(find_photos(source, dest.resolve() if on_disk else dest),
+                                           lambda path: path.parent):
         twins = _twins(folder, dest) if on_disk and isinstance(folder, Path) else set()
         for path in paths:
             name = _within(path, source)
             result = output_path(name, form, path.name in twins)
             output, seen = dest / str(result), "" if overwrite else look(name, result)
             if seen: yield Done(Record(path, output if seen == "done" else None, "skipped"))
-            elif not overwrite and is_taken(output): yield Done(Record(path, None, "failed", error=_in_the_way(output)))
+            elif not overwrite and is_taken(output):
+                yield Done(Record(path, None, "failed", error=_in_the_way(output)))
             else: yield path, output
 
 
 def _prepare_folders(source: Path, dest: Path, settings: dict, overwrite: bool):
     "Make the folder of the results, free from what killed runs left; raise where it cannot be."
-    if isinstance(source, Path) and not source.is_dir(): raise FolderError(f"{source}: no such folder; name one with photos")
-    if holds(dest, source): raise FolderError(f"{dest}: holds the photos themselves; choose another folder for the results")
+    if isinstance(source, Path) and not source.is_dir():
+        raise FolderError(f"{source}: no such folder; name one with photos")
+    if holds(dest, source):
+        raise FolderError(f"{dest}: holds the photos themselves; choose another folder for the "
+                          "results")
     try:
         if isinstance(dest, Path): dest.mkdir(parents=True, exist_ok=True)
         remedy = "choose another folder, or make them again with overwrite=True"
         check_settings(dest / results_mark, settings, FolderError, remedy, overwrite)
         if overwrite: _forget(dest)
-    except OSError as error: raise FolderError(f"{dest}: cannot be a folder for results ({error.strerror or error}); choose another one") from error
+    except OSError as error:
+        raise FolderError(f"{dest}: cannot be a folder for results ({error.strerror or error}); "
+                          "choose another one") from error
     if isinstance(dest, Path): remove_leftovers(dest)
 
 # %% ../../nbs/tool/folders.ipynb #folders-28
-def _finish(task: _FolderTask, records: Iterator[Record], settings: dict, ours: concurrent.futures.Executor | None) -> Iterator[Record]:
+def _finish(task: _FolderTask, records: Iterator[Record], settings: dict,
+            ours: concurrent.futures.Executor | None) -> Iterator[Record]:
     "Hand on the records, remembering where nobody is, and clear up whichever way it ends."
     dest = task.dest
     try:
         for record in records:
-            if record.verdict == "nobody" and isinstance(dest, Path): _remember(dest, os.fsencode(_within(record.path, task.source)))
+            if record.verdict == "nobody" and isinstance(dest, Path):
+                _remember(dest, os.fsencode(_within(record.path, task.source)))
             yield record
         write_settings(dest / results_mark, settings) # now all of them are made with these
     finally:
@@ -333,8 +388,11 @@ def _finish(task: _FolderTask, records: Iterator[Record], settings: dict, ours: 
 
 
 def _check_model(model: str | os.PathLike | Remover | None, stays: bool):
-    "Raise where what is wrong with a network concerns all photos, or where one that is open would have to leave this process."
-    if hasattr(model, "session") and not stays: raise TypeError("an open network cannot go to other processes; give its .onnx file, or None")
+    """Raise where what is wrong with a network concerns all photos, or where one that is open
+    would have to leave this process."""
+    if hasattr(model, "session") and not stays:
+        raise TypeError("an open network cannot go to other processes; give its .onnx file, or "
+                        "None")
     if not isinstance(model, Remover): open_model(shipped_model() if model is None else model, 1)
 
 
@@ -345,24 +403,34 @@ def _absolute(given):
 # %% ../../nbs/tool/folders.ipynb #folders-lost
 def _lost(job: Job) -> Record:
     "The record of a photo that killed its worker, alone in a process of its own."
-    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died, out of memory or in a "
+    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died, out of memory "
+                  "or in a "
                   "decoder; convert it to JPEG, or make it smaller")
 
 
 # %% ../../nbs/tool/folders.ipynb #folders-29
 def remove_folder(
-    source: str | os.PathLike, # a folder with photos, in folders or not; on a disk, or in a store: s3://bucket/photos
-    dest: str | os.PathLike, # the folder for the results, made where it is not there; on a disk or in a store
-    model: str | os.PathLike | Remover | None = None, # an .onnx file; None: the network that ships with the package
-    workers: int | None = None, # processes, or how many workers `executor` has; None: this process alone, or an executor of up to 32
+    # a folder with photos, in folders or not; on a disk, or in a store: s3://bucket/photos
+    source: str | os.PathLike,
+    # the folder for the results, made where it is not there; on a disk or in a store
+    dest: str | os.PathLike,
+    # an .onnx file; None: the network that ships with the package
+    model: str | os.PathLike | Remover | None = None,
+    # processes, or how many workers `executor` has; None: this process, or an executor of up to 32
+
+
+    workers: int | None = None,
     overwrite: bool = False, # make again what is finished, and replace what else is there
-    executor: concurrent.futures.Executor | None = None, # any other that can do the work, in place of processes; it is not closed
+    # any other that can do the work, in place of processes; it is not closed
+    executor: concurrent.futures.Executor | None = None,
     request: Request | None = None, # what is wanted of each photo; None: what follows
     **wanted, # what `Request` takes: form, mask, background, keep_metadata, largest
 ) -> Iterator[Record]: # as they finish
-    "Cut the people out of all photos of a folder. One bad photo stops nothing; what is finished is not done again."
+    """Cut the people out of all photos of a folder. One bad photo stops nothing; what is
+    finished is not done again."""
     source, dest, request = open_folder(source), open_folder(dest), request or Request(**wanted)
-    if executor: source, dest, model = map(_absolute, (source, dest, model)) # its workers may stand elsewhere
+    # its workers may stand elsewhere
+    if executor: source, dest, model = map(_absolute, (source, dest, model))
     alone = executor is None and workers in (None, 1)
     _check_model(model, alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor))
     network = _network_of(model)
@@ -371,7 +439,9 @@ def remove_folder(
     if alone and not isinstance(model, Remover): model = Remover(model)
     task = _FolderTask(source, dest, model, network, request, overwrite, os.getpid())
     jobs = _jobs(source, dest, request.form, overwrite)
-    jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs) # a store that does not answer says so now
+    # a store that does not answer says so now
+    jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs)
     if alone: return _finish(task, run_here(jobs, task), settings, None)
     pool = executor or Processes(workers)
-    return _finish(task, run_jobs(jobs, task, pool, 2 * (workers or 32), _lost), settings, None if executor else pool)
+    return _finish(task, run_jobs(jobs, task, pool, 2 * (workers or 32), _lost), settings,
+                   None if executor else pool)

@@ -20,7 +20,8 @@ class PackedPairs:
         path: str | os.PathLike, # .npy
     ):
         self.path = Path(path)
-        if not self.path.exists(): raise PairError(f"{path}: no such file; make it with `pack_pairs`")
+        if not self.path.exists():
+            raise PairError(f"{path}: no such file; make it with `pack_pairs`")
         try: packed = np.load(path, mmap_mode="r")
         except ValueError as error:
             raise PairError(f"{path}: damaged or cut short ({error}); delete it and make it again "

@@ -23,7 +23,8 @@ from PIL import Image
 
 # %% ../../nbs/tool/photos.ipynb #photos-19
 _savings = {"png": {}, "webp": dict(quality=90), "jpg": dict(quality=93, subsampling=0)}
-_png_ways = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH)
+_png_ways = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER,
+             cv2.IMWRITE_PNG_FILTER_PAETH)
 _largest_profile = 1_000_000 # bytes; Pillow opens no PNG with a larger one
 
 # %% ../../nbs/tool/photos.ipynb #photos-request
@@ -32,31 +33,43 @@ class Request:
     "What is wanted of a photo; a `ValueError` where it does not go together."
     form: str = "png" # "png", "webp" or "jpg"
     mask: bool = False # the 8-bit alpha instead of the cut-out
-    background: Background | tuple[int, int, int] | Photo | None = None # what `parse_background` takes; None: transparent
+    # what `parse_background` takes; None: transparent
+    background: Background | tuple[int, int, int] | Photo | None = None
     keep_metadata: bool = False # also the camera's notes: date, place, settings
     largest: int = largest_photo # pixels; a larger photo is refused before it is decoded
 
     def __post_init__(self):
         form, mask, background = self.form, self.mask, self.background
-        if form not in _savings: raise ValueError(f"form must be 'png', 'webp' or 'jpg', not {form!r}")
-        if mask and background is not None: raise ValueError("a mask has no background; leave out one of the two")
-        if form == "jpg" and mask: raise ValueError("JPEG changes the values of a mask; write it as 'png' or 'webp'")
-        if form == "jpg" and background is None: raise ValueError("JPEG keeps no transparency; give a background, or use 'png' or 'webp'")
-        if background is not None: object.__setattr__(self, "background", parse_background(background))
+        if form not in _savings:
+            raise ValueError(f"form must be 'png', 'webp' or 'jpg', not {form!r}")
+        if mask and background is not None:
+            raise ValueError("a mask has no background; leave out one of the two")
+        if form == "jpg" and mask:
+            raise ValueError("JPEG changes the values of a mask; write it as 'png' or 'webp'")
+        if form == "jpg" and background is None:
+            raise ValueError("JPEG keeps no transparency; give a background, or use 'png' or "
+                             "'webp'")
+        if background is not None:
+            object.__setattr__(self, "background", parse_background(background))
 
     def settings(self) -> dict: # what results depend on, as json holds it
         background = self.background and self.background.fingerprint
-        return dict(background=background, form=self.form, mask=self.mask, keep_metadata=self.keep_metadata)
+        return dict(background=background, form=self.form, mask=self.mask,
+                    keep_metadata=self.keep_metadata)
 
 # %% ../../nbs/tool/photos.ipynb #photos-19b
 def _chunk(kind: bytes, content: bytes) -> bytes:
     "A part of a PNG file: its length, kind, content and checksum."
-    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+    length, checksum = len(content), zlib.crc32(kind + content)
+    return length.to_bytes(4, "big") + kind + content + checksum.to_bytes(4, "big")
 
 
-def _as_png(pixels: np.ndarray, exif: bytes = b"", icc_profile: bytes | None = None, dpi: tuple | None = None) -> bytes:
+def _as_png(pixels: np.ndarray, exif: bytes = b"", icc_profile: bytes | None = None,
+            dpi: tuple | None = None) -> bytes:
     "The bytes of a PNG file, its notes right behind the header."
-    if pixels.ndim == 3: pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels,
+                              cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".png", pixels, _png_ways)[1].tobytes()
     profile = _chunk(b"iCCP", b"photo\0\0" + zlib.compress(icc_profile)) if icc_profile else b""
     notes = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
@@ -70,7 +83,8 @@ def _encode(pixels: np.ndarray, form: str, **notes) -> bytes:
     if form == "png": return _as_png(pixels, **notes)
     options = dict(lossless=True) if form == "webp" and pixels.ndim == 2 else _savings[form]
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG" if form == "jpg" else form, **options, **{key: note for key, note in notes.items() if note})
+    Image.fromarray(pixels).save(file, "JPEG" if form == "jpg" else form, **options,
+                                 **{key: note for key, note in notes.items() if note})
     return file.getvalue()
 
 # %% ../../nbs/tool/photos.ipynb #photos-21
@@ -83,12 +97,18 @@ class Cut:
     note: str # what else there is to know, such as "first of 12 frames"
 
 
-def _compose(photo: PhotoFile, alpha: np.ndarray, shown: np.ndarray, request: Request) -> np.ndarray: # uint8 H×W, H×W×4 or H×W×3
+# uint8 H×W, H×W×4 or H×W×3
+def _compose(photo: PhotoFile, alpha: np.ndarray, shown: np.ndarray,
+             request: Request) -> np.ndarray:
     "The picture that is asked for: the mask, the cut-out, or the people before a background."
-    if request.background: return replace_background(photo.pixels, alpha, request.background, photo.alpha, photo.profile)
+    if request.background:
+        return replace_background(photo.pixels, alpha, request.background, photo.alpha,
+                                  photo.profile)
     if request.mask: return shown
-    colours = estimate_foreground(photo.pixels, alpha) # by `alpha`: where the photo itself is soft, no background shines through
-    if photo.alpha is not None: colours[shown == 0] = 0 # what was cut away is not to be found in the file, either
+    # by `alpha`: where the photo itself is soft, no background shines through
+    colours = estimate_foreground(photo.pixels, alpha)
+    # what was cut away is not to be found in the file, either
+    if photo.alpha is not None: colours[shown == 0] = 0
     return cv2.merge([colours, shown])
 
 # %% ../../nbs/tool/photos.ipynb #photos-22
@@ -97,16 +117,21 @@ def make_cut(
     remover: Remover, # opened once, asked as often as you like
     request: Request, # what is wanted
 ) -> Cut:
-    "Cut the people out of a photo file and make a file of the result. Raises `ImageError` where the photo cannot be read."
+    """Cut the people out of a photo file and make a file of the result. Raises `ImageError`
+    where the photo cannot be read."""
     data = read_file(photo) # once: a pipe gives its bytes only once
     read = read_photo(data, request.largest, request.keep_metadata)
-    if len(read.profile or b"") > _largest_profile: read = replace(read, pixels=read.srgb, profile=None)
+    if len(read.profile or b"") > _largest_profile:
+        read = replace(read, pixels=read.srgb, profile=None)
     alpha = remover.alpha(read.srgb)
     shown = alpha if read.alpha is None else np.minimum(alpha, read.alpha)
-    notes = dict(exif=read.exif, icc_profile=None if request.mask else read.profile, dpi=read.dpi if request.keep_metadata else None)
-    try: made = _encode(_compose(read, alpha, shown, request), request.form, **notes)
+    notes = dict(exif=read.exif, icc_profile=None if request.mask else read.profile,
+                 dpi=read.dpi if request.keep_metadata else None)
+    result = _compose(read, alpha, shown, request)
+    try: made = _encode(result, request.form, **notes)
     except (OSError, ValueError, cv2.error) as error: # above 16,383 pixels a side
-        raise ImageError(f"{source_name(data)}: cannot be written as {request.form} ({error}); use 'png'") from error
+        raise ImageError(f"{source_name(data)}: cannot be written as {request.form} ({error}); use "
+                         "'png'") from error
     return Cut(made, bool(shown.any()), float((shown >= 128).mean()), read.note)
 
 

@@ -40,24 +40,29 @@ def _cut_pixels(pixels: np.ndarray, remover: Remover, request: Request) -> np.nd
 
 def remove(
     photo: Photo, # a file, the bytes of one, a PIL image, or RGB uint8 H×W×3
-    model: str | os.PathLike | Remover | None = None, # an .onnx file; None: the network that ships with the package
+    # an .onnx file; None: the network that ships with the package
+    model: str | os.PathLike | Remover | None = None,
     **request, # what `Request` takes: mask, background, form, keep_metadata, largest
 ): # bytes for bytes, an array for an array, a PIL image for a PIL image or a file
-    "Cut the people out of a photo. Nobody there is an empty cut-out. Raises `ImageError` for what is no photo."
+    """Cut the people out of a photo. Nobody there is an empty cut-out. Raises `ImageError` for
+    what is no photo."""
     remover, wanted = _remover(model), Request(**request)
     if isinstance(photo, bytes): return make_cut(photo, remover, wanted).data
-    if isinstance(photo, (str, os.PathLike)): return Image.open(io.BytesIO(make_cut(photo, remover, wanted).data))
+    if isinstance(photo, (str, os.PathLike)):
+        return Image.open(io.BytesIO(make_cut(photo, remover, wanted).data))
     pixels = _cut_pixels(as_image(photo), remover, wanted)
     return pixels if isinstance(photo, np.ndarray) else Image.fromarray(pixels)
 
 # %% ../../nbs/tool/remove.ipynb #remove-many-code
 def remove_many(
     photos: Iterable[Photo], # as `remove` takes them
-    model: str | os.PathLike | Remover | None = None, # an .onnx file; None: the network that ships with the package
+    # an .onnx file; None: the network that ships with the package
+    model: str | os.PathLike | Remover | None = None,
     workers: int = 2, # threads
     **request, # what `Request` takes: mask, background, form, keep_metadata, largest
 ) -> Iterator: # what `remove` gives for each, in the order of the photos
-    "Cut the people out of many photos, a few ahead of the reader. What is wrong with a photo is raised in its place."
+    """Cut the people out of many photos, a few ahead of the reader. What is wrong with a photo
+    is raised in its place."""
     remover, waiting = _remover(model), deque()
     with ThreadPoolExecutor(workers) as threads:
         try:

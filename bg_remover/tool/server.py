@@ -54,7 +54,8 @@ async def _read_body(request: HttpRequest, limits: Limits) -> bytes:
                 size += len(part)
                 if size > most: raise Refused(413, f"more than {limits.megabytes} MB")
                 parts.append(part)
-    except TimeoutError: raise Refused(408, f"the photo took more than {limits.seconds:.0f} s to arrive")
+    except TimeoutError:
+        raise Refused(408, f"the photo took more than {limits.seconds:.0f} s to arrive")
     if not size: raise Refused(400, "no photo: send its bytes as the body of a POST request")
     return b"".join(parts)
 
@@ -65,13 +66,17 @@ _options = {"format", "mask", "background", "keep_metadata"}
 def _parse_query(query, limits: Limits) -> Request:
     "What is asked for: `?format=webp&background=white`."
     unknown = set(query) - _options
-    if unknown: raise Refused(400, f"unknown option {', '.join(sorted(unknown))}; there are {', '.join(sorted(_options))}")
+    if unknown:
+        raise Refused(400, f"unknown option {', '.join(sorted(unknown))}; there are "
+                      f"{', '.join(sorted(_options))}")
     def is_on(name): return query.get(name, "false").lower() in ("1", "true", "yes", "on")
     text = query.get("background")
     try:
         background = text and (Blur.parse(text) or Colour.parse(text)) # never a file of the server
-        if text and not background: raise ValueError("background is the name or number of a colour, or blur")
-        return Request(query.get("format", "png"), is_on("mask"), background, is_on("keep_metadata"),
+        if text and not background:
+            raise ValueError("background is the name or number of a colour, or blur")
+        return Request(query.get("format", "png"), is_on("mask"), background,
+                       is_on("keep_metadata"),
                        1_000_000 * limits.megapixels)
     except ValueError as error: raise Refused(400, str(error)) from error
 
@@ -109,7 +114,8 @@ class Desk:
     @contextlib.contextmanager
     def place(self):
         "A place in the queue, if there is one."
-        if self.inside >= self.limits.working + self.limits.waiting: raise Refused(503, "too busy; try again in a moment")
+        if self.inside >= self.limits.working + self.limits.waiting:
+            raise Refused(503, "too busy; try again in a moment")
         self.inside += 1
         try: yield
         finally: self.inside -= 1
@@ -154,29 +160,41 @@ async def _health(request: HttpRequest) -> Response:
 async def _metrics(request: HttpRequest) -> Response:
     "In the text format of Prometheus."
     desk: Desk = request.app.state.desk
-    lines = [f'bg_remover_answers_total{{status="{status}"}} {count}' for status, count in sorted(desk.counts.items())]
-    lines += [f"bg_remover_photos_inside {desk.inside}", f"bg_remover_work_seconds_total {desk.seconds:.3f}"]
+    lines = [f'bg_remover_answers_total{{status="{status}"}} {count}' for status,
+             count in sorted(desk.counts.items())]
+    lines += [f"bg_remover_photos_inside {desk.inside}", "bg_remover_work_seconds_total "
+              f"{desk.seconds:.3f}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
 async def _description(request: HttpRequest) -> Response:
     "What this server offers, as OpenAPI."
-    def option(name, schema, about): return {"name": name, "in": "query", "schema": schema, "description": about}
-    options = [option("format", {"enum": list(_kinds), "default": "png"}, "of the result; jpg needs a background"),
-               option("mask", {"type": "boolean", "default": False}, "the mask instead of the cut-out"),
+    def option(name, schema, about):
+        return {"name": name, "in": "query", "schema": schema, "description": about}
+    options = [option("format", {"enum": list(_kinds), "default": "png"}, "of the result; jpg "
+                      "needs a background"),
+               option("mask", {"type": "boolean", "default": False}, "the mask instead of the "
+                      "cut-out"),
                option("background", {"type": "string"}, "a colour (white, #00c878), or blur"),
-               option("keep_metadata", {"type": "boolean", "default": False}, "keep date, place and camera settings")]
-    body = {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
-    answers = {"200": {"description": "the picture"}, "400": {"description": "an option is wrong, or no photo"},
-               "413": {"description": "too large"}, "422": {"description": "not a photo, or damaged"},
+               option("keep_metadata", {"type": "boolean", "default": False}, "keep date, place "
+                      "and camera settings")]
+    body = {"required": True,
+            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+    answers = {"200": {"description": "the picture"},
+               "400": {"description": "an option is wrong, or no photo"},
+               "413": {"description": "too large"},
+               "422": {"description": "not a photo, or damaged"},
                "503": {"description": "too busy; Retry-After says when to come back"}}
-    remove = {"post": {"summary": "Cut people out of a photo", "parameters": options, "requestBody": body, "responses": answers}}
+    remove = {"post": {"summary": "Cut people out of a photo", "parameters": options,
+                       "requestBody": body, "responses": answers}}
     from bg_remover import __version__
-    return JSONResponse({"openapi": "3.1.0", "info": {"title": "bg-remover", "version": __version__},
+    return JSONResponse({"openapi": "3.1.0",
+                         "info": {"title": "bg-remover", "version": __version__},
                          "paths": {"/remove": remove}})
 
 # %% ../../nbs/tool/server.ipynb #server-page-code
-page = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+page = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>bg-remover</title>
 <style>body{font:1rem/1.5 sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}
 img{max-width:100%;background:repeating-conic-gradient(#ccc 0 25%,#fff 0 50%) 0/24px 24px}</style>
@@ -190,7 +208,8 @@ document.querySelector("input").onchange = async ({ target }) => {
   const answer = await fetch("remove", { method: "POST", body: target.files[0] })
   if (!answer.ok) { status.textContent = (await answer.json()).error; return }
   status.textContent = answer.headers.get("X-Found") === "true" ? "Here it is." : "Nobody found."
-  picture.src = URL.createObjectURL(await answer.blob()); picture.alt = "the cut-out"; picture.hidden = false
+  picture.src = URL.createObjectURL(await answer.blob())
+  picture.alt = "the cut-out"; picture.hidden = false
 }
 </script></html>"""
 
@@ -201,13 +220,17 @@ async def _home(request: HttpRequest) -> Response: return HTMLResponse(page)
 def make_app(
     remover: Remover | None = None, # None: with the network that ships with the package
     limits: Limits | None = None, # None: the defaults
-    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]"), # names under which it answers; "*": any
+    # names under which it answers; "*": any
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]"),
     origins: tuple[str, ...] = (), # other sites whose pages may use it
 ) -> Starlette:
     "The server as an ASGI application."
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
-    if origins: middleware.append(Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"]))
-    routes = [Route("/", _home), Route("/remove", _remove, methods=["POST"]), Route("/health", _health),
+    if origins:
+        middleware.append(Middleware(CORSMiddleware, allow_origins=list(origins),
+                                     allow_methods=["POST"]))
+    routes = [Route("/", _home), Route("/remove", _remove, methods=["POST"]),
+              Route("/health", _health),
               Route("/metrics", _metrics), Route("/openapi.json", _description)]
     app = Starlette(routes=routes, middleware=middleware)
     app.state.desk = Desk(remover or Remover(), limits or Limits())
@@ -225,5 +248,6 @@ def serve(
     import uvicorn
     local = host in ("127.0.0.1", "localhost", "::1")
     app = make_app(Remover(model), limits, **({} if local else dict(hosts=("*",))), origins=origins)
-    uvicorn.run(app, host=host, port=port, access_log=False, timeout_keep_alive=5, log_level="warning",
+    uvicorn.run(app, host=host, port=port, access_log=False, timeout_keep_alive=5,
+                log_level="warning",
                 timeout_graceful_shutdown=10, limit_concurrency=200)

@@ -193,8 +193,8 @@ def _to_frame(picture: np.ndarray, stream):
     if right not in (0, 1): picture = cv2.resize(picture, (stream.width, stream.height))
     elif right or below:
         picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    form = "rgba" if picture.shape[2] == 4 else "rgb24"
-    frame = av.VideoFrame.from_ndarray(picture, format=form)
+    if picture.shape[2] == 3: picture = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
+    frame = av.VideoFrame.from_ndarray(picture, format="rgba")
     return frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709", dst_color_range=1)
 
 # %% ../../nbs/tool/video.ipynb #video-64

@@ -8,7 +8,7 @@ from bg_remover.base.backbones import encoder_layers
 from bg_remover.base.optimizers import EncoderRate, adam_for, warm_cosine
 from bg_remover.generator import Pairs, batches
 from bg_remover.training import train
-from tiny_training import pairs, tiny_net, tiny_run, unet
+from tiny_training import pairs, tiny_net, unet
 
 rng = np.random.default_rng(0)
 

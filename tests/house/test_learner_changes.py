@@ -39,6 +39,15 @@ changes = {
             '["000000343937.jpg", "000000168974.jpg", "000000519208.jpg"]': '["000000547336.jpg"]',
             "long_side = 200": "long_side = 96", "clusters = (2, 3, 6)": "clusters = (1, 4, 12)"}),
     ],
+    "04_data_prep": [
+        ("portrait format, one person, another size", {"photo_id = 165": "photo_id = 370", "(256, 256)": "(96, 160)"}),
+        ("many people and a crowd", {"photo_id = 165": "photo_id = 174375"}),
+        ("nobody in the photo", {"photo_id = 165": "photo_id = 72"}),
+    ],
+    "05_generator": [
+        ("many people and a crowd, another size", {'name = "000000000370"': 'name = "000000174375"', "(160, 160)": "(96, 128)"}),
+        ("landscape format, the first pairs, another batch", {'name = "000000000370"': 'name = "000000234748"', "start=9": "start=8", "batch_size=6": "batch_size=4"}),
+    ],
     "11_today": [
         ("portrait format", {"000000252219": "000000183709", "000000547336": "000000168974"}),
         ("a crowd, an own photo, another grid", {

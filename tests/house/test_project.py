@@ -175,7 +175,7 @@ def test_plain_install_brings_what_it_runs(name, settings):
 
 
 def test_every_import_is_declared(settings):
-    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "video_requirements", "scale_requirements"))
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "video_requirements", "server_requirements", "scale_requirements"))
     everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
     everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules.values(), *notebooks, *solutions]:

@@ -7,7 +7,7 @@ from bg_remover.base.backbones import segmentation_models
 from bg_remover.generator import PairError, Pairs
 from bg_remover.images import write_image, write_mask
 from bg_remover.training import PhotoIoU, WholeSetIoU, bce_jaccard_loss, evaluate, photo_jaccard_loss, score_pairs
-from tiny_training import pairs, tiny_run
+from tiny_training import pairs
 
 rng = np.random.default_rng(0)
 

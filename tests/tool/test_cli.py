@@ -105,6 +105,44 @@ def test_a_file_goes_into_a_folder_under_its_own_name(tmp_path):
         assert (Path(dest) / f"{person.name}.png").exists()
 
 
+def test_several_photos_go_into_a_folder(tmp_path, call):
+    other = samples / "000000547336.jpg"
+    assert call("remove", person, other, "out/").returncode == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{person.name}.png", f"{other.name}.png"}
+    again = call("remove", person, other, "out")
+    assert again.returncode == 0 and b"2 there already" in again.stderr
+    assert "need a folder" in refused(call("remove", person, other, "one.png"), 2)
+    (tmp_path / "twin").mkdir()
+    shutil.copy(other, tmp_path / "twin" / person.name)
+    assert "the result of both" in refused(call("remove", person, f"twin/{person.name}", "out/"), 2)
+    assert "several photos at once are files" in refused(call("remove", person, samples, "out/"), 2)
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    mixed = call("remove", "bad.jpg", person, "mixed/")
+    assert mixed.returncode == 1 and b"1 done, 1 failed" in mixed.stderr
+
+
+def test_a_file_may_be_named_by_its_address(tmp_path, call):
+    assert call("remove", person.as_uri(), (tmp_path / "a.png").as_uri(), "--background", person.as_uri()).returncode == 0
+    assert (tmp_path / "a.png").read_bytes() == cut_photo(person, Remover(), background=person).data
+
+
+@pytest.mark.parametrize("content", [b"my notes", nobody.read_bytes(), b""], ids=["text", "a JPEG", "empty"])
+@pytest.mark.parametrize("source", ["file", "pipe"])
+def test_nothing_is_replaced_unasked(tmp_path, content, source):
+    (tmp_path / "there.png").write_bytes(content)
+    done = command("remove", person if source == "file" else "-", tmp_path / "there.png", input=person.read_bytes())
+    assert "is there already; --overwrite replaces it" in refused(done, 1) and (tmp_path / "there.png").read_bytes() == content
+
+
+def test_what_is_no_photo_is_named_and_changes_the_status(tmp_path, call):
+    (tmp_path / "photos").mkdir()
+    shutil.copy(person, tmp_path / "photos/saved by a browser.jfif")
+    (tmp_path / "photos/film.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41")
+    (tmp_path / "photos/list.txt").write_text("no photo, and not called one")
+    done = call("remove", "photos", "out")
+    assert done.returncode == 1 and b"film.mp4: a film" in done.stderr and b"1 done, 1 failed" in done.stderr
+
+
 def test_nobody_makes_no_file_but_a_pipe_flows(tmp_path):
     write_image(tmp_path / "wall.png", np.full((64, 64, 3), 127, np.uint8))
     done = command("remove", tmp_path / "wall.png", tmp_path / "out.png")
@@ -244,6 +282,11 @@ def test_progress_is_for_terminals_alone(tmp_path, holiday):
     (["remove", person, "-", "--json"], "--json"),
     (["remove", "-", "folder/"], "standard input"),
     (["remove", samples, "-"], "is a folder"),
+    (["remove", "", "out.png"], "an argument is empty"),
+    (["remove", person, ""], "an argument is empty"),
+    (["remove", person, "out.png", "--background", ""], "an argument is empty"),
+    (["remove", person, "out.png", "--model="], "an argument is empty"),
+    (["train", "", "run"], "an argument is empty"),
     (["remove", samples, samples], "holds the photos"),
     (["evaluate", "nowhere", "nowhere"], "nowhere: no such folder"),
     (["export", "run", "out.pb"], ".onnx")])

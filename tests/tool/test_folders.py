@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,95 @@ def test_a_name_that_is_no_text(tmp_path):
     assert list(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub()))) == ["done"]
 
 
+@on_unix
+def test_names_that_a_disk_takes_for_one(tmp_path, monkeypatch):
+    for number, name in enumerate(("IMG_1.png", "img_1.PNG", "\u00e9.png", "e\u0301.png", "other.png")): write_photo(tmp_path / "photos" / name, shade=150 + 20 * number)
+    plain = {record.output.name for record in remove_folder(tmp_path / "photos", tmp_path / "apart", Stub())}
+    assert plain == {"IMG_1.png.png", "img_1.PNG.png", "\u00e9.png.png", "e\u0301.png.png", "other.png.png"} # this disk keeps them apart
+    monkeypatch.setattr(folders, "_folding", lambda folder: (True, True))
+    for verdict in ("done", "skipped"):
+        records = list(remove_folder(tmp_path / "photos", tmp_path / "out", Stub()))
+        assert {record.verdict for record in records} == {verdict} and len({unicodedata.normalize("NFC", record.output.name.lower()) for record in records}) == 5
+    assert "other.png.png" in files_in(tmp_path / "out")
+
+
+def test_the_disk_is_asked_what_it_takes_for_one_name(tmp_path):
+    (tmp_path / "a").touch()
+    assert folders._folding(tmp_path)[0] == (tmp_path / "A").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 # --- where photos and results lie
+
+def test_any_name_is_found(tmp_path):
+    write_photo(tmp_path / "photo.jpg")
+    (tmp_path / "photos").mkdir()
+    endings = "jfif pjpeg jif apng dib j2k heics avifs backup".split()
+    for ending in endings: shutil.copy(tmp_path / "photo.jpg", tmp_path / f"photos/a.{ending}")
+    shutil.copy(tmp_path / "photo.jpg", tmp_path / "photos/no ending")
+    (tmp_path / "photos/notes.md").write_text("GIF, BM and other words")
+    assert len(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub()))["done"]) == len(endings) + 1
+    (tmp_path / "photos/notes.md").unlink()
+
+
+def test_what_cannot_be_processed_is_reported(photos, tmp_path):
+    for name, data in (("film.mov", b"\0\0\0\x14ftypqt  \0\0\0\0qt  "), ("IMG.CR3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"), ("IMG.raf", b"FUJIFILMCCD-RAW 0201"), ("x.psd", b"8BPS\0\1\0\0")):
+        (photos / name).write_bytes(data)
+    failed = {record.path.name: record.error for record in remove_folder(photos, tmp_path / "out", Stub()) if record.verdict == "failed"}
+    assert "a film" in failed["film.mov"] and "raw" in failed["IMG.CR3"] and "raw" in failed["IMG.raf"] and "Photoshop" in failed["x.psd"]
+    assert set(failed) == {"broken.jpg", "film.mov", "IMG.CR3", "IMG.raf", "x.psd"}
+
+
+# --- what is there already
+
+in_the_way = {"text": b"my notes", "a JPEG": None, "empty": b""}
+
+
+@pytest.mark.parametrize("content", in_the_way)
+def test_nothing_is_replaced_unasked(photos, tmp_path, content):
+    data = (photos / "a.jpg").read_bytes() if in_the_way[content] is None else in_the_way[content]
+    dest = tmp_path / "out/a.png.png"
+    dest.parent.mkdir()
+    dest.write_bytes(data)
+    with pytest.raises(FileExistsError, match="is there already; overwrite=True"): remove_file(photos / "a.jpg", dest, Stub())
+    found = {record.path.name: record for record in remove_folder(photos, tmp_path / "out", Stub())}
+    assert found["a.png"].verdict == "failed" and "is there already" in found["a.png"].error and dest.read_bytes() == data
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), overwrite=True))["failed"] == ["broken.jpg"] and is_finished(dest)
+
+
+@on_unix
+def test_links_pipes_and_modes_stay_what_they_are(photos, tmp_path):
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real/target.png"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    os.symlink("real/target.png", tmp_path / "link.png")
+    os.symlink("nowhere.png", tmp_path / "dead.png")
+    for name in ("link.png", "dead.png"):
+        with pytest.raises(FileExistsError): remove_file(photos / "a.jpg", tmp_path / name, Stub())
+    assert target.read_bytes() == b"old"
+    assert remove_file(photos / "a.jpg", tmp_path / "link.png", Stub(), overwrite=True).verdict == "done"
+    assert (tmp_path / "link.png").is_symlink() and is_finished(target) and target.stat().st_mode & 0o777 == 0o640
+    os.mkfifo(tmp_path / "pipe.png")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe.png").read_bytes()))
+    reader.start()
+    assert remove_file(photos / "a.jpg", tmp_path / "pipe.png", Stub()).verdict == "done"
+    reader.join(10)
+    assert got == [target.read_bytes()] and (tmp_path / "pipe.png").is_fifo()
+
+
+def test_a_result_with_a_large_ending_is_found_again(photos, tmp_path):
+    for verdict in ("done", "skipped"): assert remove_file(photos / "a.jpg", tmp_path / "A.PNG", Stub()).verdict == verdict
+
+
+def test_empty_names_are_refused(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    before = contents(photos)
+    for call in (lambda: remove_folder("", tmp_path / "out", Stub()), lambda: remove_folder(photos, "", Stub()), lambda: remove_file("", "a.png", Stub()),
+                 lambda: remove_file("a.jpg", "", Stub()), lambda: remove_folder(photos, tmp_path / "out", Stub(), background="")):
+        with pytest.raises(ValueError, match="empty name"): call()
+    assert contents(photos) == before and not (tmp_path / "out").exists()
 
 def test_results_inside_are_no_photos(photos):
     for _ in range(2): list(remove_folder(photos, photos / "results", Stub()))
@@ -266,7 +355,9 @@ def test_only_a_whole_file_is_finished(photos, tmp_path, form, options):
     for part in (b"", data[:1], data[:20], data[:-1], b"x" + data[1:], b"text"):
         path.write_bytes(part)
         assert not is_finished(path)
-        assert remove_file(photos / "a.jpg", path, Stub(), **options).verdict == "done" and path.read_bytes() == data
+        with pytest.raises(FileExistsError, match="overwrite=True"): remove_file(photos / "a.jpg", path, Stub(), **options)
+        assert path.read_bytes() == part
+        assert remove_file(photos / "a.jpg", path, Stub(), overwrite=True, **options).verdict == "done" and path.read_bytes() == data
     assert not is_finished(tmp_path / f"missing.{form}") and not is_finished(tmp_path)
 
 

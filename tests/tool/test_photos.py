@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import pickle
 import re
 import struct
 import subprocess
@@ -20,8 +21,9 @@ from PIL import Image, ImageCms, ImageOps
 from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
 from bg_remover.base.photo_files import open_photo
-from bg_remover.tool.photos import Cut, cut_photo
-from bg_remover.removal import Remover
+from bg_remover.tool.photos import Cut, Request, cut_photo
+from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
+from bg_remover.tool.video import Checkerboard
 from stand_in import RedRemover
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
@@ -219,6 +221,82 @@ def test_a_profile_for_other_channels_goes(remover):
     assert "icc_profile" not in opened(cut.data).info
 
 
+def profile_for_inks() -> bytes:
+    "A small profile for four inks: a table from their 16 corners to Lab."
+    corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    colours = [(255 * (1 - k) * (1 - (c + m + y) / 5), 128 + 45 * (m - c), 128 + 50 * (y - c)) for c, m, y, k in corners]
+    straight, identity = bytes(range(256)), struct.pack(">9i", *(65536 * (at % 4 == 0) for at in range(9)))
+    table = b"mft1\0\0\0\0\4\3\2\0" + identity + 4 * straight + bytes(int(each) for colour in colours for each in colour) + 3 * straight
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(78)
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1, 0.8249)))
+    blocks = {name: block + bytes(-len(block) % 4) for name, block in ((b"desc", text), (b"wtpt", white), (b"A2B0", table))}
+    index, body, start = struct.pack(">I", len(blocks)), b"", 132 + 12 * len(blocks)
+    for name, block in blocks.items(): index, body = index + struct.pack(">4sII", name, start + len(body), len(block)), body + block
+    head = struct.pack(">I4sI4s4s4s12x4s", start + len(body), bytes(4), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp")
+    return head + bytes(28) + white[8:] + bytes(48) + index + body
+
+
+def test_inks_look_as_before(remover):
+    "A CMYK photo with a profile of its own, which a viewer obeys."
+    picture = Image.fromarray(red_photo()).convert("CMYK")
+    data = stored(picture, "TIFF", icc_profile=profile_for_inks())
+    expected = np.asarray(ImageCms.profileToProfile(picture, io.BytesIO(profile_for_inks()), ImageCms.createProfile("sRGB"), outputMode="RGB"))
+    result = pixels_of(cut_photo(data, remover, mask=False, background=data), "RGB")
+    assert np.abs(result.astype(int) - expected).max() <= 1
+    assert np.abs(expected[10, 10].astype(int) - np.asarray(picture.convert("RGB"))[10, 10]).max() > 10 # without the profile it would show
+    assert "icc_profile" not in opened(cut_photo(data, remover).data).info
+
+
+def test_a_large_profile_does_not_get_into_the_result(remover):
+    large = bytearray(profiles["Adobe RGB"]) + bytes(1_500_000)
+    large[:4] = struct.pack(">I", len(large))
+    data = stored(red_photo(), "JPEG", quality=98, icc_profile=bytes(large))
+    shown = np.asarray(ImageCms.profileToProfile(opened(data).convert("RGB"), io.BytesIO(bytes(large)), ImageCms.createProfile("sRGB")))
+    for form in ("png", "webp"):
+        result = opened(cut_photo(data, remover, form).data)
+        assert "icc_profile" not in result.info
+        if form == "png": assert np.abs(np.asarray(result)[10, 10, :3].astype(int) - shown[10, 10]).max() <= 1
+    assert_red_is_cut(cut_photo(cut_photo(data, remover).data, remover))
+
+
+def test_what_nobody_can_see_is_nobody(remover):
+    clear = np.dstack([red_photo(), np.zeros((60, 90), np.uint8)])
+    cut = cut_photo(stored(clear, "PNG"), remover)
+    assert (cut.found, cut.share) == (False, 0) and not pixels_of(cut).any()
+
+
+@pytest.mark.parametrize("form, options", [("png", {}), ("jpg", dict(background=(1, 2, 3))), ("png", dict(mask=True))])
+def test_the_resolution_for_printing_is_kept_on_request(remover, form, options):
+    for source in ("JPEG", "PNG", "TIFF"):
+        data = stored(red_photo(), source, dpi=(300, 300))
+        kept, dropped = (opened(cut_photo(data, remover, form, keep_metadata=keep, **options).data).info.get("dpi") for keep in (True, False))
+        assert max(abs(each - 300) for each in kept) < 0.1 and (dropped is None or dropped[0] < 100)
+
+
+def test_people_in_a_long_photo_are_found():
+    photo = cv2.imread(str(samples / "000000343937.jpg"))[..., ::-1]
+    alone, grey, remover = Remover().mask(np.ascontiguousarray(photo)), np.full((*photo.shape[:1], 3 * photo.shape[1], 3), 128, np.uint8), Remover()
+    grey[:, photo.shape[1]:2 * photo.shape[1]] = photo
+    found = remover.mask(grey)[:, photo.shape[1]:2 * photo.shape[1]]
+    upright = remover.mask(np.ascontiguousarray(np.concatenate([np.full_like(photo, 128), photo, np.full_like(photo, 128), np.full_like(photo, 128)])))[photo.shape[0]:2 * photo.shape[0]]
+    for mask in (found, upright): assert (mask & alone).sum() > 0.8 * (mask | alone).sum()
+
+
+@pytest.mark.parametrize("size", [(10, 21), (21, 10), (1, 900), (900, 1), (40, 81), (40, 80), (33, 70)])
+def test_only_long_photos_are_looked_at_in_tiles(size):
+    "Each tile is answered by 1 where the photo is bright; together they cover every pixel, and none is weighted away."
+    asked = []
+
+    class Bright(RedRemover):
+        def answer(self, photo):
+            asked.append(photo.shape[:2])
+            return np.full(self.image_size, photo.mean() / 255, np.float32)
+
+    assert np.abs(Bright().probability(np.full((*size, 3), 255, np.uint8)) - 1).max() < 1e-3
+    assert (len(asked) > 1) == (max(size) > 2 * min(size)) and len(asked) <= 31
+    if len(asked) == 1: assert asked == [size]
+
+
 def talkative(form: str = "JPEG", preview: bool = True) -> bytes:
     "A photo that says who took it, when, where and with what, and holds a preview of itself."
     notes = Image.Exif()
@@ -305,6 +383,40 @@ def test_what_does_not_go_together(remover, options, message):
     with pytest.raises(ValueError, match=message): cut_photo(stored(red_photo(), "PNG"), remover, **options)
 
 
+examples = {Blur: "blur", Colour: "teal", Picture: np.full((30, 20, 3), (60, 99, 200), np.uint8), Checkerboard: "checkerboard"} # each kind of background
+
+
+def test_every_kind_of_background_has_an_example():
+    assert {type(parse_background(example)) for example in examples.values()} == set(examples) == set(Background.__subclasses__())
+
+
+@pytest.mark.parametrize("kind", examples)
+def test_a_background_is_a_value(remover, kind):
+    background, photo, alpha = parse_background(examples[kind]), red_photo(), np.uint8(red_photo()[..., 0] == 255) * np.uint8(255)
+    assert isinstance(background, kind) and parse_background(background) is background and kind.hint
+    pixels = background.pixels(photo, alpha)
+    assert pixels.shape == photo.shape and pixels.dtype == np.uint8
+    assert background.fingerprint == parse_background(examples[kind]).fingerprint and isinstance(background.fingerprint, str)
+    assert (pickle.loads(pickle.dumps(background)).pixels(photo, alpha) == pixels).all()
+    cut = cut_photo(stored(photo, "PNG"), remover, background=background)
+    assert (pixels_of(cut, "RGB") == pixels_of(cut_photo(stored(photo, "PNG"), remover, background=examples[kind]), "RGB")).all()
+    assert Request("jpg", background=examples[kind]).settings()["background"] == background.fingerprint
+
+
+@pytest.mark.parametrize("kind", examples)
+def test_a_background_follows_a_profile(remover, kind):
+    data = stored(red_photo(), "PNG", icc_profile=profiles["Adobe RGB"])
+    shown, plain = seen(cut_photo(data, remover, background=examples[kind]).data), pixels_of(cut_photo(stored(red_photo(), "PNG"), remover, background=examples[kind]), "RGB")
+    if kind is Blur: plain = seen(data) # its colours are the photo's own
+    assert np.abs(shown[50, 80].astype(int) - plain[50, 80]).max() <= 2
+
+
+def test_a_fingerprint_tells_backgrounds_apart():
+    assert len({parse_background(example).fingerprint for example in (*examples.values(), "white", (255, 255, 254), np.zeros((2, 2, 3), np.uint8))}) == len(examples) + 3
+    assert parse_background("teal").fingerprint == parse_background((0, 128, 128)).fingerprint == "(0, 128, 128)"
+    with pytest.raises(FileNotFoundError, match="'whyte' is not .*colour.*photo"): parse_background("whyte")
+
+
 def test_nobody_is_an_answer(remover):
     teal = stored(Image.new("RGB", (30, 20), (0, 120, 110)), "PNG")
     cut = cut_photo(teal, remover)
@@ -344,7 +456,8 @@ def test_too_wide_for_webp(remover):
 memory_of_a_photo = """
 import sys
 from bg_remover.tool.photos import cut_photo
-from bg_remover.removal import Remover
+from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
+from bg_remover.tool.video import Checkerboard
 def peak(): return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 remover = Remover()
 cut_photo(sys.argv[1], remover)
@@ -462,5 +575,7 @@ def test_every_row_of_the_table_has_its_test():
     notebook = json.loads((samples.parents[2] / "tool/photos.ipynb").read_text(encoding="utf-8"))
     tables = re.findall(r"^\|.*\| (`test_.*`) \|$", "\n".join("".join(cell["source"]) for cell in notebook["cells"]), re.M)
     rows = [name for cell in tables for name in re.findall(r"test_\w+", cell)]
-    tests = [path.read_text(encoding="utf-8") for path in (Path(__file__), Path(__file__).with_name("test_folders.py"))]
+    base = Path(__file__).parents[1] / "base"
+    files = Path(__file__), Path(__file__).with_name("test_folders.py"), base / "test_files.py", base / "test_photo_files.py"
+    tests = [path.read_text(encoding="utf-8") for path in files]
     assert len(rows) >= 25 and not [name for name in rows if not any(f"def {name}(" in text for text in tests)]
