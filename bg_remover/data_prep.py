@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .base.annotations import (annotation_file, encode_annotation, open_coco,
-                                         report_problems)
+from .base.annotations import (annotation_file, encode_annotation, explain_size,
+                                         open_coco, pair_name, report_problems)
 from .base.files import DataError, file_sha1, write_bytes
 from .base.pairs import fill_folder, finished_names
 from .images import read_image, resize_image, resize_mask, write_image, write_mask
@@ -85,6 +85,7 @@ class Job(NamedTuple):
     photo: Path
     annotations: list[dict] # COCO's records of the people on it
     shape: tuple[int, int] # (height, width) as COCO has it
+    name: str | None = None # of the pair; None: the photo's
 
 def decoding_factor(shape: tuple[int, int], size: tuple[int, int] | None) -> int: # 1, 2, 4 or 8
     "How many times smaller a JPEG may be decoded: no side more than a tenth short of the size."
@@ -100,8 +101,9 @@ def read_frame(job: Job, size: tuple[int, int] | None) -> np.ndarray: # uint8 HÃ
     frame = read_image(job.photo, factor)
     if all(abs(have * factor - side) < factor for have, side in zip(frame.shape, job.shape)):
         return frame if size is None else resize_image(frame, size)
-    raise DataError(f"{job.photo}: the photo is {read_image(job.photo).shape[:2]}, its annotations "
-                    f"say {tuple(job.shape)}; use the photo they were drawn on")
+    shape = read_image(job.photo).shape[:2]
+    raise DataError(f"{job.photo}: the photo is {shape}, its annotations say {tuple(job.shape)}; "
+                    f"{explain_size(job.photo, shape, job.shape)}")
 
 # %% ../nbs/04_data_prep.ipynb #data-prep-pair-code
 def prepare_pair(
@@ -113,10 +115,11 @@ def prepare_pair(
     frame = read_frame(job, size)
     try: mask = draw_mask(job.annotations, job.shape, size)
     except DataError as error: raise DataError(f"{job.photo}: {error}") from error
-    frame_path = dest / "frames" / f"{job.photo.stem}.jpg"
+    name = job.name or job.photo.stem
+    frame_path = dest / "frames" / f"{name}.jpg"
     if size is None: write_bytes(frame_path, job.photo.read_bytes()) # no second loss by JPEG
     else: write_image(frame_path, frame)
-    write_mask(dest / "masks" / f"{job.photo.stem}.png", mask)
+    write_mask(dest / "masks" / f"{name}.png", mask)
 
 def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> list[Job]:
     "The pairs that are still to be made."
@@ -124,10 +127,12 @@ def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> l
     if not photos.is_dir():
         raise DataError(f"{photos}: no such folder; "
                         f"download_coco({str(root)!r}, {split!r}) fetches it")
-    records = [coco.imgs[image_id] for image_id in person_ids(coco, limit)]
-    return [Job(photos / one["file_name"], person_annotations(coco, one["id"]),
-                (one["height"], one["width"]))
-            for one in records if Path(one["file_name"]).stem not in done]
+    jobs = {}
+    for one in [coco.imgs[image_id] for image_id in person_ids(coco, limit)]:
+        name, shape = pair_name(one["file_name"]), (one["height"], one["width"])
+        job = jobs.setdefault(name, Job(photos / one["file_name"], [], shape, name))
+        job.annotations.extend(person_annotations(coco, one["id"])) # it may be listed twice
+    return [job for name, job in jobs.items() if name not in done]
 
 # %% ../nbs/04_data_prep.ipynb #data-prep-prepare-code
 def prepare_pairs(

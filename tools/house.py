@@ -6,7 +6,7 @@ root = Path(__file__).resolve().parent.parent
 base = ("files", "photo_files", "films", "masks", "storage", "work", "annotations", "pairs", "network", "backend",
         "backbones", "optimizers", "runs", "export", "distribution")
 lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization", "removal", "fine_tuning")
-tool = ("photos", "remove", "folders", "download", "packed", "video", "server", "cli")
+tool = ("photos", "remove", "folders", "download", "packed", "video", "server", "own_data", "cli")
 modules = (*(f"base.{name}" for name in base), *lessons, *(f"tool.{name}" for name in tool))
 
 

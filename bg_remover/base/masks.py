@@ -7,6 +7,7 @@ __all__ = ['mask_plane', 'person_class', 'read_any_mask', 'check_fractions']
 
 # %% ../../nbs/base/masks.ipynb #masks-imports
 import os
+from pathlib import Path
 
 from .files import ImageError, decode_image, is_mask, source_name
 
@@ -19,7 +20,7 @@ def _palette_plane(source) -> np.ndarray | None:
     "The class numbers of an image with a palette."
     import io
     from PIL import Image
-    data = source if isinstance(source, bytes) else open(source, "rb").read()
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if not data.startswith(b"\x89PNG") and data[:3] != b"GIF" and data[:2] != b"BM": return None
     image = Image.open(io.BytesIO(data))
     if image.mode != "P" or "transparency" in image.info: return None

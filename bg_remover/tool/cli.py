@@ -417,34 +417,42 @@ def _learners_packages():
 # %% ../../nbs/tool/cli.ipynb #the-command-36
 @app.command()
 def prepare(
-    source: Annotated[Path,
-                      typer.Argument(metavar="IN", help="A folder with photos and masks, or COCO "
-                                     "as its archives unpack.")],
+    source: Annotated[Path, typer.Argument(
+        metavar="IN", help="A folder with photos and masks, an export of a labelling tool, or "
+        "COCO as its archives unpack.")],
     dest: Annotated[Path, typer.Argument(metavar="OUT", help="A folder to make or go on with.")],
     split: Annotated[Literal["train", "val"], typer.Option(help="Which part of COCO.")] = "train",
-    limit: Annotated[int | None,
-                     typer.Option(min=1, help="Only the first so many photos of COCO.")] = None,
-    longest: Annotated[int,
-                       typer.Option(min=32, metavar="PIXELS", help="Shrink your own photos until "
-                                    "no side is longer.")] = 1024,
+    limit: Annotated[int | None, typer.Option(
+        min=1, help="Only the first so many photos of COCO.")] = None,
+    longest: Annotated[int, typer.Option(
+        min=32, metavar="PIXELS", help="Shrink your own photos until no side is longer.")] = 1024,
+    person: Annotated[int | None, typer.Option(
+        min=0, max=255, metavar="NUMBER", help="The class number of people in your own masks.  "
+        "[default: found]")] = None,
+    class_name: Annotated[str | None, typer.Option(
+        "--class", metavar="NAME", help="The class that is a person in an export.  "
+        "[default: person]")] = None,
 ):
     """Make pairs of frames and masks to train on and to measure with.
 
     \b
     bg-remover prepare mine pairs               mine/photos and mine/masks
+    bg-remover prepare export pairs             from CVAT, labelme, YOLO ...
     bg-remover prepare coco pairs --split val   coco/annotations and coco/val2017
 
-    Photos and masks belong together by their names: cat.jpg and cat.png, or cat.jpg.png. A mask
-    is white on black, or a
-    cut-out with transparency. `bg-remover train` does this by itself for your own photos.
+    Photos and masks belong together by their names: cat.jpg and cat.png, cat_mask.png or
+    cat.jpg.png. A mask is white on black, or a cut-out with transparency. Look at OUT/pairs.jpg
+    before you train: it shows the first pairs. `bg-remover train` does this by itself for your
+    own photos.
     """
     with _learners_packages():
         from bg_remover.data_prep import prepare_pairs
-        from bg_remover.fine_tuning import prepare_own
-        if (source / "annotations").is_dir():
-            prepare_pairs(source, split, dest, size=None, limit=limit)
-        else: prepare_own(source, dest, longest)
-    print(f"{sum(1 for _ in (dest / 'masks').glob('*.png'))} pairs in {dest}")
+        from bg_remover.tool.own_data import is_coco, prepare_own, summarize_pairs
+        own = not is_coco(source)
+        if own: prepare_own(source, dest, longest, person, class_name)
+        else: prepare_pairs(source, split, dest, size=None, limit=limit)
+        print(f"{sum(1 for _ in (dest / 'masks').glob('*.png'))} pairs in {dest}")
+        if own: print(f"{summarize_pairs(dest)}; look at {dest / 'pairs.jpg'}")
 
 # %% ../../nbs/tool/cli.ipynb #the-command-38
 def _epoch_callback(epochs: int, advance):
@@ -463,9 +471,9 @@ def _epoch_callback(epochs: int, advance):
 
 def _pairs_folder(data: Path, run: Path) -> Path:
     "The pairs in a folder, or those made from the photos and masks in it."
-    from bg_remover.fine_tuning import prepare_own
+    from bg_remover.tool.own_data import is_coco, prepare_own
     if (data / "frames").is_dir(): return data
-    if (data / "annotations").is_dir():
+    if is_coco(data):
         raise ValueError(f"{data}: looks like COCO; make pairs first: bg-remover prepare {data} "
                          "pairs")
     return prepare_own(data, run / "pairs")

@@ -14,10 +14,11 @@ import pytest
 from bg_remover import fine_tuning
 from bg_remover.base.files import by_photo
 from bg_remover.base.runs import RunError
-from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune, hold_out, min_photos, prepare_own, split_pairs
+from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune, hold_out, min_photos, split_pairs
 from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, write_image, write_mask
 from bg_remover.removal import Remover
+from bg_remover.tool.own_data import prepare_own
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
 
