@@ -115,11 +115,10 @@ def prepare_pair(
     frame = read_frame(job, size)
     try: mask = draw_mask(job.annotations, job.shape, size)
     except DataError as error: raise DataError(f"{job.photo}: {error}") from error
-    name = job.name or job.photo.stem
-    frame_path = dest / "frames" / f"{name}.jpg"
+    frame_path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
     if size is None: write_bytes(frame_path, job.photo.read_bytes()) # no second loss by JPEG
     else: write_image(frame_path, frame)
-    write_mask(dest / "masks" / f"{name}.png", mask)
+    write_mask(dest / "masks" / f"{frame_path.stem}.png", mask)
 
 def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> list[Job]:
     "The pairs that are still to be made."

@@ -26,7 +26,8 @@ from ..base.files import DataError, ImageError, decode_image, picture_endings
 from ..base.masks import check_fractions, person_class, read_any_mask
 from ..base.storage import claim_folder
 from ..data_prep import draw_mask
-from ..images import read_image, read_mask, resize_image, resize_mask, write_image, write_mask
+from ..images import read_image, read_mask, resize_image, resize_mask
+from ..images import write_image, write_mask
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-sources
 @dataclass(frozen=True)
@@ -130,9 +131,10 @@ def choose_class(
     names, wanted = list(dict.fromkeys(map(str, names))), class_name or "person"
     found = {name for name in names if name.strip().lower() == wanted.lower()}
     if found: return found
+    example = (names or ["human"])[0]
     raise DataError(f"{where}: no class is named {wanted!r}, only "
                     f"{', '.join(names[:12]) or 'none'}; say which one is a person: "
-                    f"class_name={(names or ['human'])[0]!r}, or --class {(names or ['human'])[0]} for the command")
+                    f"class_name={example!r}, or --class {example} for the command")
 
 
 def read_json(path: Path):
@@ -170,14 +172,16 @@ def read_labelmap(path: Path) -> dict[str, tuple[tuple[int, int, int], int]]:
         return {line.split(":")[0]: (tuple(map(int, line.split(":")[1].split(","))), number)
                 for number, line in enumerate(lines)}
     except (ValueError, IndexError) as error:
-        raise DataError(f"{path}: not lines such as person:192,128,128::; export it again") from error
+        why = "not lines such as person:192,128,128::; export it again"
+        raise DataError(f"{path}: {why}") from error
 
 
 def from_voc(folder: Path, person: int | None = None,
              class_name: str | None = None) -> list[Own] | None:
     "JPEGImages/ and SegmentationClass/, as Pascal VOC and CVAT write them."
-    photos, masks, labels = subfolder(folder, "jpegimages", "images"), subfolder(folder,
-                                                                                 "segmentationclass"), folder / "labelmap.txt"
+    photos, masks = subfolder(folder, "jpegimages", "images"), subfolder(folder,
+                                                                         "segmentationclass")
+    labels = folder / "labelmap.txt"
     if not masks: return None
     if not photos:
         raise DataError(f"{folder}: SegmentationClass has masks, but there are no photos; put them "
@@ -186,9 +190,8 @@ def from_voc(folder: Path, person: int | None = None,
     if labels.exists():
         classes = read_labelmap(labels)
         colour, number = classes[choose_class(classes, class_name, labels).pop()]
-    source = (lambda path: ColouredFile(path, colour,
-                                        number)) if person is None else (lambda path: MaskFile(path,
-                                                                                               person))
+    def source(path):
+        return ColouredFile(path, colour, number) if person is None else MaskFile(path, person)
     drawn, photos = find_pictures(masks), find_pictures(photos) # in VOC, most photos have no mask
     return match_names({name: paths for name, paths in photos.items() if name in drawn}, drawn,
                        source)
@@ -309,12 +312,11 @@ def _located(content: dict, finder: PhotoFinder) -> dict:
     """A COCO file's content with the photos' places as their names; those not found keep the
     name they have."""
     def locate(record):
-        try:
-            return record | dict(file_name=finder.find(record["file_name"]).relative_to(finder.folder).as_posix())
+        try: path = finder.find(record["file_name"]).relative_to(finder.folder)
         except (DataError, KeyError, TypeError, AttributeError): return record
-    return content | dict(images=list(map(locate,
-                                          content["images"]))) if isinstance(content["images"],
-                                                                             list) else content
+        return record | dict(file_name=path.as_posix())
+    if not isinstance(content["images"], list): return content
+    return content | dict(images=list(map(locate, content["images"])))
 
 
 def _read_coco(path: Path, finder: PhotoFinder, person: int | None,
@@ -337,8 +339,8 @@ def _read_coco(path: Path, finder: PhotoFinder, person: int | None,
     if empty:
         problems.append(f"{empty} of {len(content['images'])} photos in {path.name} have no person")
     report_problems(problems, f"Put these records of {path} right, unless it is meant so.", 5)
-    return [_coco_pair(name, record, people, path, finder) for name,
-            (record, people) in found.items()]
+    return [_coco_pair(name, record, people, path, finder)
+            for name, (record, people) in found.items()]
 
 
 def from_coco(folder: Path, person: int | None = None,
@@ -374,17 +376,16 @@ def _coco_pair(name: str, record: dict, people: list[dict], path: Path, finder: 
 # %% ../../nbs/tool/own_data.ipynb #own-data-from-labelme
 def _labelme_polygon(shape: dict, path: Path) -> list[float]:
     "The outline of one shape: a polygon, a rectangle or a circle."
-    points, kind = np.array(shape.get("points"), float).reshape(-1,
-                                                                2), shape.get("shape_type") or "polygon"
+    points = np.array(shape.get("points"), float).reshape(-1, 2)
+    kind = shape.get("shape_type") or "polygon"
     if kind == "polygon": return points.ravel().tolist()
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
         return [left, top, right, top, right, bottom, left, bottom]
     if kind == "circle" and len(points) == 2:
-        angle, radius = np.linspace(0, 2 * np.pi, 64,
-                                    endpoint=False), np.linalg.norm(points[1] - points[0])
-        return (points[0]
-                + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)).ravel().tolist()
+        angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+        circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return (points[0] + np.linalg.norm(points[1] - points[0]) * circle).ravel().tolist()
     raise DataError(f"{path}: has a person drawn as a {kind}; draw a polygon")
 
 
@@ -396,9 +397,8 @@ def _labelme_source(path: Path, content: dict, chosen: set[str]) -> Outlines | D
     except DataError as error: return error
     except (ValueError, TypeError, AttributeError) as error:
         return DataError(f"{path}: cannot be used ({error}); save it again")
-    return Outlines(path,
-                    [dict(id=place, segmentation=[one], iscrowd=0) for place,
-                     one in enumerate(polygons)], size if all(size) else None)
+    people = [dict(id=place, segmentation=[one], iscrowd=0) for place, one in enumerate(polygons)]
+    return Outlines(path, people, size if all(size) else None)
 
 
 def from_labelme(folder: Path, person: int | None = None,
@@ -410,9 +410,8 @@ def from_labelme(folder: Path, person: int | None = None,
     for path in files:
         try: content = read_json(path)
         except DataError as error: broken.append(Own(path.stem, path, error)); continue
-        if isinstance(content, dict) and isinstance(content.get("shapes"),
-                                                    list) and "imagePath" in content:
-            contents[path] = content
+        is_labelme = isinstance(content, dict) and isinstance(content.get("shapes"), list)
+        if is_labelme and "imagePath" in content: contents[path] = content
     if not contents: return None
     labels = [shape["label"] for content in contents.values() for shape in content["shapes"]
               if isinstance(shape, dict) and "label" in shape]
@@ -421,9 +420,8 @@ def from_labelme(folder: Path, person: int | None = None,
         name = flat_name((path.relative_to(folder).parent / path.stem).as_posix())
         beside = path.parent / str(content["imagePath"]).replace("\\", "/")
         try:
-            found.append(Own(name,
-                             beside if beside.is_file() else finder.find(str(content["imagePath"])),
-                             _labelme_source(path, content, chosen)))
+            photo = beside if beside.is_file() else finder.find(str(content["imagePath"]))
+            found.append(Own(name, photo, _labelme_source(path, content, chosen)))
         except DataError as error: found.append(Own(name, path, error))
     return found
 
@@ -538,7 +536,8 @@ def summarize_pairs(
 
 def _tile(dest: Path, name: str, side: int) -> np.ndarray: # side × 2·side × 3
     "A photo, and beside it the same with the person in green."
-    frame, mask = read_image(dest / "frames" / f"{name}.jpg"), read_mask(dest / "masks" / f"{name}.png")
+    frame = read_image(dest / "frames" / f"{name}.jpg")
+    mask = read_mask(dest / "masks" / f"{name}.png")
     scale = side / max(mask.shape)
     size = tuple(max(1, round(length * scale)) for length in mask.shape)
     frame, mask = resize_image(frame, size), resize_mask(mask, size)

@@ -80,7 +80,8 @@ def test_functions_are_short(path):
     for cell in cells_of(path, "code"):
         for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", cell["source"], flags=re.M))):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                assert node.end_lineno - node.body[0].lineno < 25, f"{node.name} has more than 25 lines: it does more than one thing"
+                first = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body # a command's help is not counted
+                assert node.end_lineno - first[0].lineno < 25, f"{node.name} has more than 25 lines: it does more than one thing"
 
 
 @pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
