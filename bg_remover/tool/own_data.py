@@ -137,8 +137,8 @@ def choose_class(
     names, wanted = list(dict.fromkeys(map(str, names))), class_name or "person"
     found = {name for name in names if name.strip().lower() == wanted.lower()}
     if found: return found
-    example = (names or ["human"])[0]
-    raise DataError(f"{where}: no class is named {wanted!r}, only {', '.join(names[:12]) or 'none'}; "
+    example, listed = (names or ["human"])[0], ", ".join(names[:12]) or "none"
+    raise DataError(f"{where}: no class is named {wanted!r}, only {listed}; "
                     f"say which one is a person: class_name={example!r}, "
                     f"or --class {example} for the command")
 
@@ -178,15 +178,17 @@ def read_labelmap(
     try: return {line[0]: (tuple(map(int, line[1].split(","))), number)
                  for number, line in enumerate(lines)}
     except (ValueError, IndexError) as error:
-        raise DataError(f"{path}: not lines such as person:192,128,128::; export it again") from error
+        raise DataError(f"{path}: not lines as person:192,128,128::; export it again") from error
 
 
 def from_voc(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
     "JPEGImages/ and SegmentationClass/, as Pascal VOC and CVAT write them."
-    photos, masks = subfolder(folder, "jpegimages", "images"), subfolder(folder, "segmentationclass")
+    photos = subfolder(folder, "jpegimages", "images")
+    masks = subfolder(folder, "segmentationclass")
     if not masks: return None
-    if not photos: raise DataError(f"{folder}: there are masks in SegmentationClass, but no photos; "
-                                   "put them into JPEGImages")
+    if not photos:
+        raise DataError(f"{folder}: SegmentationClass has masks, but there are no photos; "
+                        "put them into JPEGImages")
     labels = folder / "labelmap.txt"
     colour, number = (192, 128, 128), 15
     if labels.exists():
@@ -207,7 +209,8 @@ def read_class_names(folder: Path) -> dict[int, str]:
     path = next((path for path in places if path.exists()), None)
     if path is None: return {}
     text = path.read_text("utf-8-sig")
-    if path.suffix != ".yaml": return dict(enumerate(filter(None, map(str.strip, text.splitlines()))))
+    if path.suffix != ".yaml":
+        return dict(enumerate(filter(None, map(str.strip, text.splitlines()))))
     in_line, in_lines = r"\[[^\]]*\]|\{[^}]*\}", r"(?:\n[ \t]*(?:-|\d+:)[^\n]*)+"
     part = re.search(rf"^names:[ \t]*({in_line}|{in_lines})", text, re.M)
     words = re.split(r"[,\n]", part[1]) if part else []
