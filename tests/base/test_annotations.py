@@ -8,8 +8,9 @@ import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from bg_remover.base.annotations import annotation_file, clean_segmentation, encode_annotation, flatten_polygons, open_coco
+from bg_remover.base.annotations import annotation_file, clean_segmentation, encode_annotation, explain_size, flatten_polygons, open_coco, pair_name
 from bg_remover.base.files import DataError
 from bg_remover.data_prep import person_annotations, person_ids, person_mask, prepare_pairs
 from bg_remover.images import read_mask, write_image
@@ -169,3 +170,40 @@ def test_a_photo_whose_people_have_no_outline_is_named_and_not_empty(tmp_path):
 
 def test_flattening_leaves_flat_polygons_alone():
     assert flatten_polygons([square, square]) == [square, square] and flatten_polygons([]) == []
+
+
+# --- names
+
+def test_photos_of_one_name_in_two_folders_make_two_pairs(tmp_path):
+    data = content()
+    for record, name in zip(data["images"], ("cam0/p.jpg", "cam1\\p.jpg", "p0.jpg")): record["file_name"] = name
+    root = write(tmp_path / "coco", data)
+    for name in ("cam0", "cam1"):
+        (root / "train2017" / name).mkdir()
+        write_image(root / f"train2017/{name}/p.jpg", np.zeros((*shape, 3), np.uint8))
+    pairs = prepare_pairs(root, "train", tmp_path / "pairs", size=None)
+    assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["cam0-p", "cam1-p", "p0"]
+    assert pair_name("/data/a.b.jpg") == "data-a.b"
+
+
+def test_a_photo_listed_twice_gets_the_people_of_both_records(tmp_path):
+    data = content(2)
+    data["images"][1]["file_name"] = "p0.jpg"
+    pairs = prepare_pairs(write(tmp_path / "coco", data), "train", tmp_path / "pairs", size=None)
+    columns = np.flatnonzero((read_mask(pairs / "masks/p0.png") == 255).any(axis=0))
+    assert len(list((pairs / "masks").iterdir())) == 1 and columns.min() == 10 and columns.max() >= 44
+
+
+def test_photos_that_differ_in_their_ending_are_named(tmp_path):
+    data = content(2)
+    data["images"][1]["file_name"] = "p0.png"
+    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ in nothing but the ending"): coco = open_coco(write(tmp_path / "coco", data), "train")
+    assert list(coco.imgs) == [1]
+
+
+def test_a_turned_photo_says_what_to_do(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 60)).save(tmp_path / "p.jpg", exif=exif)
+    assert "exiftool -Orientation= p.jpg" in explain_size(tmp_path / "p.jpg", (80, 60), (60, 80))
+    assert explain_size(tmp_path / "p.jpg", (80, 60), (50, 50)) == "use the photo they were drawn on"

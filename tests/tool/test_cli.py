@@ -420,7 +420,8 @@ def test_export_writes_another_threshold(run, tmp_path, call):
 def test_prepare_takes_coco_and_own_photos(mine, tmp_path, call):
     done = call("prepare", samples.parent, tmp_path / "coco", "--split", "val", "--limit", 3)
     assert done.stdout.decode() == f"3 pairs in {tmp_path / 'coco'}\n" and done.returncode == 0
-    assert call("prepare", mine, tmp_path / "own").stdout.startswith(b"5 pairs")
+    said = call("prepare", mine, tmp_path / "own").stdout.decode().splitlines()
+    assert said[0].startswith("5 pairs") and said[1].startswith("5 photos; person: smallest ") and said[1].endswith("own/pairs.jpg")
     assert "put your photos into photos" in refused(call("prepare", tmp_path, tmp_path / "none"), 1)
 
 
