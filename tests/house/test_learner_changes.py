@@ -48,6 +48,37 @@ changes = {
         ("many people and a crowd, another size", {'name = "000000000370"': 'name = "000000174375"', "(160, 160)": "(96, 128)"}),
         ("landscape format, the first pairs, another batch", {'name = "000000000370"': 'name = "000000234748"', "start=9": "start=8", "batch_size=6": "batch_size=4"}),
     ],
+    "06_model": [
+        ("another photo, near the end of the list, and another size, not square", {
+            "chosen = 2": "chosen = 9", "image_size = (192, 192)": "image_size = (128, 160)", "epochs=30": "epochs=1"}),
+        ("an own photo, more halvings", {
+            "frame, mask = val_pairs[chosen]": 'frame = __import__("bg_remover.images", fromlist=["images"]).read_image("own.jpg")',
+            "filters=(8, 16, 32, 64)": "filters=(4, 8, 8, 16, 16)", "epochs=30": "epochs=1"}),
+    ],
+    "07_training": [
+        ("another size, another rate, other photos to watch, and a deeper net", {
+            "image_size = (96, 96)": "image_size = (64, 96)", "learning_rate = 2e-3": "learning_rate = 1e-3",
+            "most_epochs, patience = 60, 20": "most_epochs, patience = 2, 20", "[train_pairs[4], val_pairs[2]]": "[train_pairs[11], val_pairs[0]]",
+            "filters=(8, 16, 32, 64)": "filters=(4, 8, 8, 16, 16)", "epochs=12": "epochs=1"}),
+        ("another backbone", {
+            "backbone = shipped.name.removesuffix(\"_unet\")": "backbone = \"resnet18\"",
+            "for new, trained in pairs_of_layers: new.set_weights(trained.get_weights())": "",
+            "most_epochs, patience = 60, 20": "most_epochs, patience = 1, 20", "epochs=12": "epochs=1"}),
+    ],
+    "08_visualization": [
+        ("other photos first, another threshold", {
+            'pairs[0]': 'pairs[3]', "threshold = remover.probability, remover.threshold": "threshold = remover.probability, 0.7", "pairs[:8]": "pairs[8:]"}),
+        ("photos of train2017, smaller copies", {'prepare_pairs(coco_root, "val", work_dir / "val", size=None)': 'prepare_pairs(coco_root, "train", work_dir / "train", size=(96, 128))'}),
+    ],
+    "09_removal": [
+        ("many people", {'"000000547336.jpg"': '"000000005001.jpg"'}),
+        ("portrait format", {'"000000547336.jpg"': '"000000183709.jpg"'}),
+        ("nobody in the photo, another colour", {'"000000547336.jpg"': '"000000041888.jpg"', "(0, 150, 80)": "(255, 255, 255)"}),
+        ("an own photo", {'photos / name)': 'Path("own.jpg"))'}),
+    ],
+    "10_fine_tuning": [
+        ("another size, fewer steps, other photos held out", {"(96, 96), 2, 3, 4": "(64, 96), 1, 2, 2", "holdout_fraction=0.6": "holdout_fraction=0.3"}),
+    ],
     "11_today": [
         ("portrait format", {"000000252219": "000000183709", "000000547336": "000000168974"}),
         ("a crowd, an own photo, another grid", {
