@@ -154,7 +154,7 @@ def test_a_new_run_watches_the_mean_over_photos(pairs, tmp_path):
 # A loss that is not a number
 
 def test_nan_stops_a_run_and_names_epoch_weights_and_what_to_try(pairs, tmp_path):
-    too_fast = keras.optimizers.schedules.PiecewiseConstantDecay([3], [1e-2, float("inf")]) # from the second epoch on
+    too_fast = keras.optimizers.schedules.PiecewiseConstantDecay([3], [1e-2, 3e38]) # from the second epoch on
     with pytest.raises(RunError, match="epoch 2 in batch") as error: tiny_run(pairs, tmp_path, 5, learning_rate=too_fast)
     for part in (str(tmp_path), "last-1.weights.h5", "learning rate ten times smaller", "new run_dir"): assert part in str(error.value)
     assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1]
