@@ -26,7 +26,8 @@ from ..base.files import DataError, ImageError, decode_image, picture_endings
 from ..base.masks import check_fractions, person_class, read_any_mask
 from ..base.storage import claim_folder
 from ..data_prep import draw_mask
-from ..images import read_image, read_mask, resize_image, resize_mask, write_image, write_mask
+from ..images import read_image, read_mask, resize_image, resize_mask
+from ..images import write_image, write_mask
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-sources
 @dataclass(frozen=True)
