@@ -15,7 +15,7 @@ install: ## set up .venv with everything, at the tested versions
 	$(call python)
 
 lab: ## open the notebooks in JupyterLab
-	$(call python,--for lab -m jupyterlab nbs/index.ipynb --ServerApp.root_dir=.)
+	$(call python,--for lab -m jupyterlab nbs/index.ipynb --ServerApp.root_dir=. --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate)
 
 demo: ## cut people out of the sample photos; prints IoU per photo and where the pictures are
 	$(call python,--for demo examples/demo.py)

@@ -1,4 +1,8 @@
-"""The house: its notebooks and modules, floor by floor. Tools, site and tests ask here and nowhere else."""
+"""The house: its notebooks and modules, floor by floor. Tools, site and tests ask here and nowhere else.
+
+    python tools/house.py        prints which modules each module imports
+"""
+import ast
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
@@ -36,3 +40,27 @@ def notebooks() -> list[Path]:
 def solutions() -> list[Path]:
     "The exercises solved."
     return sorted((root / "nbs/solutions").glob("*.ipynb"))
+
+
+def imported_modules(name: str) -> list[str]: # in the order of the house
+    "The modules of the package that one of its modules imports, at any depth of its code."
+    found, here = set(), ["bg_remover", *name.split(".")]
+    for node in ast.walk(ast.parse(module_path(name).read_text(encoding="utf-8"))):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)): continue
+        above = here[:len(here) - node.level] if getattr(node, "level", 0) else []
+        start = [*above, *((getattr(node, "module", None) or "").split("."))]
+        ends = [".".join(filter(None, start)), *(".".join([*filter(None, start), alias.name]) for alias in node.names)]
+        found |= {end.removeprefix("bg_remover.") for end in ends}
+    return [module for module in modules if module in found]
+
+
+def main():
+    for floor in ("base", "lessons", "tool"):
+        print(floor)
+        for name in modules:
+            if name.startswith(f"{floor}.") or floor == "lessons" and "." not in name:
+                print(f"    {name} → {', '.join(imported_modules(name)) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    main()
