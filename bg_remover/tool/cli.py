@@ -471,12 +471,14 @@ def _epoch_callback(epochs: int, advance):
 
 def _pairs_folder(data: Path, run: Path) -> Path:
     "The pairs in a folder, or those made from the photos and masks in it."
-    from bg_remover.tool.own_data import is_coco, prepare_own
+    from bg_remover.tool.own_data import is_coco, prepare_own, summarize_pairs
     if (data / "frames").is_dir(): return data
     if is_coco(data):
         raise ValueError(f"{data}: looks like COCO; make pairs first: bg-remover prepare {data} "
                          "pairs")
-    return prepare_own(data, run / "pairs")
+    pairs = prepare_own(data, run / "pairs")
+    _print_message(f"{summarize_pairs(pairs)}; look at {pairs / 'pairs.jpg'}")
+    return pairs
 
 # %% ../../nbs/tool/cli.ipynb #the-command-39a
 _Data = Annotated[Path, typer.Argument(

@@ -405,7 +405,10 @@ def test_a_finished_run_is_not_trained_again_and_refuses_other_photos(run, mine,
     other = shutil.copytree(mine, tmp_path / "other")
     (other / "photos/4.jpg").unlink()
     moved = shutil.copytree(folder, tmp_path / "run")
-    assert "other photos" in refused(call("train", other, moved, *tiny), 1)
+    done = call("train", other, moved, *tiny)
+    masks, why = done.stderr.decode().splitlines()
+    assert masks.endswith("look at " + str(moved / "pairs/pairs.jpg")) and "4 photos; person: smallest" in masks
+    assert done.returncode == 1 and "other photos" in why
 
 
 def test_export_writes_another_threshold(run, tmp_path, call):
