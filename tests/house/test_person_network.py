@@ -1,0 +1,18 @@
+"""The parts of the recipes for the next network that need no downloads and no long training."""
+import keras
+import numpy as np
+
+from person_network import build_decoder
+
+
+def test_the_decoder_takes_the_maps_of_any_encoder():
+    image = keras.Input((64, 64, 3))
+    maps, state = [], image
+    for filters in (4, 8, 12): # strides 2, 4 and 8
+        state = keras.layers.Conv2D(filters, 3, strides=2, padding="same")(state)
+        maps.append(state)
+    other = keras.layers.Conv2D(3, 3, strides=3, padding="same")(image) # no power of two: it is resized
+    logit_maps = [[maps[2]], [maps[1], other], [maps[0]]]
+    answer = build_decoder(logit_maps, (8, 4))
+    model = keras.Model(image, answer)
+    assert model(np.zeros((2, 64, 64, 3), np.float32)).shape[:3] == (2, 32, 32)
