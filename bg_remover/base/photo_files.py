@@ -236,7 +236,7 @@ def on_white(
 
 def _split(rgba: np.ndarray, is_bmp: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     "Pixels and alpha; no alpha where all is solid. Hidden colours become white."
-    pixels, alpha = np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
+    pixels, alpha = np.array(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
     unused = is_bmp and not alpha.any() # many programs leave the fourth byte of a BMP at 0
     if unused or alpha.min() == 255: return pixels, None
     pixels[alpha == 0] = 255
@@ -271,9 +271,8 @@ def _decode(data: bytes, picture, chunks: dict) -> tuple[np.ndarray, np.ndarray 
     # only OpenCV makes 8 bits of more
     clear, wide = picture.has_transparency_data, picture.mode[0] in "IF"
     if picture.format == "PNG" and clear and data[24] == 16: return _split(_deep_png(data, chunks))
-    profile = (picture.info.get("icc_profile") or b"")[16:20]
-    usual = picture.format in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP") and profile in (b"",
-                                                                                           b"RGB ")
+    space = (picture.info.get("icc_profile") or b"")[16:20]
+    usual = picture.format in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP") and space in (b"", b"RGB ")
     if wide or usual and not clear: return decode_image(data, cv2.IMREAD_COLOR_RGB), None
     try: return _split(_to_rgba(picture), picture.format == "BMP")
     except MemoryError: raise
@@ -284,8 +283,7 @@ def _decode(data: bytes, picture, chunks: dict) -> tuple[np.ndarray, np.ndarray 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-notes-code
 _orientation, _details, _maker_note, _width, _height = 0x0112, 0x8769, 0x927C, 0xA002, 0xA003
 _layout_of_a_tiff = (254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323,
-                     324, 325,
-                     330, 338, 339, 700, 34377, 34675)
+                     324, 325, 330, 338, 339, 700, 34377, 34675)
 
 
 def _camera_notes(picture, height: int, width: int) -> bytes:

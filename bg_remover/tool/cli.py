@@ -7,6 +7,7 @@ __all__ = ['app', 'film_suffixes', 'main', 'remove', 'prepare', 'train', 'export
 
 # %% ../../nbs/tool/cli.ipynb #the-command-02
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -414,6 +415,13 @@ def _learners_packages():
                            '"bg-remover[learn]"')
             raise typer.Exit(1) from error
 
+
+def _require(*names: str):
+    "Raise a `ModuleNotFoundError` for the first package that is missing."
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
 # %% ../../nbs/tool/cli.ipynb #the-command-36
 @app.command()
 def prepare(
@@ -523,6 +531,7 @@ def train(
         raise typer.BadParameter(f"--image-size {image_size} is no multiple of 32")
     size = image_size and (image_size, image_size)
     with _learners_packages():
+        _require("keras", "tensorflow")
         from bg_remover.base.backend import check_backend
         check_backend(exports=True) # Keras itself would say less, or fail after the training
         from bg_remover.fine_tuning import fine_tune
@@ -567,6 +576,7 @@ def export(
     """
     if path.suffix != ".onnx": raise typer.BadParameter(f"{path} does not end in .onnx")
     with _learners_packages():
+        _require("keras", "tensorflow")
         from bg_remover.base.backend import check_backend
         check_backend(exports=True) # Keras itself would say less, or fail after the training
         from bg_remover.fine_tuning import export_run

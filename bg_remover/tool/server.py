@@ -200,7 +200,7 @@ page = """<!doctype html><html lang="en"><meta charset="utf-8">
 img{max-width:100%;background:repeating-conic-gradient(#ccc 0 25%,#fff 0 50%) 0/24px 24px}</style>
 <h1>Cut people out of a photo</h1>
 <p><label>Choose a photo: <input type="file" accept="image/*"></label>
-<p role="status"></p><img alt="" hidden>
+<p role="status"></p><img alt="the cut-out" hidden>
 <script>
 const status = document.querySelector("[role=status]"), picture = document.querySelector("img")
 document.querySelector("input").onchange = async ({ target }) => {
@@ -209,7 +209,7 @@ document.querySelector("input").onchange = async ({ target }) => {
   if (!answer.ok) { status.textContent = (await answer.json()).error; return }
   status.textContent = answer.headers.get("X-Found") === "true" ? "Here it is." : "Nobody found."
   picture.src = URL.createObjectURL(await answer.blob())
-  picture.alt = "the cut-out"; picture.hidden = false
+  picture.hidden = false
 }
 </script></html>"""
 

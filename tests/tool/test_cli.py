@@ -315,11 +315,11 @@ def test_a_keyboard_gives_no_photo_and_a_screen_takes_none(tmp_path):
     for end in (near, far): os.close(end)
 
 
-@pytest.mark.parametrize("arguments", [["prepare", "a", "b"], ["train", "a", "b"], ["export", "a", "b.onnx"]])
-@pytest.mark.parametrize("missing", ["tensorflow", "keras", "pycocotools"])
+@pytest.mark.parametrize("arguments, missing", [
+    (["prepare", "a", "b"], "pycocotools"), (["train", "a", "b"], "pycocotools"), (["train", "a", "b"], "keras"),
+    (["train", "a", "b"], "tensorflow"), (["export", "a", "b.onnx"], "keras"), (["export", "a", "b.onnx"], "tensorflow")])
 def test_without_the_learners_packages_it_says_what_to_install(arguments, missing):
     hidden = f"import sys; sys.modules[{missing!r}] = None; {start}"
-    if missing == "tensorflow": hidden = "import sys\n" + "sys.modules['keras'] = None\n" + start # without a backend keras does not start either
     assert 'pip install "bg-remover[learn]"' in refused(command(*arguments, start=hidden), 1)
 
 
