@@ -340,6 +340,15 @@ _Largest = Annotated[int, typer.Option(min=1, metavar="MEGAPIXELS", help="Refuse
 _AsJson = Annotated[bool, typer.Option(
     "--json", help="Print a line of JSON for each photo: path, output, verdict (done, nobody, "
     "skipped, failed), share of person, milliseconds, error, note.")]
+_Crop = Annotated[bool, typer.Option("--crop", help="Crop to the people.")]
+_Padding = Annotated[float, typer.Option(
+    min=0, max=1000, metavar="PERCENT", help="Room around them, of their longer side.")]
+_Keep = Annotated[Literal["people", "background"], typer.Option(
+    "--keep", help="background cuts the people away.")]
+_Feather = Annotated[float, typer.Option(
+    min=0, max=100, metavar="PIXELS", help="Soften the edges.")]
+_Quality = Annotated[int | None, typer.Option(
+    min=1, max=100, help="Of webp and jpg.  [default: 90 and 93]")]
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21
 def _plain_path(name: str) -> str:
@@ -354,7 +363,8 @@ def remove(
     paths: _Paths, mask: _Mask = False, background: _Background = None, form: _Form = None,
     model: _Model = None, overwrite: _Overwrite = False, workers: _Workers = 1,
     scheduler: _Scheduler = None, keep_metadata: _KeepMetadata = False, largest: _Largest = 100,
-    as_json: _AsJson = False,
+    as_json: _AsJson = False, crop: _Crop = False, padding: _Padding = 5.0,
+    keep: _Keep = "people", feather: _Feather = 0.0, quality: _Quality = None,
 ):
     """Cut the people out of a photo, or out of all photos of a folder.
 
@@ -362,7 +372,7 @@ def remove(
     bg-remover remove photo.jpg
     bg-remover remove photo.jpg cutout.png
     bg-remover remove holiday cutouts --workers 2
-    bg-remover remove *.jpg cutouts/
+    bg-remover remove *.jpg cutouts/ --crop
     bg-remover remove me.jpg me-at-sea.jpg --background sea.jpg
     bg-remover remove - - --format webp < photo.jpg > cutout.webp
     bg-remover remove clip.mp4 clip.webm
@@ -375,7 +385,8 @@ def remove(
     """
     background = background and _plain_path(background)
     wanted = dict(mask=mask, background=background, keep_metadata=keep_metadata,
-                  largest=1_000_000 * largest)
+                  largest=1_000_000 * largest, crop=crop, padding=padding, keep=keep,
+                  feather=feather, quality=quality)
     with contextlib.ExitStack() as stack:
         with _usage_errors():
             sources, dest = _split_paths([*map(_plain_path, paths)], form, mask)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ..images import Photo, as_image
-from ..removal import Remover, replace_background
-from .photos import Request, make_cut
+from ..removal import Remover, estimate_foreground, replace_background
+from .photos import Request, crop_box, make_cut, shape_alpha
 
 import numpy as np
 from PIL import Image
@@ -33,16 +33,20 @@ def _remover(model: str | os.PathLike | Remover | None) -> Remover:
 # %% ../../nbs/tool/remove.ipynb #remove-one-code
 def _cut_pixels(pixels: np.ndarray, remover: Remover, request: Request) -> np.ndarray:
     "The mask uint8 H×W, the cut-out uint8 H×W×4, or the people before a background uint8 H×W×3."
-    if request.mask: return remover.alpha(pixels)
-    if request.background is None: return remover.cutout(pixels, empty_ok=True)
-    return replace_background(pixels, remover.alpha(pixels), request.background)
+    people = remover.alpha(pixels)
+    alpha = shape_alpha(people, request)
+    if request.mask: picture = alpha
+    elif request.background is None:
+        picture = np.dstack([estimate_foreground(pixels, alpha), alpha])
+    else: picture = replace_background(pixels, alpha, request.background)
+    return np.ascontiguousarray(picture[crop_box(people, request)])
 
 
 def remove(
     photo: Photo, # a file, the bytes of one, a PIL image, or RGB uint8 H×W×3
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
-    **request, # what `Request` takes: mask, background, form, keep_metadata, largest
+    **request, # what `Request` takes: mask, background, crop, keep, feather, form ...
 ): # bytes for bytes, an array for an array, a PIL image for a PIL image or a file
     """Cut the people out of a photo. Nobody there is an empty cut-out. Raises `ImageError` for
     what is no photo."""
@@ -59,7 +63,7 @@ def remove_many(
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
     workers: int = 2, # threads
-    **request, # what `Request` takes: mask, background, form, keep_metadata, largest
+    **request, # what `Request` takes: mask, background, crop, keep, feather, form ...
 ) -> Iterator: # what `remove` gives for each, in the order of the photos
     """Cut the people out of many photos, a few ahead of the reader. What is wrong with a photo
     is raised in its place."""

@@ -510,3 +510,10 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
 
 
 def test_serve_says_what_it_is(): assert b"127.0.0.1" in command("serve", "--help").stdout
+
+
+def test_crop_and_what_it_does_not_go_with(tmp_path):
+    done = command("remove", person, tmp_path / "a.png", "--crop", "--padding", "0", "--feather", "1")
+    assert done.returncode == 0 and read_image(tmp_path / "a.png").size < read_image(person).size
+    refused = command("remove", person, tmp_path / "b.png", "--crop", "--keep-metadata")
+    assert refused.returncode == 2 and b"crop or keep" in refused.stderr and not (tmp_path / "b.png").exists()

@@ -579,3 +579,51 @@ def test_every_row_of_the_table_has_its_test():
     files = Path(__file__), Path(__file__).with_name("test_folders.py"), base / "test_files.py", base / "test_photo_files.py"
     tests = [path.read_text(encoding="utf-8") for path in files]
     assert len(rows) >= 25 and not [name for name in rows if not any(f"def {name}(" in text for text in tests)]
+
+
+# Crop, feather, quality, and the background without its people
+
+person, nobody_there = stored(red_photo(120, 160), "PNG"), stored(np.full((60, 90, 3), 90, np.uint8), "PNG")
+
+
+def shown(cut: Cut) -> np.ndarray: return np.asarray(opened(cut.data))
+
+
+def test_cropped_to_the_people_with_room(remover):
+    whole = shown(cut_photo(person, remover))
+    rows, columns = (np.flatnonzero((whole[..., 3] >= 13).any(axis=axis)) for axis in (1, 0))
+    tight = shown(cut_photo(person, remover, crop=True, padding=0))
+    assert np.array_equal(tight, whole[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1])
+    wide = shown(cut_photo(person, remover, crop=True, padding=1000))
+    assert np.array_equal(wide, whole), "no further than the photo"
+    on_teal = shown(cut_photo(person, remover, background=(0, 128, 128), crop=True, padding=0))
+    assert on_teal.shape == (*tight.shape[:2], 3) and shown(cut_photo(person, remover, mask=True, crop=True, padding=0)).shape == tight.shape[:2]
+
+
+def test_the_background_without_its_people(remover):
+    people, rest = (shown(cut_photo(person, remover, keep=keep))[..., 3] for keep in ("people", "background"))
+    assert np.array_equal(rest, 255 - people)
+    assert not cut_photo(nobody_there, remover, keep="background").found
+
+
+def test_softer_edges(remover):
+    hard, soft = (shown(cut_photo(person, remover, feather=feather))[..., 3] for feather in (0, 5))
+    half = lambda alpha: int(((alpha > 0) & (alpha < 255)).sum())
+    assert half(soft) > 2 * half(hard) and abs(float(soft.mean()) - float(hard.mean())) < 3
+
+
+def test_quality_is_a_trade(remover):
+    sizes = [len(cut_photo(person, remover, form, background=(9, 9, 9), quality=quality).data) for form in ("jpg", "webp") for quality in (20, 95)]
+    assert sizes[0] < sizes[1] and sizes[2] < sizes[3]
+
+
+@pytest.mark.parametrize("wrong", [dict(keep="people and dogs"), dict(keep="background", background=(1, 2, 3)), dict(keep="background", crop=True),
+                                   dict(crop=True, keep_metadata=True), dict(padding=-1), dict(feather=101), dict(quality=50), dict(form="webp", quality=0)])
+def test_what_does_not_go_together(wrong):
+    with pytest.raises(ValueError): Request(**wrong)
+
+
+def test_other_shapes_are_other_results():
+    assert Request().settings() == dict(background=None, form="png", mask=False, keep_metadata=False), "folders made before go on"
+    asked = [Request(), Request(crop=True), Request(crop=True, padding=9), Request(keep="background"), Request(feather=1), Request("webp", quality=50)]
+    assert len({str(request.settings()) for request in asked}) == len(asked)

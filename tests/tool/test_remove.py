@@ -45,7 +45,7 @@ def test_the_options_of_the_command(kind):
     on_teal = shown(remove(photo, remover, background="teal"))
     assert on_teal.shape == (40, 60, 3) and on_teal[0, 0].tolist() == [0, 128, 128]
     with pytest.raises(ValueError, match="a mask has no background"): remove(photo, remover, mask=True, background="teal")
-    with pytest.raises(TypeError, match="feather"): remove(photo, remover, feather=3)
+    with pytest.raises(TypeError, match="sharpen"): remove(photo, remover, sharpen=3)
     if kind is bytes: assert remove(photo, remover, form="webp").startswith(b"RIFF")
 
 
@@ -90,3 +90,9 @@ def test_the_door_opens_only_what_is_asked_for():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
     for name in bg_remover.__all__: assert callable(getattr(bg_remover, name))
     with pytest.raises(AttributeError, match="nothing"): bg_remover.nothing
+
+
+def test_crop_keep_and_feather_mean_the_same_for_arrays_and_files():
+    for options in (dict(crop=True), dict(keep="background"), dict(feather=2.0), dict(crop=True, background="teal")):
+        array, data = remove(pixels, remover, **options), remove(as_file(pixels), remover, **options)
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), array), options
