@@ -1,4 +1,5 @@
-"""Build the package: requirements and the command from settings.ini, the version from bg_remover/__init__.py, the rest from pyproject.toml."""
+"""Build the package: requirements and the command from settings.ini, the version from
+bg_remover/__init__.py, the rest from pyproject.toml."""
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -9,7 +10,8 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-version = re.search(r'^__version__ = "(.+)"', (here / "bg_remover/__init__.py").read_text(encoding="utf-8"), re.M)[1]
+version = re.search(r'^__version__ = "(.+)"',
+                    (here / "bg_remover/__init__.py").read_text(encoding="utf-8"), re.M)[1]
 
 
 def requirements(key):
@@ -37,6 +39,7 @@ setup(
     package_data={"bg_remover.weights": ["*"]},
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in extras},
-    entry_points={"nbdev": ["bg_remover = bg_remover._modidx:d"], "console_scripts": [settings["console_scripts"]]},
+    entry_points={"nbdev": ["bg_remover = bg_remover._modidx:d"],
+                  "console_scripts": [settings["console_scripts"]]},
     zip_safe=False,
 )

@@ -1,9 +1,11 @@
-"""What does a network of each backbone and decoder weigh, and how long does it take? Weights decide neither, so these are random.
+"""What does a network of each backbone and decoder weigh, and how long does it take? Weights decide
+neither, so these are random.
 
     python benchmarks/backbones.py      writes benchmarks/backbones.csv; a few minutes
 
-Megabytes are those of the exported file with its weights as float16, milliseconds the median of ONNX Runtime on all cores of this
-machine, one network after the other: the threads of one that was just asked stay awake for a while and would slow the next.
+Megabytes are those of the exported file with its weights as float16, milliseconds the median of
+ONNX Runtime on all cores of this machine, one network after the other: the threads of one that was
+just asked stay awake for a while and would slow the next.
 """
 import csv
 import tempfile
@@ -37,7 +39,8 @@ def measure(side: int, backbone: str, filters: tuple[int, ...]) -> dict:
     with tempfile.TemporaryDirectory() as work:
         path = Path(work) / "net.onnx"
         export_onnx(build_unet(backbone, (side, side), None, filters), path, half=True)
-        return dict(megabytes=f"{path.stat().st_size / 1e6:.1f}", milliseconds=f"{milliseconds(Network(path), photo):.0f}")
+        return dict(megabytes=f"{path.stat().st_size / 1e6:.1f}",
+                    milliseconds=f"{milliseconds(Network(path), photo):.0f}")
 
 
 def main():
@@ -47,7 +50,8 @@ def main():
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    for row in rows: print("{backbone:15} {decoder:12} {side} × {side}  {megabytes:>5} MB {milliseconds:>4} ms".format(**row))
+    for row in rows:
+        print("{backbone:15} {decoder:12} {side} × {side}  {megabytes:>5} MB {milliseconds:>4} ms".format(**row))
 
 
 if __name__ == "__main__":

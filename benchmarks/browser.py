@@ -1,9 +1,12 @@
-"""How long the page "Try it" takes from the drop of a photo to its cut-out: `make docs`, then `python benchmarks/browser.py`.
+"""How long the page "Try it" takes from the drop of a photo to its cut-out: `make docs`, then
+`python benchmarks/browser.py`.
 
-A 640×480 photo (a sample, enlarged) is dropped on the page in Chromium, and cut out by `Remover.cutout` on one thread, in turns. The first
-drop stands apart, for WebAssembly is compiled meanwhile. Medians in seconds, printed and written to benchmarks/browser.csv:
+A 640×480 photo (a sample, enlarged) is dropped on the page in Chromium, and cut out by
+`Remover.cutout` on one thread, in turns. The first drop stands apart, for WebAssembly is compiled
+meanwhile. Medians in seconds, printed and written to benchmarks/browser.csv:
 
-    first drop, later drops      from the drop event until the cut-out is drawn; decoding is part of it
+    first drop, later drops      from the drop event until the cut-out is drawn; decoding is part of
+                                 it
     Remover.cutout, one thread   of pixels already decoded, in Python
     open the page                until it says that it is ready, from a server on the same machine
 """
@@ -54,7 +57,9 @@ def cut(remover: Remover, pixels) -> float: # seconds
 def measure(address: str, photo: Path, runs: int) -> dict[str, list[float]]:
     "The seconds of each run, by what was measured."
     pixels, remover = read_image(photo), Remover(threads=1)
-    found = {name: [] for name in ("open the page", "first drop", "later drops", "Remover.cutout, one thread")}
+    found = {name: []
+             for name in ("open the page", "first drop", "later drops",
+                          "Remover.cutout, one thread")}
     cv2.setNumThreads(1)
     cut(remover, pixels)
     with open_browser() as browser:
@@ -70,19 +75,27 @@ def measure(address: str, photo: Path, runs: int) -> dict[str, list[float]]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="drops for each of three openings of the page")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="drops for each of three openings of "
+                        "the page")
     runs = parser.parse_args().runs
-    if not (serve.site / "try_it.html").exists(): sys.exit("There is no page to measure: run make docs, with npm, first.")
+    if not (serve.site / "try_it.html").exists():
+        sys.exit("There is no page to measure: run make docs, with npm, first.")
     server = serve.open_server(serve.site, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
-        write_image(photo, cv2.resize(read_image(sample), (640, 480), interpolation=cv2.INTER_CUBIC))
+        write_image(photo,
+                    cv2.resize(read_image(sample), (640, 480), interpolation=cv2.INTER_CUBIC))
         found = measure(f"http://127.0.0.1:{server.server_port}/try_it.html", photo, runs)
-    rows = [(name, f"{statistics.median(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}", len(values)) for name, values in found.items()]
-    with open(Path(__file__).parent / "results/browser.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("seconds for", "median", "least", "most", "runs"), *rows])
+    rows = [(name, f"{statistics.median(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}",
+             len(values)) for name, values in found.items()]
+    with open(Path(__file__).parent / "results/browser.csv", "w", newline="",
+              encoding="utf-8") as file:
+        csv.writer(file,
+                   lineterminator="\n").writerows([("seconds for", "median", "least", "most",
+                                                    "runs"), *rows])
     for row in rows: print("{:28} {} s (from {} to {}, {} runs)".format(*row))
 
 

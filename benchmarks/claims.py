@@ -1,9 +1,11 @@
-"""Where the scripts of this folder keep what they measured: `results.json`, one entry a claim, and a table from it.
+"""Where the scripts of this folder keep what they measured: `results.json`, one entry a claim, and
+a table from it.
 
     python benchmarks/claims.py        prints the table; `make bench` measures anew first
 
-A claim compares two ways of doing the same, measured by turns in one run: ours, and the baseline it is held against. The limit
-is what the machine itself allows (decoding alone, say), in the same unit, where there is one.
+A claim compares two ways of doing the same, measured by turns in one run: ours, and the baseline it
+is held against. The limit is what the machine itself allows (decoding alone, say), in the same
+unit, where there is one.
 """
 import json
 import os
@@ -20,7 +22,8 @@ def read_claims() -> dict[str, dict]:
 
 
 def keep_claim(
-    name: str, # what is compared, in a few words; measured again, it replaces the entry of that name
+    # what is compared, in a few words; measured again, it replaces the entry of that name
+    name: str,
     ours: list[float], # one value a run
     baseline: list[float], # one value a run
     unit: str, # such as "photos/s" or "s"
@@ -31,20 +34,25 @@ def keep_claim(
     "Add the medians of a measurement to results.json, and print them."
     mine, other = statistics.median(ours), statistics.median(baseline)
     entry = dict(ours=mine, baseline=other, ratio=other / mine if less_is_better else mine / other,
-                 limit=statistics.median(limit) if limit else None, unit=unit, runs=len(ours), aim=aim)
+                 limit=statistics.median(limit) if limit else None, unit=unit, runs=len(ours),
+                 aim=aim)
     part = results.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(read_claims() | {name: {key: _short(value) for key, value in entry.items()}}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(read_claims()
+                               | {name: {key: _short(value) for key, value in entry.items()}},
+                               indent=1, sort_keys=True) + "\n", encoding="utf-8")
     part.replace(results)
     print(table_row(name, entry), flush=True)
     return entry
 
 
 def own_memory() -> float: # megabytes
-    "What this process holds itself: not what Linux keeps of files it has read. Where that is not told, all it holds at most."
+    """What this process holds itself: not what Linux keeps of files it has read. Where that is
+    not told, all it holds at most."""
     try: lines = Path("/proc/self/status").read_text()
     except OSError:
         import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin"
+                                                                     else 1e3)
     return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
 
 

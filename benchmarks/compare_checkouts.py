@@ -1,8 +1,10 @@
-"""Is a change of the code as fast as before? `python benchmarks/compare_checkouts.py BEFORE [AFTER]`, two checkouts of this project.
+"""Is a change of the code as fast as before? `python benchmarks/compare_checkouts.py BEFORE
+[AFTER]`, two checkouts of this project.
 
-Both run by turns with the Python that runs this script, each measurement in a new process: the command on one photo from start to
-finished file, the command on a folder of twelve, the preparation of 40 pairs, and the first training step of a small U-Net (from the
-call of `train` to the end of an epoch of one step). Prints medians and the ratio before / after (above 1: faster now), and writes
+Both run by turns with the Python that runs this script, each measurement in a new process: the
+command on one photo from start to finished file, the command on a folder of twelve, the preparation
+of 40 pairs, and the first training step of a small U-Net (from the call of `train` to the end of an
+epoch of one step). Prints medians and the ratio before / after (above 1: faster now), and writes
 benchmarks/results/compare_checkouts.csv.
 """
 import argparse
@@ -39,7 +41,8 @@ def run(checkout: Path, arguments: list[str]) -> tuple[float, str]: # seconds, w
     "Run Python with one checkout's package."
     environment = {**os.environ, "PYTHONPATH": str(checkout), "TF_CPP_MIN_LOG_LEVEL": "3"}
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, *arguments], env=environment, cwd=checkout, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *arguments], env=environment, cwd=checkout,
+                          capture_output=True, text=True)
     if done.returncode: sys.exit(done.stderr)
     return time.perf_counter() - start, done.stdout
 
@@ -47,7 +50,8 @@ def run(checkout: Path, arguments: list[str]) -> tuple[float, str]: # seconds, w
 def measure(what: str, checkout: Path, work: Path) -> float: # seconds
     "One measurement, into an empty folder."
     photo = samples / "val2017/000000343937.jpg"
-    commands = {"one photo": ["remove", photo, work / "cutout.png"], "a folder of 12 photos": ["remove", work.parent / "photos", work / "out"],
+    commands = {"one photo": ["remove", photo, work / "cutout.png"],
+                "a folder of 12 photos": ["remove", work.parent / "photos", work / "out"],
                 "40 pairs prepared": ["prepare", samples, work / "pairs", "--limit", "40"]}
     if what == "first training step": return float(run(checkout, ["-c", first_step, str(work)])[1])
     return run(checkout, ["-m", "bg_remover", *map(str, commands[what])])[0]
@@ -58,16 +62,20 @@ def main(before: Path, after: Path, runs: int):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "photos").mkdir()
-        for path in sorted((samples / "val2017").glob("*.jpg"))[:12]: shutil.copy(path, Path(folder) / "photos")
-        for what in ("one photo", "a folder of 12 photos", "40 pairs prepared", "first training step"):
+        for path in sorted((samples / "val2017").glob("*.jpg"))[:12]:
+            shutil.copy(path, Path(folder) / "photos")
+        for what in ("one photo", "a folder of 12 photos", "40 pairs prepared", "first training "
+                     "step"):
             times = {before: [], after: []}
             for _ in range(runs):
                 for checkout in (before, after):
                     work = Path(tempfile.mkdtemp(dir=folder))
                     times[checkout].append(measure(what, checkout, work))
             old, new = (statistics.median(times[checkout]) for checkout in (before, after))
-            rows.append(dict(what=what, before=round(old, 3), after=round(new, 3), ratio=round(old / new, 3), runs=runs))
-            print(f"{what:24} before {old:6.2f} s   after {new:6.2f} s   ratio {old / new:.2f}", flush=True)
+            rows.append(dict(what=what, before=round(old, 3), after=round(new, 3),
+                             ratio=round(old / new, 3), runs=runs))
+            print(f"{what:24} before {old:6.2f} s   after {new:6.2f} s   ratio {old / new:.2f}",
+                  flush=True)
     with open(table, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -75,7 +83,8 @@ def main(before: Path, after: Path, runs: int):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="a checkout of the code to compare with")
     parser.add_argument("after", type=Path, nargs="?", default=root)
     parser.add_argument("--runs", type=int, default=5)

@@ -2,9 +2,10 @@
 
     python benchmarks/evaluate.py COCO_ROOT [MODEL.onnx] [--split val] [--csv FILE]
 
-COCO_ROOT is laid out as COCO's zips unpack. Photos count when people (crowds left out) cover at least 5 % of them;
-pixels of crowds are ignored. The shipped network was trained on a part of val2017: its own figure
-is on the photos of benchmarks/person_model_val.csv alone (the card beside the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %).
+COCO_ROOT is laid out as COCO's zips unpack. Photos count when people (crowds left out) cover at
+least 5 % of them; pixels of crowds are ignored. The shipped network was trained on a part of
+val2017: its own figure is on the photos of benchmarks/person_model_val.csv alone (the card beside
+the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %).
 """
 import argparse
 import csv
@@ -26,11 +27,13 @@ min_person_fraction = 0.05
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     "95 % interval of a share (Wilson, 1927, doi:10.1080/01621459.1927.10502953)."
     z, share = 1.96, hits / count
-    middle, half = share + z**2 / (2 * count), z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    middle, half = share + z**2 / (2 * count), z * (share * (1 - share) / count
+                                                    + z**2 / (4 * count**2)) ** 0.5
     return tuple((middle + side * half) / (1 + z**2 / count) for side in (-1, 1))
 
 
-def measure(coco_root: Path, split: str, predict: Callable, threshold: float = 0.5) -> tuple[list[str], list[dict]]:
+def measure(coco_root: Path, split: str, predict: Callable,
+            threshold: float = 0.5) -> tuple[list[str], list[dict]]:
     "Names and scores of a split's photos with people, for any function from photo to probability."
     with tempfile.TemporaryDirectory() as work:
         folder = prepare_pairs(coco_root, split, Path(work) / "pairs", size=None)
@@ -41,11 +44,13 @@ def measure(coco_root: Path, split: str, predict: Callable, threshold: float = 0
 def report(scores: list[dict]) -> str:
     "The figures of a measurement, a line each."
     result = summarize(scores, min_person_fraction)
-    low, high = bootstrap_interval(np.array([one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction]))
+    low, high = bootstrap_interval(np.array([one["iou"] for one in scores
+                                             if one["person_fraction"] >= min_person_fraction]))
     return "\n".join([
         f"photos with at least {min_person_fraction:.0%} person: {result['photos']} (of {len(scores)} with people)",
         f"mean IoU per photo: {result['iou']:.3f} (95 % interval {low:.3f} to {high:.3f})",
-        *(f"{figure.label}: {result[name]:.3f}" for name, figure in figures.items() if name != "iou")])
+        *(f"{figure.label}: {result[name]:.3f}" for name, figure in figures.items()
+          if name != "iou")])
 
 
 def write_scores(path: Path, names: list[str], scores: list[dict]):
@@ -53,19 +58,24 @@ def write_scores(path: Path, names: list[str], scores: list[dict]):
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, ["photo", *scores[0]], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(dict(photo=name) | {key: round(value, 4) for key, value in one.items()} for name, one in zip(names, scores))
+        writer.writerows(dict(photo=name) | {key: round(value, 4) for key, value in one.items()}
+                         for name, one in zip(names, scores))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("coco_root", type=Path)
-    parser.add_argument("model", type=Path, nargs="?", help="an .onnx file from export_onnx; left out: the shipped one")
+    parser.add_argument("model", type=Path, nargs="?", help="an .onnx file from export_onnx; left "
+                        "out: the shipped one")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--threshold", type=float, help="person from this probability on; left out: as the model's file says")
+    parser.add_argument("--threshold", type=float, help="person from this probability on; left "
+                        "out: as the model's file says")
     parser.add_argument("--csv", type=Path, help="write the score of each photo here")
     options = parser.parse_args()
     remover = Remover(options.model)
-    names, scores = measure(options.coco_root, options.split, remover.probability, options.threshold or remover.threshold)
+    names, scores = measure(options.coco_root, options.split, remover.probability,
+                            options.threshold or remover.threshold)
     print(report(scores))
     if options.csv: write_scores(options.csv, names, scores)
 

@@ -1,14 +1,18 @@
-"""How still edges of films stand, and how well they follow: `python benchmarks/film.py [--isnet] [--memory]`. Writes results/film.csv and film_memory.csv.
+"""How still edges of films stand, and how well they follow: `python benchmarks/film.py [--isnet]
+[--memory]`. Writes results/film.csv and film_memory.csv.
 
-Films are made from the sample photos, so that the true mask of each frame is known, with noise, and as H.264 like those of a camera:
+Films are made from the sample photos, so that the true mask of each frame is known, with noise, and
+as H.264 like those of a camera:
     still    a photo, filmed: nothing moves
     moving   a person cut out by COCO's outline moves and turns before a photo without people
-Flicker is how much alpha changes from frame to frame (0–1) within 12 pixels of the true edge, of still films. IoU and boundary IoU compare
+Flicker is how much alpha changes from frame to frame (0–1) within 12 pixels of the true edge, of
+still films. IoU and boundary IoU compare
 each mask with the true one. All are means over the frames of a film, then over films.
 
-The shipped network is asked frame by frame, as most tools do; its answers are then taken as they are, averaged with the frames before (which
-calms them and lags), or smoothed as `remove_film` does. --isnet adds ISNet as rembg asks it, frame by frame, on one film of each kind.
---memory cuts 5,000 small frames with a stand-in and writes down what the process holds.
+The shipped network is asked frame by frame, as most tools do; its answers are then taken as they
+are, averaged with the frames before (which calms them and lags), or smoothed as `remove_film` does.
+--isnet adds ISNet as rembg asks it, frame by frame, on one film of each kind. --memory cuts 5,000
+small frames with a stand-in and writes down what the process holds.
 """
 import argparse
 import csv
@@ -32,7 +36,9 @@ from memory import resident_megabytes
 
 root = Path(__file__).resolve().parent.parent
 samples, results = root / "nbs/samples/mini_coco", root / "benchmarks/results"
-people = ("000000168974", "000000343937", "000000357888", "000000456496", "000000519208", "000000547336") # one person in each
+# one person in each
+people = ("000000168974", "000000343937", "000000357888", "000000456496", "000000519208",
+          "000000547336")
 meadow = "000000041888" # and nobody in this one
 count = 30 # frames in a film
 
@@ -40,18 +46,22 @@ count = 30 # frames in a film
 def subjects(work: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]: # RGB uint8 H×W×3, bool H×W
     "Photos with one person each, and their true masks."
     folder = prepare_pairs(samples, "val", work, size=None)
-    for stem in people: yield read_image(folder / f"frames/{stem}.jpg"), read_mask(folder / f"masks/{stem}.png") > 128
+    for stem in people:
+        yield read_image(folder / f"frames/{stem}.jpg"), read_mask(folder / f"masks/{stem}.png") > 128
 
 
-def still(photo: np.ndarray, mask: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]: # frames, true masks
+# frames, true masks
+def still(photo: np.ndarray, mask: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     "A film in which nothing moves."
     return [photo] * count, [mask] * count
 
 
-def moving(photo: np.ndarray, mask: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]: # frames, true masks
+# frames, true masks
+def moving(photo: np.ndarray, mask: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     "A film in which the person walks 4 pixels a frame and sways."
     height, width = mask.shape
-    behind = np.float32(resize_image(read_image(samples / f"val2017/{meadow}.jpg"), (height, width)))
+    behind = np.float32(resize_image(read_image(samples / f"val2017/{meadow}.jpg"),
+                                     (height, width)))
     alpha, frames, truths = cv2.GaussianBlur(np.float32(mask), (0, 0), 1), [], []
     for index in range(count):
         view = cv2.getRotationMatrix2D((width / 2, height / 2), 8 * np.sin(index / 4), 0.8)
@@ -70,7 +80,10 @@ def filmed(frames: list[np.ndarray], path: Path) -> list[np.ndarray]: # RGB uint
         stream = film.add_stream("libx264", rate=25, options={"crf": "18"})
         stream.height, stream.width = (side - side % 2 for side in frames[0].shape[:2])
         for pixels in frames:
-            noisy = pixels[:stream.height, :stream.width] + noise.normal(0, 4, (stream.height, stream.width, 3)) + noise.normal(0, 1)
+            noisy = pixels[:stream.height, :stream.width] + noise.normal(0, 4,
+                                                                         (stream.height,
+                                                                          stream.width,
+                                                                          3)) + noise.normal(0, 1)
             film.mux(stream.encode(av.VideoFrame.from_ndarray(np.uint8(np.clip(noisy, 0, 255)))))
         film.mux(stream.encode(None))
     film = Film(path)
@@ -85,19 +98,26 @@ def before_only(frames: Iterator[FilmFrame]) -> Iterator[FilmFrame]:
         yield FilmFrame(frame.index, frame.pixels, None, np.mean(window, axis=0))
 
 
-ways: dict[str, Callable] = {"frame by frame": iter, "mean with the 3 frames before": before_only, "smoothed as remove_film does": smooth_film}
+ways: dict[str, Callable] = {"frame by frame": iter, "mean with the 3 frames before": before_only,
+                             "smoothed as remove_film does": smooth_film}
 
 
-def measure(probabilities: list[np.ndarray], threshold: float, truths: list[np.ndarray]) -> tuple[float, float, float]: # flicker, IoU, boundary IoU
+# flicker, IoU, boundary IoU
+def measure(probabilities: list[np.ndarray], threshold: float,
+            truths: list[np.ndarray]) -> tuple[float, float, float]:
     "The figures of one film."
     alphas = [np.float32(alpha_from(each, threshold)) / 255 for each in probabilities]
-    near = cv2.dilate(np.uint8(truths[0]), np.ones((25, 25))) - cv2.erode(np.uint8(truths[0]), np.ones((25, 25))) > 0
-    flicker = np.mean([np.abs(after - before)[near].mean() for before, after in zip(alphas, alphas[1:])])
-    scores = [(iou(each >= threshold, true), boundary_iou(each >= threshold, true)) for each, true in zip(probabilities, truths)]
+    near = cv2.dilate(np.uint8(truths[0]), np.ones((25, 25))) - cv2.erode(np.uint8(truths[0]),
+                                                                          np.ones((25, 25))) > 0
+    flicker = np.mean([np.abs(after - before)[near].mean()
+                       for before, after in zip(alphas, alphas[1:])])
+    scores = [(iou(each >= threshold, true), boundary_iou(each >= threshold, true))
+              for each, true in zip(probabilities, truths)]
     return float(flicker), *np.mean(scores, axis=0)
 
 
-def compare(scene: Callable, tool: str, answer: Callable, threshold: float, pairs: list, work: Path) -> Iterator[dict]:
+def compare(scene: Callable, tool: str, answer: Callable, threshold: float, pairs: list,
+            work: Path) -> Iterator[dict]:
     "One row for each way."
     found = {way: [] for way in ways}
     for photo, mask in pairs:
@@ -106,10 +126,12 @@ def compare(scene: Callable, tool: str, answer: Callable, threshold: float, pair
         truths = [true[:frames[0].shape[0], :frames[0].shape[1]] for true in truths]
         asked = [FilmFrame(index, frame, None, answer(frame)) for index, frame in enumerate(frames)]
         for way, smooth in ways.items():
-            found[way].append(measure([frame.probability for frame in smooth(iter(asked))], threshold, truths))
+            found[way].append(measure([frame.probability for frame in smooth(iter(asked))],
+                                      threshold, truths))
     for way, figures in found.items():
         flicker, overlap, edge = np.mean(figures, axis=0)
-        yield {"film": scene.__name__, "network": tool, "over time": way, "films": len(pairs), "flicker": f"{flicker:.4f}" if scene is still else "",
+        yield {"film": scene.__name__, "network": tool, "over time": way, "films": len(pairs),
+               "flicker": f"{flicker:.4f}" if scene is still else "",
                "iou": f"{overlap:.3f}", "boundary_iou": f"{edge:.3f}"}
 
 
@@ -130,7 +152,8 @@ def watch_memory(work: Path, frames: int = 5000):
             pixels = np.full((96, 128, 3), 40, np.uint8)
             cv2.circle(pixels, (20 + index % 88, 48), 16, (230, 220, 210), -1)
             film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
-            hum = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), format="fltp", layout="mono")
+            hum = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), format="fltp",
+                                             layout="mono")
             hum.sample_rate, hum.pts = 48000, 1920 * index
             film.mux(sound.encode(hum))
         film.mux(stream.encode(None))
@@ -138,9 +161,11 @@ def watch_memory(work: Path, frames: int = 5000):
     def note(progress):
         if progress.done % 100 == 0: held.append((progress.done, resident_megabytes()))
     record = remove_film(path, work / "long.webm", Stand(), progress=note)
-    print(f"{record.frames} frames: {held[4][1]:.0f} MB after 500, {held[-1][1]:.0f} MB at the end, {resident_megabytes():.0f} MB when joined; "
+    print(f"{record.frames} frames: {held[4][1]:.0f} MB after 500, {held[-1][1]:.0f} MB at the "
+          f"end, {resident_megabytes():.0f} MB when joined; "
           f"{path.stat().st_size / 1e6:.1f} MB became {record.output.stat().st_size / 1e6:.1f} MB")
-    write_rows("film_memory.csv", [{"frames": done, "megabytes": f"{value:.1f}"} for done, value in held])
+    write_rows("film_memory.csv",
+               [{"frames": done, "megabytes": f"{value:.1f}"} for done, value in held])
 
 
 def write_rows(name: str, rows: list[dict]):
@@ -152,9 +177,11 @@ def write_rows(name: str, rows: list[dict]):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--isnet", action="store_true", help="ISNet too, which npm brings (90 MB)")
-    parser.add_argument("--memory", action="store_true", help="only how memory grows over 5,000 frames")
+    parser.add_argument("--memory", action="store_true", help="only how memory grows over 5,000 "
+                        "frames")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work, rows = Path(folder), []

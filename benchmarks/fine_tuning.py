@@ -1,15 +1,19 @@
-"""What are a few labelled photos worth? Fine-tune on 5, 10, 20 and 40 photos of a new camera, and measure on others.
+"""What are a few labelled photos worth? Fine-tune on 5, 10, 20 and 40 photos of a new camera, and
+measure on others.
 
-    python benchmarks/fine_tuning.py [PAIRS_DIR] [--photos 5 10 20 40] [--epochs 10] [--steps 16] [--side 384]
+    python benchmarks/fine_tuning.py [PAIRS_DIR] [--photos 5 10 20 40] [--epochs 10] [--steps 16]
+    [--side 384]
 
-The new camera works in the dark: its photos are grey, dark and noisy (`new_camera`). PAIRS_DIR holds frames/, masks/ and
-index.csv (name, split), and the photos of its split `choose` are taken: the shipped network was not trained on them. Without
-PAIRS_DIR the samples are taken; the shipped network has seen their train photos in their ordinary light, so the figures flatter.
-Each photo's own checksum decides whether it is measured, so that all runs are measured on the same photos.
+The new camera works in the dark: its photos are grey, dark and noisy (`new_camera`). PAIRS_DIR
+holds frames/, masks/ and index.csv (name, split), and the photos of its split `choose` are taken:
+the shipped network was not trained on them. Without PAIRS_DIR the samples are taken; the shipped
+network has seen their train photos in their ordinary light, so the figures flatter. Each photo's
+own checksum decides whether it is measured, so that all runs are measured on the same photos.
 
-Writes into nbs/histories: fine_tuning.csv (a row per run: IoU on photos of the new camera and on the same photos in ordinary
-light, each before and after, with the 95 % interval of the difference), fine_tuning_photos.csv (each photo measured, for the run
-with the most photos) and fine_tuning_history.csv (its epochs). Called again after an interruption, it goes on where it was.
+Writes into nbs/histories: fine_tuning.csv (a row per run: IoU on photos of the new camera and on
+the same photos in ordinary light, each before and after, with the 95 % interval of the difference),
+fine_tuning_photos.csv (each photo measured, for the run with the most photos) and
+fine_tuning_history.csv (its epochs). Called again after an interruption, it goes on where it was.
 """
 import argparse
 import csv
@@ -36,7 +40,8 @@ def new_camera(photo: np.ndarray, seed: int) -> np.ndarray: # uint8 H×W×3, bot
 
 
 def night_name(path: Path) -> str:
-    "A name whose checksum has not served before: that of the old name chose the photos of the split."
+    """A name whose checksum has not served before: that of the old name chose the photos of the
+    split."""
     return f"night-{path.stem}"
 
 
@@ -69,49 +74,65 @@ def write_rows(path: Path, rows: list[dict]):
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        for row in rows: writer.writerow({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()})
+        for row in rows:
+            writer.writerow({name: round(value, 4) if isinstance(value, float) else value
+                             for name, value in row.items()})
 
 
 def photo_rows(tuned: Remover, measured: dict[str, Pairs]) -> list[dict]:
     "Each photo measured: IoU in both lights, before and after."
-    networks, rows = {"before": Remover(), "after": tuned}, [dict(photo=path.stem) for path in measured["new"].frame_paths]
+    networks, rows = {"before": Remover(),
+                      "after": tuned}, [dict(photo=path.stem)
+                                        for path in measured["new"].frame_paths]
     for light, pairs in measured.items():
         for when, network in networks.items():
-            for row, one in zip(rows, score_pairs(network.probability, pairs, network.threshold)): row[f"{light}_{when}"] = one["iou"]
+            for row, one in zip(rows, score_pairs(network.probability, pairs, network.threshold)):
+                row[f"{light}_{when}"] = one["iou"]
     return rows
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs_dir", type=Path, nargs="?")
-    parser.add_argument("--photos", type=int, nargs="+", default=[5, 10, 20, 40], help="to train on, a run for each")
+    parser.add_argument("--photos", type=int, nargs="+", default=[5, 10, 20, 40],
+                        help="to train on, a run for each")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--side", type=int, default=384, help="of what the network sees, pixels")
-    parser.add_argument("--hold-out", type=float, default=0.6, help="share of the photos to measure on")
+    parser.add_argument("--hold-out", type=float, default=0.6, help="share of the photos to "
+                        "measure on")
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_runs")
     parser.add_argument("--results", type=Path, default=root / "nbs/histories")
     args = parser.parse_args()
     pairs = source_pairs(args.pairs_dir, args.work)
     learn, held_out = hold_out([night_name(path) for path in pairs.mask_paths], args.hold_out)
-    measured = {light: write_pairs(pairs, held_out, args.work / light, light == "new") for light in ("new", "ordinary")}
+    measured = {light: write_pairs(pairs, held_out, args.work / light, light == "new")
+                for light in ("new", "ordinary")}
     rows = []
-    if max(args.photos) > len(learn): parser.error(f"--photos {max(args.photos)}: only {len(learn)} are there to train on")
+    if max(args.photos) > len(learn):
+        parser.error(f"--photos {max(args.photos)}: only {len(learn)} are there to train on")
     for count in sorted(args.photos):
         folder, run = args.work / f"{count}", args.work / f"run-{count}"
         write_pairs(pairs, learn[:count] + held_out, folder, camera=True)
-        new = fine_tune(folder, run, image_size=(args.side, args.side), epochs=args.epochs, steps=args.steps,
-                        batch_size=args.batch_size, learning_rate=args.learning_rate, holdout_fraction=args.hold_out)
+        new = fine_tune(folder, run, image_size=(args.side, args.side), epochs=args.epochs,
+                        steps=args.steps,
+                        batch_size=args.batch_size, learning_rate=args.learning_rate,
+                        holdout_fraction=args.hold_out)
         ordinary = compare_networks(Remover(), Remover(run / "model.onnx"), measured["ordinary"])
         kept = ("before", "after", "difference", "low", "high")
-        rows.append(dict(trained_on=count, measured_on=new["photos"], samples_seen=args.epochs * args.steps * args.batch_size, side=args.side)
-                    | {f"new_{name}": new[name] for name in kept} | {f"ordinary_{name}": ordinary[name] for name in kept})
-        print({name: round(value, 3) if isinstance(value, float) else value for name, value in rows[-1].items()}, flush=True)
+        rows.append(dict(trained_on=count, measured_on=new["photos"],
+                         samples_seen=args.epochs * args.steps * args.batch_size, side=args.side)
+                    | {f"new_{name}": new[name] for name in kept}
+                    | {f"ordinary_{name}": ordinary[name] for name in kept})
+        print({name: round(value, 3) if isinstance(value, float) else value
+               for name, value in rows[-1].items()}, flush=True)
         write_rows(args.results / "fine_tuning.csv", rows)
         shutil.copyfile(run / "history.csv", args.results / "fine_tuning_history.csv")
-        write_rows(args.results / "fine_tuning_photos.csv", photo_rows(Remover(run / "model.onnx"), measured))
+        write_rows(args.results / "fine_tuning_photos.csv",
+                   photo_rows(Remover(run / "model.onnx"), measured))
 
 
 if __name__ == "__main__": main()

@@ -2,13 +2,16 @@
 
     python benchmarks/fuzz.py [--files 21000] [--processes 2] [--seed 0] [--csv benchmarks/fuzz.csv]
 
-Sample photos, small, in all formats, with bits flipped, bytes replaced, parts cut out, cut off, doubled or exchanged with another file,
-go through `remove_file`. The network is a constant, so what is tested is everything around it: headers, decoders, notes, writers.
-An answer is a finished file (it is opened again and decoded) or a record that says why not. Counted are crashes (the process dies, or
-an error gets out), hangs (no answer within two minutes) and partial outputs (a file that does not open, or one left behind by a failure).
-With the defaults (OpenCV 5.0.0, Pillow 13.0.0, pillow-heif 1.8.1): 21,000 files, 3,929 still cut out, 17,071 refused with an `ImageError`, no crash,
-no hang, nothing partial; fuzz.csv has them by format. A damaged JPEG often still decodes, to a picture with a broken part: its format has no checksums.
-What a seed does is the same everywhere; which damage still decodes depends on the versions of the decoders.
+Sample photos, small, in all formats, with bits flipped, bytes replaced, parts cut out, cut off,
+doubled or exchanged with another file, go through `remove_file`. The network is a constant, so what
+is tested is everything around it: headers, decoders, notes, writers. An answer is a finished file
+(it is opened again and decoded) or a record that says why not. Counted are crashes (the process
+dies, or an error gets out), hangs (no answer within two minutes) and partial outputs (a file that
+does not open, or one left behind by a failure). With the defaults (OpenCV 5.0.0, Pillow 13.0.0,
+pillow-heif 1.8.1): 21,000 files, 3,929 still cut out, 17,071 refused with an `ImageError`, no
+crash, no hang, nothing partial; fuzz.csv has them by format. A damaged JPEG often still decodes, to
+a picture with a broken part: its format has no checksums. What a seed does is the same everywhere;
+which damage still decodes depends on the versions of the decoders.
 """
 import argparse
 import csv
@@ -31,13 +34,15 @@ from bg_remover.removal import Remover
 
 samples = sorted((Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco/val2017").glob("*.jpg"))
 outcomes = ("done", "refused", "crash", "hang", "partial")
-requests = ({"form": "png"}, {"form": "webp"}, {"form": "png", "mask": True}, {"form": "jpg", "background": (9, 9, 9)}, {"form": "webp", "background": "blur"})
+requests = ({"form": "png"}, {"form": "webp"}, {"form": "png", "mask": True},
+            {"form": "jpg", "background": (9, 9, 9)}, {"form": "webp", "background": "blur"})
 patience = 120 # seconds, for the machine may have other work
 
 
 class Constant(Remover):
     "A network that sees a person in the left half of everything."
-    def __init__(self): self.image_size, self.threshold, self.min_peak_probability = (16, 16), 0.5, 0.0
+    def __init__(self):
+        self.image_size, self.threshold, self.min_peak_probability = (16, 16), 0.5, 0.0
     def answer(self, photo): return np.repeat(np.float32([[1] * 8 + [0] * 8]), 16, axis=0)
 
 
@@ -48,20 +53,37 @@ def stored(picture: Image.Image, form: str, **options) -> bytes:
 
 
 def whole_files() -> dict[str, list[bytes]]: # format → files
-    "Each sample photo in each format, with notes, a profile or more frames where the format has them."
+    """Each sample photo in each format, with notes, a profile or more frames where the format
+    has them."""
     notes = Image.Exif()
     notes[0x010F], notes[0x0112], notes.get_ifd(0x8769)[0xA430], notes.get_ifd(0x8825)[1] = "camera", 6, "owner", "N"
-    said = dict(exif=notes, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    said = dict(exif=notes,
+                icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     photos = [Image.open(path).convert("RGB").resize((128, 96)) for path in samples[:6]]
     ways = {
-        "JPEG": lambda p: stored(p, "JPEG", **said), "progressive JPEG": lambda p: stored(p, "JPEG", progressive=True, **said), "CMYK JPEG": lambda p: stored(p.convert("CMYK"), "JPEG"),
-        "PNG": lambda p: stored(p, "PNG", **said), "transparent PNG": lambda p: stored(p.convert("LA"), "PNG"), "palette PNG": lambda p: stored(p.quantize(64), "PNG", transparency=3),
-        "16-bit PNG": lambda p: stored(Image.fromarray(np.asarray(p.convert("L")).astype(np.uint16) * 257), "PNG"),
-        "WebP": lambda p: stored(p, "WEBP", **said), "lossless WebP": lambda p: stored(p.convert("RGBA"), "WEBP", lossless=True), "GIF": lambda p: stored(p, "GIF", save_all=True, append_images=photos[:2]),
-        "animated WebP": lambda p: stored(p, "WEBP", save_all=True, append_images=photos[:2]), "TIFF": lambda p: stored(p, "TIFF", **said), "packed TIFF": lambda p: stored(p, "TIFF", compression="tiff_lzw"),
-        "BMP": lambda p: stored(p, "BMP"), "AVIF": lambda p: stored(p, "AVIF", **said), "animated PNG": lambda p: stored(p, "PNG", save_all=True, append_images=photos[:2], default_image=True),
-        "BMP of 32 bits": lambda p: stored(p.convert("RGBA"), "BMP"), "JPEG without its end": lambda p: stored(p, "JPEG", **said)[:-2],
-        "16-bit transparent PNG": lambda p: cv2.imencode(".png", np.dstack([np.asarray(p), np.asarray(p)[..., :1]]).astype(np.uint16) * 257)[1].tobytes(),
+        "JPEG": lambda p: stored(p, "JPEG", **said),
+            "progressive JPEG": lambda p: stored(p, "JPEG", progressive=True, **said),
+            "CMYK JPEG": lambda p: stored(p.convert("CMYK"), "JPEG"),
+        "PNG": lambda p: stored(p, "PNG", **said),
+            "transparent PNG": lambda p: stored(p.convert("LA"), "PNG"),
+            "palette PNG": lambda p: stored(p.quantize(64), "PNG", transparency=3),
+        "16-bit PNG": lambda p: stored(Image.fromarray(np.asarray(p.convert("L")).astype(np.uint16) * 257),
+                                       "PNG"),
+        "WebP": lambda p: stored(p, "WEBP", **said),
+            "lossless WebP": lambda p: stored(p.convert("RGBA"), "WEBP", lossless=True),
+            "GIF": lambda p: stored(p, "GIF", save_all=True, append_images=photos[:2]),
+        "animated WebP": lambda p: stored(p, "WEBP", save_all=True, append_images=photos[:2]),
+            "TIFF": lambda p: stored(p, "TIFF", **said),
+            "packed TIFF": lambda p: stored(p, "TIFF", compression="tiff_lzw"),
+        "BMP": lambda p: stored(p, "BMP"), "AVIF": lambda p: stored(p, "AVIF", **said),
+            "animated PNG": lambda p: stored(p, "PNG", save_all=True, append_images=photos[:2],
+                                             default_image=True),
+        "BMP of 32 bits": lambda p: stored(p.convert("RGBA"), "BMP"),
+            "JPEG without its end": lambda p: stored(p, "JPEG", **said)[:-2],
+        "16-bit transparent PNG": lambda p: cv2.imencode(".png",
+                                                         np.dstack([np.asarray(p),
+                                                                    np.asarray(p)[...,
+                                                                                  :1]]).astype(np.uint16) * 257)[1].tobytes(),
         "JPEG 2000": lambda p: stored(p, "JPEG2000")}
     try:
         import pillow_heif
@@ -75,7 +97,8 @@ def damage(data: bytes, other: bytes, chance: random.Random) -> bytes:
     "A file with one to four faults, more of them near its beginning, where the header is."
     data = bytearray(data)
     for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(data)) if chance.random() < 0.5 else chance.randrange(min(len(data), 600))
+        place = chance.randrange(len(data)) if chance.random() < 0.5 else chance.randrange(min(len(data),
+                                                                                               600))
         length = min(chance.choice((1, 4, 16, 256, 4000)), len(data) - place)
         match chance.randrange(7):
             case 0: data[place] ^= 1 << chance.randrange(8)
@@ -89,7 +112,9 @@ def damage(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
-def try_one(number: int, seed: int, files: dict[str, list[bytes]], folder: Path) -> tuple[str, str, str]: # format, outcome, what was said
+# format, outcome, what was said
+def try_one(number: int, seed: int, files: dict[str, list[bytes]], folder: Path) -> tuple[str, str,
+                                                                                          str]:
     "Damage one file, cut it, look at what came."
     chance = random.Random(f"{seed} {number}")
     kind = list(files)[number % len(files)]
@@ -97,11 +122,14 @@ def try_one(number: int, seed: int, files: dict[str, list[bytes]], folder: Path)
     source, request = folder / "photo.bin", chance.choice(requests)
     dest = folder / f"result.{request['form']}"
     source.write_bytes(damage(chance.choice(files[kind]), other, chance))
-    try: record = remove_file(source, dest, Constant(), overwrite=True, keep_metadata=True, largest=1_000_000, **request)
+    try:
+        record = remove_file(source, dest, Constant(), overwrite=True, keep_metadata=True,
+                             largest=1_000_000, **request)
     except Exception as error: return kind, "crash", f"{type(error).__name__}: {error}"
     left = [path.name for path in folder.iterdir() if path != source]
     try:
-        if left != ([dest.name] if record.verdict == "done" else []): return kind, "partial", f"left behind: {left}"
+        if left != ([dest.name] if record.verdict == "done" else []):
+            return kind, "partial", f"left behind: {left}"
         if record.verdict == "done": Image.open(dest).load()
     except Exception as error: return kind, "partial", f"{type(error).__name__}: {error}"
     finally:
@@ -119,10 +147,13 @@ def work(tell, numbers: range, seed: int):
 
 
 def watch(numbers: range, seed: int, kinds: list[str], results: queue.Queue):
-    "Run processes over some numbers; one that dies or hangs is counted, and the next goes on behind it."
+    """Run processes over some numbers; one that dies or hangs is counted, and the next goes on
+    behind it."""
     while numbers:
         hear, tell = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(target=work, args=(tell, numbers, seed), daemon=True)
+        process = multiprocessing.get_context("spawn").Process(target=work,
+                                                               args=(tell, numbers, seed),
+                                                               daemon=True)
         process.start()
         tell.close()
         number, outcome = numbers[0], None
@@ -134,33 +165,42 @@ def watch(numbers: range, seed: int, kinds: list[str], results: queue.Queue):
         except EOFError: reason = "crash"
         process.kill()
         process.join()
-        if not outcome: results.put((number, kinds[number % len(kinds)], reason, f"exit code {process.exitcode}"))
+        if not outcome:
+            results.put((number, kinds[number % len(kinds)], reason,
+                         f"exit code {process.exitcode}"))
         numbers = range(number + numbers.step, numbers.stop, numbers.step)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=21_000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path, help="write the table here")
     options = parser.parse_args()
     kinds, results, start = list(whole_files()), queue.Queue(), time.perf_counter()
-    lanes = [threading.Thread(target=watch, args=(range(lane, options.files, options.processes), options.seed, kinds, results)) for lane in range(options.processes)]
+    lanes = [threading.Thread(target=watch,
+                              args=(range(lane, options.files, options.processes), options.seed,
+                                    kinds, results)) for lane in range(options.processes)]
     for lane in lanes: lane.start()
     table, reasons = {kind: Counter() for kind in kinds}, Counter()
     for done in range(options.files):
         number, kind, outcome, said = results.get()
         table[kind][outcome] += 1
-        if outcome not in ("done", "refused"): print(f"number {number}, {kind}: {outcome}: {said}", flush=True)
+        if outcome not in ("done", "refused"):
+            print(f"number {number}, {kind}: {outcome}: {said}", flush=True)
         if outcome == "refused": reasons[said.split(": ")[0]] += 1
     for lane in lanes: lane.join()
     table["all"] = sum(table.values(), Counter())
-    rows = [[kind, sum(counts.values()), *(counts[outcome] for outcome in outcomes)] for kind, counts in table.items()]
-    for row in [["format", "files", *outcomes], *rows]: print(f"{row[0]:<18}" + "".join(f"{value:>9}" for value in row[1:]))
+    rows = [[kind, sum(counts.values()), *(counts[outcome] for outcome in outcomes)]
+            for kind, counts in table.items()]
+    for row in [["format", "files", *outcomes], *rows]:
+        print(f"{row[0]:<18}" + "".join(f"{value:>9}" for value in row[1:]))
     print(f"seed {options.seed}, {time.perf_counter() - start:.0f} s; refused by: {dict(reasons)}")
     if options.csv:
-        with open(options.csv, "w", newline="") as file: csv.writer(file, lineterminator="\n").writerows([["format", "files", *outcomes], *rows])
+        with open(options.csv, "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([["format", "files", *outcomes], *rows])
 
 
 if __name__ == "__main__":

@@ -1,22 +1,29 @@
-"""How fast photos become pairs: `python benchmarks/preparation.py [COCO]`, the samples unless a COCO folder is named.
+"""How fast photos become pairs: `python benchmarks/preparation.py [COCO]`, the samples unless a
+COCO folder is named.
 
-The folder's train photos are repeated until there are enough, and three things run by turns, 2,000 photos each in eight rounds:
+The folder's train photos are repeated until there are enough, and three things run by turns, 2,000
+photos each in eight rounds:
 
     ours        `prepare_pairs` at 256×256
-    baseline    the original tutorial's loop, with its faults: `annToMask` of every person at full size, added up; the photo read
-                and written, the mask written, both as JPEG; then both read again, resized and written once more, which the
+    baseline    the original tutorial's loop, with its faults: `annToMask` of every person at full
+                size, added up; the photo read
+                and written, the mask written, both as JPEG; then both read again, resized and
+                written once more, which the
                 tutorial did off-stage
     limit       reading and decoding the photos at full size, and nothing else, on all cores
 
-Afterwards the files are read back: the same photos, the same size, and how well the masks agree with masks drawn at full size
-by pycocotools' own `annToMask` and then resized.
+Afterwards the files are read back: the same photos, the same size, and how well the masks agree
+with masks drawn at full size by pycocotools' own `annToMask` and then resized.
 
-Where the time goes: the decoder, then the averaging, then the creation of two files, which on ext4 costs the kernel more than a third
-as much as decoding does (in memory, next to nothing); renaming them adds little.
+Where the time goes: the decoder, then the averaging, then the creation of two files, which on ext4
+costs the kernel more than a third as much as decoding does (in memory, next to nothing); renaming
+them adds little.
 
-Tried and lost: polygons drawn at the small size (quicker by a twentieth of the whole, but with small people the mean IoU with the large
-ones is 0.973); more threads than cores (they wait for one another); a box filter, or an exact half first, in place of averaging (quicker by a tenth, but another
-way than everywhere else); decoding at half size whatever it costs (what must be enlarged again is 4 dB further from the averaged photo).
+Tried and lost: polygons drawn at the small size (quicker by a twentieth of the whole, but with
+small people the mean IoU with the large ones is 0.973); more threads than cores (they wait for one
+another); a box filter, or an exact half first, in place of averaging (quicker by a tenth, but
+another way than everywhere else); decoding at half size whatever it costs (what must be enlarged
+again is 4 dB further from the averaged photo).
 """
 import argparse
 import json
@@ -55,9 +62,12 @@ def repeat_coco(
         name = f"{number + 1:012}.jpg"
         (dest / "train2017" / name).symlink_to((root / "train2017" / record["file_name"]).resolve())
         images.append(record | dict(id=number + 1, file_name=name))
-        annotations += [one | dict(id=len(annotations) + place + 1, image_id=number + 1) for place, one in enumerate(coco.imgToAnns[record["id"]])]
+        annotations += [one | dict(id=len(annotations) + place + 1, image_id=number + 1)
+                        for place, one in enumerate(coco.imgToAnns[record["id"]])]
     (dest / "annotations").mkdir()
-    annotation_file(dest, "train").write_text(json.dumps(content | dict(images=images, annotations=annotations)))
+    annotation_file(dest,
+                    "train").write_text(json.dumps(content
+                                                   | dict(images=images, annotations=annotations)))
 
 
 def link_many(
@@ -84,7 +94,8 @@ def original_loop(root: Path, full: Path, dest: Path):
         people = coco.loadAnns(coco.getAnnIds(imgIds=image_id, catIds=category, iscrowd=None))
         mask = coco.annToMask(people[0])
         for person in people[1:]: mask += coco.annToMask(person)
-        cv2.imwrite(str(full / "frames" / record["file_name"]), cv2.imread(str(root / "train2017" / record["file_name"])))
+        cv2.imwrite(str(full / "frames" / record["file_name"]),
+                    cv2.imread(str(root / "train2017" / record["file_name"])))
         cv2.imwrite(str(full / "masks" / record["file_name"]), mask)
     for part in ("frames", "masks"):
         for path in sorted((full / part).iterdir()):
@@ -93,8 +104,10 @@ def original_loop(root: Path, full: Path, dest: Path):
 
 def decode_all(root: Path):
     "Read and decode every photo, and nothing else."
-    def decode(path): return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB).shape
-    with ThreadPoolExecutor(os.cpu_count()) as threads: list(threads.map(decode, sorted((root / "train2017").iterdir())))
+    def decode(path):
+        return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB).shape
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(decode, sorted((root / "train2017").iterdir())))
 
 
 def seconds(call: Callable, *arguments) -> float:
@@ -103,48 +116,60 @@ def seconds(call: Callable, *arguments) -> float:
     return time.perf_counter() - begun
 
 
-def one_round(root: Path, work: Path) -> tuple[float, float, float]: # seconds of ours, the baseline, the limit
+# seconds of ours, the baseline, the limit
+def one_round(root: Path, work: Path) -> tuple[float, float, float]:
     "Each once, into new folders."
     for name in ("ours", "full", "original"): shutil.rmtree(work / name, ignore_errors=True)
-    return (seconds(prepare_pairs, root, "train", work / "ours", size), seconds(original_loop, root, work / "full", work / "original"),
+    return (seconds(prepare_pairs, root, "train", work / "ours", size),
+            seconds(original_loop, root, work / "full", work / "original"),
             seconds(decode_all, root))
 
 
 def full_size_mask(coco, image_id: int) -> np.ndarray: # bool 256×256
     "The union of all people at full size, by pycocotools' own means, then resized."
-    masks = [coco.annToMask(one) for one in coco.loadAnns(coco.getAnnIds(imgIds=image_id, catIds=coco.getCatIds(catNms=["person"])))]
+    masks = [coco.annToMask(one)
+             for one in coco.loadAnns(coco.getAnnIds(imgIds=image_id,
+                                                     catIds=coco.getCatIds(catNms=["person"])))]
     return resize_mask(np.max(masks, axis=0), size) > 0
 
 
 def agreement(root: Path, work: Path, count: int) -> dict[str, float]: # mean IoU by name
-    "Read the files back: the same names and sizes, and how far the masks are from the full-size ones."
-    names = [sorted(path.stem for path in (work / folder / part).iterdir()) for folder in ("ours", "original") for part in ("frames", "masks")]
+    """Read the files back: the same names and sizes, and how far the masks are from the
+    full-size ones."""
+    names = [sorted(path.stem for path in (work / folder / part).iterdir())
+             for folder in ("ours", "original") for part in ("frames", "masks")]
     coco = open_coco(root, "train")
-    if any(found != [f"{image_id:012}" for image_id in person_ids(coco)] for found in names): raise RuntimeError("the two did not keep the same photos")
+    if any(found != [f"{image_id:012}" for image_id in person_ids(coco)] for found in names):
+        raise RuntimeError("the two did not keep the same photos")
     scores = []
     for image_id in person_ids(coco, count):
         name, truth = f"{image_id:012}", full_size_mask(coco, image_id)
         mine = read_mask(work / "ours/masks" / f"{name}.png")
         other = cv2.imread(str(work / "original/masks" / f"{name}.jpg"), cv2.IMREAD_GRAYSCALE)
         frames = read_image(work / "ours/frames" / f"{name}.jpg"), read_image(work / "original/frames" / f"{name}.jpg")
-        if {array.shape[:2] for array in (mine, other, *frames)} != {size}: raise RuntimeError(f"photo {name} has another size")
+        if {array.shape[:2] for array in (mine, other, *frames)} != {size}:
+            raise RuntimeError(f"photo {name} has another size")
         scores.append([iou(mine > 0, truth), iou(other > 0, truth)])
     return dict(zip(("ours", "original"), np.mean(scores, axis=0)))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("coco", type=Path, nargs="?", default=samples)
-    parser.add_argument("--photos", type=int, default=250, help="in each round; short ones, so that what else the machine does meets all three alike")
+    parser.add_argument("--photos", type=int, default=250, help="in each round; short ones, so "
+                        "that what else the machine does meets all three alike")
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, work = Path(folder) / "coco", Path(folder)
         repeat_coco(options.coco, root, options.photos)
-        rounds = [[options.photos / taken for taken in one_round(root, work)] for _ in range(options.rounds)]
+        rounds = [[options.photos / taken for taken in one_round(root, work)]
+                  for _ in range(options.rounds)]
         ours, baseline, limit = map(list, zip(*rounds))
         keep_claim("preparation of pairs", ours, baseline, "photos/s", limit, aim=6)
-        for name, score in agreement(root, work, len(person_ids(open_coco(options.coco, "train")))).items():
+        for name, score in agreement(root, work,
+                                     len(person_ids(open_coco(options.coco, "train")))).items():
             print(f"masks of {name} against full size, then resized: mean IoU {score:.4f}")
 
 

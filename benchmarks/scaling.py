@@ -1,14 +1,22 @@
-"""What more workers bring, what travels to them, and what the process that hands out the work holds: `python benchmarks/scaling.py`.
+"""What more workers bring, what travels to them, and what the process that hands out the work
+holds: `python benchmarks/scaling.py`.
 
-    scaling.csv          photos in a second with one worker and with two, each of one thread, by turns; medians. `remove` cuts the samples out,
-                         `prepare` makes pairs of 256×256, on processes of this machine and on workers of a Dask cluster on it. `nannies` are workers
-                         as Dask starts them unless told `--no-nanny`: their C library gives memory back at once and asks for it anew
-    scaling_wire.csv     bytes for each photo: the task and the record as they travel, the task of a pair, which holds COCO's outlines, the photo and its
+    scaling.csv          photos in a second with one worker and with two, each of one thread, by
+                         turns; medians. `remove` cuts the samples out,
+                         `prepare` makes pairs of 256×256, on processes of this machine and on
+                         workers of a Dask cluster on it. `nannies` are workers
+                         as Dask starts them unless told `--no-nanny`: their C library gives memory
+                             back at once and asks for it anew
+    scaling_wire.csv     bytes for each photo: the task and the record as they travel, the task of a
+                         pair, which holds COCO's outlines, the photo and its
                          result as they lie on a disk
-    scaling_memory.csv   megabytes of the handing process over 100,000 tiny tasks: files that are no photos, so that a task is next to nothing.
-                         `at once` hands each of them over by itself, all before the first is asked for; the others are `remove_folder`
+    scaling_memory.csv   megabytes of the handing process over 100,000 tiny tasks: files that are no
+                         photos, so that a task is next to nothing.
+                         `at once` hands each of them over by itself, all before the first is asked
+                         for; the others are `remove_folder`
 
-Memory is counted as in growth.py, on Linux without what the system keeps of files. nbs/scale/scaling draws all three. Four minutes on two quiet cores.
+Memory is counted as in growth.py, on Linux without what the system keeps of files.
+nbs/scale/scaling draws all three. Four minutes on two quiet cores.
 """
 import argparse
 import csv
@@ -42,8 +50,10 @@ def processes(workers: int):
 
 @contextmanager
 def dask(workers: int, kind: str = "distributed.Worker"):
-    from distributed import Client, SubprocessCluster # whose scheduler, unlike LocalCluster's, is no part of the process that is measured
-    with SubprocessCluster(worker_class=kind, n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    # whose scheduler, unlike LocalCluster's, is no part of the process that is measured
+    from distributed import Client, SubprocessCluster
+    with SubprocessCluster(worker_class=kind, n_workers=workers, threads_per_worker=1,
+                           dashboard_address=None) as cluster, Client(cluster) as client:
         client.wait_for_workers(workers)
         yield client.get_executor()
 
@@ -57,18 +67,24 @@ def work(task: str, folder: Path, dest: Path, executor: Executor, workers: int):
 
 
 def throughput(folder: Path, rounds: int) -> list[dict]:
-    "Photos in a second, for each task, kind of executor and number of workers. All executors are there all the time, and warm."
+    """Photos in a second, for each task, kind of executor and number of workers. All executors
+    are there all the time, and warm."""
     rates = {}
     with ExitStack() as stack:
-        crews = {(make.__name__, workers): stack.enter_context(make(workers)) for make in (processes, dask, nannies) for workers in (1, 2)}
+        crews = {(make.__name__, workers): stack.enter_context(make(workers))
+                 for make in (processes, dask, nannies) for workers in (1, 2)}
         for number in range(-1, rounds): # the first opens networks and counts for nothing
             for (kind, workers), executor in crews.items():
                 for task, count in counts.items():
                     with tempfile.TemporaryDirectory() as dest:
                         begun = time.perf_counter()
                         work(task, folder, Path(dest) / "results", executor, workers)
-                        if number >= 0: rates.setdefault((task, kind, workers), []).append(count / (time.perf_counter() - begun))
-    return [dict(task=task, executor=kind, workers=workers, photos_per_second=statistics.median(found)) for (task, kind, workers), found in sorted(rates.items())]
+                        if number >= 0:
+                            rates.setdefault((task, kind, workers),
+                                             []).append(count / (time.perf_counter() - begun))
+    return [dict(task=task, executor=kind, workers=workers,
+                 photos_per_second=statistics.median(found))
+            for (task, kind, workers), found in sorted(rates.items())]
 
 
 class Scales(Executor):
@@ -86,12 +102,16 @@ class Scales(Executor):
 def weigh(folder: Path) -> list[dict]:
     "Bytes for each photo."
     scales, pairs, photos = Scales(), Scales(), sorted((folder / "photos").iterdir())
-    with mock.patch.object(work, "batch_size", return_value=6): # half a second's work of a quiet core, so that the weight does not depend on the hour
-        records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales, workers=1))
+    # half a second's work of a quiet core, so that the weight does not depend on the hour
+    with mock.patch.object(work, "batch_size", return_value=6):
+        records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales,
+                                     workers=1))
     size = lambda paths: sum(path.stat().st_size for path in paths) / len(paths)
     prepare_pairs(folder / "coco", "train", folder / "paired", executor=pairs)
-    rows = {"task": scales.sent / len(records), "record": scales.returned / len(records), "task of a pair": pairs.sent / counts["prepare"],
-            "photo": size(photos), "result": size([record.output for record in records if record.output])}
+    rows = {"task": scales.sent / len(records), "record": scales.returned / len(records),
+            "task of a pair": pairs.sent / counts["prepare"],
+            "photo": size(photos),
+            "result": size([record.output for record in records if record.output])}
     return [dict(what=what, bytes_per_photo=value) for what, value in rows.items()]
 
 
@@ -100,7 +120,8 @@ def look(path: Path) -> Record: return folders._make(path, path, None, False, di
 
 def at_once(folder: Path):
     "Every task by itself, all handed over before the first is asked for."
-    with processes(2) as pool: yield from [pool.submit(look, path) for path in folders.find_photos(folder)]
+    with processes(2) as pool:
+        yield from [pool.submit(look, path) for path in folders.find_photos(folder)]
 
 
 def few(make, folder: Path, dest: Path):
@@ -110,7 +131,8 @@ def few(make, folder: Path, dest: Path):
 def memory_of(way: str, folder: Path, every: int):
     "Print the megabytes of this process as the records come."
     with tempfile.TemporaryDirectory() as dest:
-        records = dict(at_once=at_once, processes=partial(few, processes, dest=Path(dest)), dask=partial(few, dask, dest=Path(dest)))[way](folder)
+        records = dict(at_once=at_once, processes=partial(few, processes, dest=Path(dest)),
+                       dask=partial(few, dask, dest=Path(dest)))[way](folder)
         for number, record in enumerate(records):
             if isinstance(record, Future): record.result()
             if number % every == 0: print(number, own_memory(), flush=True)
@@ -124,9 +146,11 @@ def memory(tasks: int) -> list[dict]:
             if number % 1000 == 0: (Path(folder) / f"{number // 1000:04}").mkdir()
             (Path(folder) / f"{number // 1000:04}/{number % 1000:03}.jpg").write_bytes(b"no photo")
         for way in ("at_once", "processes", "dask"):
-            done = subprocess.run([sys.executable, here, "--way", way, "--folder", folder, "--every", str(every)], capture_output=True, text=True)
+            done = subprocess.run([sys.executable, here, "--way", way, "--folder", folder,
+                                   "--every", str(every)], capture_output=True, text=True)
             if done.returncode: raise RuntimeError(done.stderr[-2000:])
-            rows += [dict(way=way, tasks=int(line.split()[0]), megabytes=float(line.split()[1])) for line in done.stdout.splitlines()]
+            rows += [dict(way=way, tasks=int(line.split()[0]), megabytes=float(line.split()[1]))
+                     for line in done.stdout.splitlines()]
     return rows
 
 
@@ -134,14 +158,19 @@ def keep(name: str, rows: list[dict]):
     with open(here.with_name(name), "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
-    for row in rows: print(*(f"{value:.4g}" if isinstance(value, float) else value for value in row.values()), sep="  ", flush=True)
+        writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value
+                          for key, value in row.items()} for row in rows)
+    for row in rows:
+        print(*(f"{value:.4g}" if isinstance(value, float) else value for value in row.values()),
+              sep="  ", flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tasks", type=int, default=100_000, help="0 leaves the memory as it was measured")
+    parser.add_argument("--tasks", type=int, default=100_000, help="0 leaves the memory as it was "
+                        "measured")
     for hidden in ("--way", "--folder"): parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--every", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -149,7 +178,8 @@ def main():
     with tempfile.TemporaryDirectory() as work_dir:
         folder, photos = Path(work_dir), sorted(samples.glob("*2017/*.jpg"))
         (folder / "photos").mkdir()
-        for number in range(counts["remove"]): (folder / f"photos/{number:03}.jpg").write_bytes(photos[number % len(photos)].read_bytes())
+        for number in range(counts["remove"]):
+            (folder / f"photos/{number:03}.jpg").write_bytes(photos[number % len(photos)].read_bytes())
         repeat_coco(samples, folder / "coco", counts["prepare"])
         keep("scaling_wire.csv", weigh(folder))
         keep("scaling.csv", throughput(folder, options.rounds))

@@ -1,8 +1,11 @@
-"""Build the site: one page per notebook, as it is stored, and a reference of the package. `make docs` calls this.
+"""Build the site: one page per notebook, as it is stored, and a reference of the package. `make
+docs` calls this.
 
-    python docs/build.py [FOLDER]        FOLDER is docs/_build unless given; the site is in its html/
+    python docs/build.py [FOLDER]        FOLDER is docs/_build unless given; the site is in its
+        html/
 
-No notebook is executed and nothing is fetched. The page "Try it" is made where docs/fetch.py has found what it runs on. A warning is an error.
+No notebook is executed and nothing is fetched. The page "Try it" is made where docs/fetch.py has
+found what it runs on. A warning is an error.
 """
 import ast
 import os
@@ -28,20 +31,29 @@ from fetch import is_fetched, packages
 from measured import write_measured
 
 # Files of the repository that are pages of their own, and those pages.
-texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md": "contributing.md",
+         "CHANGELOG.md": "changelog.md"}
 button = '<a class="home-button" href="try_it.html">Try it on your own photo, here in the browser</a>'
-help_pages = [root / f"nbs/help/{name}.md" for name in ("glossary", "cheat_sheet", "troubleshooting")]
+help_pages = [root / f"nbs/help/{name}.md"
+              for name in ("glossary", "cheat_sheet", "troubleshooting")]
 runtime = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]
 sample = "val2017/000000343937.jpg"
-largest = 25 # megapixels of a photo that the page "Try it" takes; 4 GB are the most that a page may use
-# nbdev puts a signature in the place of exported code and runs the imports to get it. A learner wants the code itself.
-not_wanted = {"add_show_docs", "exec_show_docs", "rm_export", "mv_exports", "add_fold", "insert_warning", "add_links", "FrontmatterProc"}
+# megapixels of a photo that the page "Try it" takes; 4 GB are the most that a page may use
+largest = 25
+# nbdev puts a signature in the place of exported code and runs the imports to get it. A learner
+# wants the code itself.
+not_wanted = {"add_show_docs", "exec_show_docs", "rm_export", "mv_exports", "add_fold",
+              "insert_warning", "add_links", "FrontmatterProc"}
 
 
-def exported_names(package: Path) -> dict[str, str]: # name → where it lives, as in {"iou": "bg_remover.metrics.iou"}
+# name → where it lives, as in {"iou": "bg_remover.metrics.iou"}
+def exported_names(package: Path) -> dict[str, str]:
     "The public functions and classes of the package."
-    trees = {name: ast.parse((package / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")) for name in house.modules[::-1]} # a lesson's name wins
-    return {node.name: f"{package.name}.{module}.{node.name}" for module, tree in trees.items() for node in tree.body
+    # a lesson's name wins
+    trees = {name: ast.parse((package / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
+             for name in house.modules[::-1]}
+    return {node.name: f"{package.name}.{module}.{node.name}" for module, tree in trees.items()
+            for node in tree.body
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")}
 
 
@@ -49,7 +61,8 @@ def link_names(text: str, names: dict[str, str]) -> str:
     "Make each `name` of the package in a prose cell a link into the reference."
     parts = re.split(r"(^```.*?^```|\[[^\]]*\]\([^)]*\)|^#.*?$)", text, flags=re.M | re.S)
     link = lambda found: f"{{py:obj}}`{found[1]} <{names[found[1]]}>`" if found[1] in names else found[0]
-    return "".join(part if i % 2 else re.sub(r"(?<![`}\w])`(\w+)`(?!`)", link, part) for i, part in enumerate(parts))
+    return "".join(part if i % 2 else re.sub(r"(?<![`}\w])`(\w+)`(?!`)", link, part)
+                   for i, part in enumerate(parts))
 
 
 def describe(prose: str) -> str:
@@ -60,10 +73,12 @@ def describe(prose: str) -> str:
 
 
 def only_imports(source: str) -> bool:
-    "Whether a cell holds imports and nothing else a reader has to see; its directives and magics do not count."
+    """Whether a cell holds imports and nothing else a reader has to see; its directives and
+    magics do not count."""
     try: body = ast.parse(re.sub(r"^\s*[%!].*$", "", source, flags=re.M)).body
     except SyntaxError: return False
-    return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom, ast.Try)) for node in body)
+    return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom, ast.Try))
+                              for node in body)
 
 
 def is_folded(source: str) -> bool:
@@ -72,33 +87,45 @@ def is_folded(source: str) -> bool:
 
 
 def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""):
-    "Turn a notebook into a page: nbdev's hidden cells and directives go, code, prose and stored outputs stay."
+    """Turn a notebook into a page: nbdev's hidden cells and directives go, code, prose and
+    stored outputs stay."""
     notebook = read_nb(source)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     exported = {cell["id"] for cell in code if re.search(r"^#\|\s*exports?\b", cell.source, re.M)}
     folded = {cell["id"] for cell in code if is_folded(cell.source)}
-    notebook.cells = [cell for cell in notebook.cells if not re.search(r"^#\|\s*default_exp\b", cell.source, re.M)]
+    notebook.cells = [cell for cell in notebook.cells
+                      if not re.search(r"^#\|\s*default_exp\b", cell.source, re.M)]
     processors = [each for each in FilterDefaults().base_procs() if each.__name__ not in not_wanted]
     NBProcessor(nb=notebook, procs=processors, rm_directives=True).process()
     prose = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             if cell.source.strip(): prose = cell.source
-            cell.source = re.sub(r"\]\((\.\./[^)#\s]+)", copy_file(source.parent, page.parent), link_names(cell.source, names))
+            cell.source = re.sub(r"\]\((\.\./[^)#\s]+)", copy_file(source.parent, page.parent),
+                                 link_names(cell.source, names))
         elif cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
             tags = ["exported"] * (cell["id"] in exported) + ["hide-input"] * (cell["id"] in folded)
             label = "Imports" if only_imports(cell.source) else "Code"
-            cell.metadata = {"mystnb": {"image": {"alt": describe(prose)}, "code_prompt_show": label, "code_prompt_hide": label}, "tags": tags}
-    if footer and is_fetched(): notebook.cells[0].source = notebook.cells[0].source.replace("\n\n![", f"\n\n{button}\n\n![", 1)
-    if footer: notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer, "id": "contents"})
-    elif source.parent.name == "solutions": notebook.metadata["orphan"] = True # reached from their lessons, not from the contents
-    else: notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <{'../' * (len(source.relative_to(root / 'nbs').parts) - 1)}notebooks/{source.name}>`"
+            cell.metadata = {"mystnb": {"image": {"alt": describe(prose)},
+                                        "code_prompt_show": label, "code_prompt_hide": label},
+                             "tags": tags}
+    if footer and is_fetched():
+        notebook.cells[0].source = notebook.cells[0].source.replace("\n\n![", f"\n\n{button}\n\n![",
+                                                                    1)
+    if footer:
+        notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer,
+                               "id": "contents"})
+    # reached from their lessons, not from the contents
+    elif source.parent.name == "solutions": notebook.metadata["orphan"] = True
+    else:
+        notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <{'../' * (len(source.relative_to(root / 'nbs').parts) - 1)}notebooks/{source.name}>`"
     write_nb(notebook, page)
 
 
 def copy_file(here: Path, page_folder: Path):
-    "A replacement for links to files outside nbs: the file's page, or the file, copied beside the pages."
+    """A replacement for links to files outside nbs: the file's page, or the file, copied beside
+    the pages."""
     pages = page_folder
     for _ in here.relative_to(root / "nbs").parts: pages = pages.parent
     def replace(found):
@@ -107,7 +134,9 @@ def copy_file(here: Path, page_folder: Path):
         name = file.relative_to(root).as_posix()
         up = "../" * len(here.relative_to(root / "nbs").parts)
         if name in texts: return f"]({up}{texts[name]}"
-        if not file.is_file(): sys.exit(f"a notebook links to {found[1]}, which is no file of the project; correct the link")
+        if not file.is_file():
+            sys.exit(f"a notebook links to {found[1]}, which is no file of the project; correct "
+                     "the link")
         (pages / "files" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, pages / "files" / name)
         return f"]({up}files/{name}"
@@ -119,18 +148,23 @@ def write_reference(pages: Path, package: Path) -> list[str]:
     (pages / "api").mkdir()
     for module in house.modules:
         name = f"{package.name}.{module}"
-        (pages / f"api/{module}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n", encoding="utf-8")
+        (pages / f"api/{module}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. automodule:: "
+                                                 f"{name}\n", encoding="utf-8")
     return [f"api/{module}" for module in house.modules]
 
 
 def write_texts(pages: Path):
-    "The pages that are files of the repository, with their links to notebooks; names of the package stay as they are."
-    for file, page in texts.items(): (pages / page).write_text((root / file).read_text(encoding="utf-8").replace("](nbs/", "]("), encoding="utf-8")
+    """The pages that are files of the repository, with their links to notebooks; names of the
+    package stay as they are."""
+    for file, page in texts.items():
+        (pages / page).write_text((root / file).read_text(encoding="utf-8").replace("](nbs/", "]("),
+                                  encoding="utf-8")
     (pages / "notebooks").mkdir()
     for path in house.notebooks()[1:]: shutil.copy(path, pages / "notebooks")
 
 
-def size_of(files: list[Path]) -> str: return f"{sum(path.stat().st_size for path in files) / 1e6:.0f}"
+def size_of(files: list[Path]) -> str:
+    return f"{sum(path.stat().st_size for path in files) / 1e6:.0f}"
 
 
 def write_try_it(pages: Path, extra: Path):
@@ -141,18 +175,26 @@ def write_try_it(pages: Path, extra: Path):
     for name in runtime: shutil.copy(packages / "onnxruntime-web/dist" / name, extra / "try_it")
     onnx.save(page_model(shipped_model()), extra / "try_it/cutout.onnx")
     shutil.copy(root / "nbs/samples/mini_coco" / sample, extra / "try_it/sample.jpg")
-    licence, source = re.search(rf"\| {re.escape(sample)} \| (.*?) \| (.*?) \|", (root / "nbs/samples/mini_coco/ATTRIBUTION.md").read_text(encoding="utf-8")).groups()
+    licence, source = re.search(rf"\| {re.escape(sample)} \| (.*?) \| (.*?) \|",
+                                (root / "nbs/samples/mini_coco/ATTRIBUTION.md").read_text(encoding="utf-8")).groups()
     fetched = [extra / "try_it" / name for name in (*runtime, "cutout.onnx")]
     page = Template((docs / "try_it/page.md").read_text(encoding="utf-8"))
-    (pages / "try_it.md").write_text(page.substitute(megapixels=largest, megabytes=size_of(fetched), credit=f"[source]({source}), {licence}, made smaller"), encoding="utf-8")
+    (pages / "try_it.md").write_text(page.substitute(megapixels=largest, megabytes=size_of(fetched),
+                                                     credit=f"[source]({source}), {licence}, made "
+                                                     "smaller"), encoding="utf-8")
 
 
 def mend(html: str) -> str:
-    "Faults of the theme and of Sphinx that screen readers stumble over: a heading without a level, a list of definitions that define nothing, a wrong label."
-    html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
+    """Faults of the theme and of Sphinx that screen readers stumble over: a heading without a
+    level, a list of definitions that define nothing, a wrong label."""
+    html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" '
+                        'aria-level="2">')
     html = html.replace(' aria-label="Toggle hidden content"', "") # it says what it holds
-    as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>", "<li>").replace("</dd>", "</li>") + "</ul>"
-    return re.sub(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", as_list, html, flags=re.S)
+    as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>",
+                                                                         "<li>").replace("</dd>",
+                                                                                         "</li>") + "</ul>"
+    return re.sub(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", as_list, html,
+                  flags=re.S)
 
 
 def toctree(caption: str, entries: list[str]) -> str:
@@ -162,32 +204,44 @@ def toctree(caption: str, entries: list[str]) -> str:
 def pages_of(paths: list[Path]) -> list[str]:
     "The entries of some notebooks and texts in the menu; a lesson with its number and its title."
     def entry(path: Path) -> str:
-        page, number = path.relative_to(root / "nbs").with_suffix("").as_posix(), re.match(r"\d+", path.stem)
+        page, number = path.relative_to(root / "nbs").with_suffix("").as_posix(), re.match(r"\d+",
+                                                                                           path.stem)
         return f"{int(number[0])} · {read_nb(path).cells[0].source.splitlines()[0].removeprefix('# ')} <{page}>" if number else page
     return [entry(path) for path in paths]
 
 
 def main(out: Path) -> int:
     pages, html, extra = out / "source", out / "html", out / "extra"
-    for made in ("source", "html", "extra", "doctrees"): shutil.rmtree(out / made, ignore_errors=True)
-    shutil.copytree(root / "nbs", pages, ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml", "*.ipynb"))
+    for made in ("source", "html", "extra", "doctrees"):
+        shutil.rmtree(out / made, ignore_errors=True)
+    shutil.copytree(root / "nbs", pages,
+                    ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml",
+                                                  "*.ipynb"))
     package = root / "bg_remover"
     names, notebooks = exported_names(package), house.notebooks()[1:]
     write_texts(pages)
     write_measured(pages)
     if is_fetched(): write_try_it(pages, extra)
-    menu = {"Use it": ["try_it"] if is_fetched() else [], "Lessons": pages_of(house.lesson_notebooks()),
+    menu = {"Use it": ["try_it"] if is_fetched() else [],
+            "Lessons": pages_of(house.lesson_notebooks()),
             "Help": pages_of(help_pages),
-            "The tool": pages_of(house.floor_notebooks("tool")), "Behind it": pages_of(house.floor_notebooks("base")),
-            "Scale": pages_of(house.floor_notebooks("scale")), "Reference": write_reference(pages, package),
+            "The tool": pages_of(house.floor_notebooks("tool")),
+            "Behind it": pages_of(house.floor_notebooks("base")),
+            "Scale": pages_of(house.floor_notebooks("scale")),
+            "Reference": write_reference(pages, package),
             "About": ["measurements", *[page.removesuffix(".md") for page in texts.values()]]}
-    for path in [*notebooks, *house.solutions()]: write_page(path, pages / path.relative_to(root / "nbs"), names)
-    write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names, footer="\n".join(toctree(*each) for each in menu.items() if each[1]))
-    status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d", str(out / "doctrees"), str(pages), str(html)])
+    for path in [*notebooks, *house.solutions()]:
+        write_page(path, pages / path.relative_to(root / "nbs"), names)
+    write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names,
+               footer="\n".join(toctree(*each) for each in menu.items() if each[1]))
+    status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d",
+                         str(out / "doctrees"), str(pages), str(html)])
     if status: return status
-    for page in html.rglob("*.html"): page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in html.rglob("*.html"):
+        page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
     if is_fetched(): shutil.copytree(extra, html, dirs_exist_ok=True)
-    print(f"{len(notebooks) + 1} notebooks, {len(house.modules)} modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
+    print(f"{len(notebooks) + 1} notebooks, {len(house.modules)} "
+          f"modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
     return 0
 
 

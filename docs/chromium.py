@@ -1,4 +1,5 @@
-"""Start the Chromium that is there, for the tests and measurements of the site. It is not downloaded: on Debian, apt-get install chromium."""
+"""Start the Chromium that is there, for the tests and measurements of the site. It is not
+downloaded: on Debian, apt-get install chromium."""
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,14 +8,18 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, sync_playwright
 
 names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-# no sandbox: it needs rights that containers lack, and the pages are ours; the rest keeps Chromium from asking other hosts for anything
-flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+# no sandbox: it needs rights that containers lack, and the pages are ours; the rest keeps Chromium
+# from asking other hosts for anything
+flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 def find_chromium() -> str:
     "Where it lies, or an error in one line."
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not found: raise FileNotFoundError("no Chromium here: install it (on Debian: apt-get install chromium), or point CHROMIUM at one")
+    if not found:
+        raise FileNotFoundError("no Chromium here: install it (on Debian: apt-get install "
+                                "chromium), or point CHROMIUM at one")
     return found
 
 

@@ -24,7 +24,8 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 exclude_patterns = ["notebooks", "measured"] # offered for download, not pages
-suppress_warnings = ["toc.not_included"] # texts that a notebook links to are pages too, outside the menu
+# texts that a notebook links to are pages too, outside the menu
+suppress_warnings = ["toc.not_included"]
 
 html_theme = "furo"
 html_title = settings["title"]
@@ -34,12 +35,14 @@ html_js_files = ["site.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sphinx = False
 html_copy_source = False
-html_theme_options = {"source_repository": settings["address"], "source_branch": "main", "source_directory": "nbs/"} if settings["address"] else {}
+html_theme_options = {"source_repository": settings["address"], "source_branch": "main",
+                      "source_directory": "nbs/"} if settings["address"] else {}
 copybutton_exclude = ".linenos, .gp"
 
 default_role = "code" # docstrings are written in Markdown, where `x` is code
 add_module_names = False
-autodoc_inherit_docstrings = False # a method of ours that only repeats its parent has nothing to add
+# a method of ours that only repeats its parent has nothing to add
+autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
 python_maximum_signature_line_length = 80
@@ -48,7 +51,8 @@ python_maximum_signature_line_length = 80
 def to_rst(text):
     "A line of Markdown prose as reStructuredText: code stays code, all else is plain."
     parts = re.split(r"`([^`]+)`", text)
-    return "".join(f"``{part}``" if i % 2 else re.sub(r"([\\*|_])", r"\\\1", part) for i, part in enumerate(parts))
+    return "".join(f"``{part}``" if i % 2 else re.sub(r"([\\*|_])", r"\\\1", part)
+                   for i, part in enumerate(parts))
 
 
 def add_parameter_comments(app, what, name, thing, options, lines):
@@ -60,17 +64,20 @@ def add_parameter_comments(app, what, name, thing, options, lines):
         comments = docments(thing, full=True)
     except (TypeError, ValueError, OSError, SyntaxError):
         return
-    fields = [(key, to_rst(" ".join(value.docment.split()))) for key, value in comments.items() if value.get("docment")]
+    fields = [(key, to_rst(" ".join(value.docment.split()))) for key, value in comments.items()
+              if value.get("docment")]
     if fields:
         lines.append("")
-        lines += [f":returns: {comment}" if key == "return" else f":param {key}: {comment}" for key, comment in fields]
+        lines += [f":returns: {comment}" if key == "return" else f":param {key}: {comment}"
+                  for key, comment in fields]
         lines.append("")
 
 
 def leave_builtins(app, doctree):
     "A type such as `bytes` is Python's, even where a method of ours has the same name."
     for node in list(doctree.findall(pending_xref)):
-        if node.get("refdomain") == "py" and hasattr(builtins, node.get("reftarget", "")): node.replace_self(node.children)
+        if node.get("refdomain") == "py" and hasattr(builtins, node.get("reftarget", "")):
+            node.replace_self(node.children)
 
 
 def mathml(self, node):

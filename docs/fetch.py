@@ -1,6 +1,8 @@
-"""Fetch from npm what the page "Try it" runs on, at the version and with the checksum of package-lock.json. `make docs` calls this.
+"""Fetch from npm what the page "Try it" runs on, at the version and with the checksum of
+package-lock.json. `make docs` calls this.
 
-What is there already is not fetched again. Where npm or the network is missing, this says so, and the site is built without the page.
+What is there already is not fetched again. Where npm or the network is missing, this says so, and
+the site is built without the page.
 """
 import json
 import shutil
@@ -18,7 +20,8 @@ def versions(lock: Path) -> dict[str, str]: # folder of a package → its versio
 
 
 def is_fetched() -> bool:
-    "Whether everything lies there. npm writes its own lock file into the folder when it is through."
+    """Whether everything lies there. npm writes its own lock file into the folder when it is
+    through."""
     return versions(packages / ".package-lock.json") == versions(docs / "package-lock.json")
 
 
@@ -29,8 +32,11 @@ def main():
         print(f"npm is not installed: {without}. With Node.js 20 or newer, `make docs` adds it.")
         return
     print("Fetching onnxruntime-web from npm, once, for the page \"Try it\" ...", flush=True)
-    done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"], cwd=docs, capture_output=True, text=True)
-    if done.returncode: print(f"{done.stderr.strip()}\nnpm could not fetch it (see above): {without}. `make docs` tries again.")
+    done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+                           "--fetch-retries=1"], cwd=docs, capture_output=True, text=True)
+    if done.returncode:
+        print(f"{done.stderr.strip()}\nnpm could not fetch it (see above): {without}. `make docs` "
+              "tries again.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The site's page of measurements: what the scripts of benchmarks/ wrote into csv files and results.json, as tables."""
+"""The site's page of measurements: what the scripts of benchmarks/ wrote into csv files and
+results.json, as tables."""
 import ast
 import csv
 import re
@@ -12,21 +13,28 @@ longest = 60 # rows of a table; a longer file is offered for download only
 
 
 def readable(text: str) -> str:
-    "A cell of a csv file as a reader wants it: four digits of a number, and nothing that Markdown would take for its own."
-    if re.fullmatch(r"-?\d+\.\d+", text): return f"{float(text):.4g}" if abs(float(text)) < 1000 else f"{float(text):,.0f}"
+    """A cell of a csv file as a reader wants it: four digits of a number, and nothing that
+    Markdown would take for its own."""
+    if re.fullmatch(r"-?\d+\.\d+", text):
+        return f"{float(text):.4g}" if abs(float(text)) < 1000 else f"{float(text):,.0f}"
     return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*")
 
 
 def table(rows: list[list[str]]) -> str:
-    "Rows, the first of which is the head, as a Markdown table; columns of numbers lean to the right."
-    numbers = [all(re.fullmatch(r"-?[\d.]*", row[i]) for row in rows[1:]) for i in range(len(rows[0]))]
-    head = [[direction(name) for name in rows[0]], ["--:" if number else "---" for number in numbers]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *[[readable(cell) for cell in row] for row in rows[1:]]])
+    """Rows, the first of which is the head, as a Markdown table; columns of numbers lean to the
+    right."""
+    numbers = [all(re.fullmatch(r"-?[\d.]*", row[i]) for row in rows[1:])
+               for i in range(len(rows[0]))]
+    head = [[direction(name) for name in rows[0]],
+            ["--:" if number else "---" for number in numbers]]
+    return "\n".join(f"| {' | '.join(row)} |"
+                     for row in [*head, *[[readable(cell) for cell in row] for row in rows[1:]]])
 
 
 def about(path: Path) -> str:
     "What the script says it does, in its first sentence; a file's name begins with its script's."
-    script = max((script for script in scripts if path.stem.startswith(script.stem)), key=lambda script: len(script.stem))
+    script = max((script for script in scripts if path.stem.startswith(script.stem)),
+                 key=lambda script: len(script.stem))
     first = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).split("\n\n")[0]
     sentence = re.split(r"(?<=[.:])\s", first)[0]
     return f"{sentence.rstrip('.:')} (`{script.parent.name}/{script.name}`)."
@@ -34,19 +42,25 @@ def about(path: Path) -> str:
 
 def direction(name: str) -> str:
     "An arrow after the name of a column or a unit: which way is better; nothing where neither is."
-    if re.search(r"(photos|images)(/s|_per_second)$|^(iou|dice|boundary|boundary_iou|pooled|soft 256|done)$", name, re.I): return f"{name} ↑"
-    if re.search(r"(^|_|\b)(s|ms|MB|seconds|milliseconds|megabytes|flicker|alarms?|loss|crash|hang|partial|bytes)(_|\b|$)", name): return f"{name} ↓"
+    if re.search(r"(photos|images)(/s|_per_second)$|^(iou|dice|boundary|boundary_iou|pooled|soft "
+                 r"256|done)$", name, re.I):
+        return f"{name} ↑"
+    if re.search(r"(^|_|\b)(s|ms|MB|seconds|milliseconds|megabytes|flicker|alarms?|loss|crash|hang|partial|bytes)(_|\b|$)",
+                 name):
+        return f"{name} ↓"
     return name
 
 
 def claims_table(claims: dict[str, dict]) -> str:
     "Each claim as a line; its unit stays on one line and says which direction is good."
-    lines = ["| claim | ours | baseline | limit | unit | better | ratio | aim | runs |", "|---|--:|--:|--:|---|---|--:|--:|--:|"]
+    lines = ["| claim | ours | baseline | limit | unit | better | ratio | aim | runs |",
+             "|---|--:|--:|--:|---|---|--:|--:|--:|"]
     for name, entry in sorted(claims.items()):
         limit, aim = (f"{entry[key]:.4g}" if entry[key] else "" for key in ("limit", "aim"))
         better = "more ↑" if entry["unit"].endswith("/s") else "less ↓"
         unit = entry["unit"].replace("processor s", "CPU s").replace(" ", "\u00a0")
-        lines.append(f"| {name} | {entry['ours']:.4g} | {entry['baseline']:.4g} | {limit} | {unit} | {better.replace(' ', chr(160))} | {entry['ratio']:.2f} | {aim} | {entry['runs']} |")
+        lines.append(f"| {name} | {entry['ours']:.4g} | {entry['baseline']:.4g} | {limit} | {unit} "
+                     f"| {better.replace(' ', chr(160))} | {entry['ratio']:.2f} | {aim} | {entry['runs']} |")
     return "\n".join(lines)
 
 
@@ -78,7 +92,11 @@ def section(path: Path) -> str:
 def write_measured(pages: Path):
     "The page, and the csv files that it offers."
     (pages / "measured").mkdir()
-    files = sorted((benchmarks / "results").glob("*.csv"), key=lambda path: (not path.stem.startswith("quality"), path.name)) # what everybody asks for comes first
+    # what everybody asks for comes first
+    files = sorted((benchmarks / "results").glob("*.csv"),
+                   key=lambda path: (not path.stem.startswith("quality"), path.name))
     for path in files: (pages / "measured" / path.name).write_bytes(path.read_bytes())
     opening = "# Measured\n\n> What the scripts in `benchmarks/` measured, as they wrote it down.\n\nRun one, and it prints its table anew. Each script says at its top what its columns mean. ↑ marks a column in which more is better, ↓ one in which less is.\n\n"
-    (pages / "measurements.md").write_text(opening + claims() + "\n".join(section(path) for path in files), encoding="utf-8")
+    (pages / "measurements.md").write_text(opening + claims()
+                                           + "\n".join(section(path) for path in files),
+                                           encoding="utf-8")

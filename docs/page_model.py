@@ -1,9 +1,11 @@
-"""Make the network of the page "Try it": one ONNX file that takes a photo and gives the cut-out, as `Remover.cutout` does.
+"""Make the network of the page "Try it": one ONNX file that takes a photo and gives the cut-out, as
+`Remover.cutout` does.
 
     python docs/page_model.py FILE        writes it; `make docs` does so for the site
 
-In the middle stands the shipped network, unchanged; before and behind it the steps of bg_remover.removal, in ONNX's own operators, so that
-a browser needs no code of ours but the page. tests/test_try_it.py holds the answers equal to those of `Remover`.
+In the middle stands the shipped network, unchanged; before and behind it the steps of
+bg_remover.removal, in ONNX's own operators, so that a browser needs no code of ours but the page.
+tests/test_try_it.py holds the answers equal to those of `Remover`.
 """
 import inspect
 import sys
@@ -18,7 +20,8 @@ from bg_remover.base.network import shipped_model
 
 
 class Value:
-    "The output of a node. Arithmetic with it adds nodes; a plain number takes part as float32, one of NumPy's as what it is."
+    """The output of a node. Arithmetic with it adds nodes; a plain number takes part as
+    float32, one of NumPy's as what it is."""
     __array_ufunc__ = None # NumPy's numbers leave the arithmetic to us
     def __init__(self, graph, name: str): self.graph, self.name = graph, name
     def __add__(self, other): return self.graph.Add(self, other)
@@ -49,7 +52,8 @@ class Graph:
 
     def __getattr__(self, operator: str):
         def add(*inputs, **attributes) -> Value:
-            names = [each.name if isinstance(each, Value) else self.constant(each) for each in inputs]
+            names = [each.name if isinstance(each, Value) else self.constant(each)
+                     for each in inputs]
             output = self.name()
             self.nodes.append(helper.make_node(operator, names, [output], **attributes))
             return Value(self, output)
@@ -78,25 +82,34 @@ def until(stop: Value) -> Value: # int64: 0, 1, … below stop
     return stop.graph.Range(np.int64(0), stop.graph.Squeeze(stop), np.int64(1))
 
 
-def average(x: Value, axis: int, target: Value, kind: int = TensorProto.DOUBLE) -> Value: # H×W×C in, doubles out
-    "Shrink one axis by averaging, as OpenCV's INTER_AREA: differences of running sums (of a kind of number), taken at fractions of pixels."
+# H×W×C in, doubles out
+def average(x: Value, axis: int, target: Value, kind: int = TensorProto.DOUBLE) -> Value:
+    """Shrink one axis by averaging, as OpenCV's INTER_AREA: differences of running sums (of a
+    kind of number), taken at fractions of pixels."""
     graph, length = x.graph, side(x, axis)
     before = whole(*[int(i == axis) for i in range(3)], 0, 0, 0)
     sums = graph.CumSum(as_type(graph.Pad(x, before), kind), np.int64(axis))
     ends = until(target + whole(1)) * length # of the new pixels, in parts of an old one
     left, shape = ends / target, whole(*[-1 if i == axis else 1 for i in range(3)])
-    part = graph.Reshape(as_type(graph.Mod(ends, target), TensorProto.DOUBLE) / as_type(target, TensorProto.DOUBLE), shape)
-    here, there = (as_type(graph.Gather(sums, at, axis=axis), TensorProto.DOUBLE) for at in (left, graph.Min(left + whole(1), length)))
+    part = graph.Reshape(as_type(graph.Mod(ends, target), TensorProto.DOUBLE) / as_type(target,
+                                                                                        TensorProto.DOUBLE),
+                         shape)
+    here, there = (as_type(graph.Gather(sums, at, axis=axis), TensorProto.DOUBLE)
+                   for at in (left, graph.Min(left + whole(1), length)))
     at_ends = here + (there - here) * part
-    upper, lower = (graph.Slice(at_ends, start, stop, whole(axis)) for start, stop in ((whole(1), target + whole(1)), (whole(0), target)))
-    return (upper - lower) * (as_type(target, TensorProto.DOUBLE) / as_type(length, TensorProto.DOUBLE))
+    upper, lower = (graph.Slice(at_ends, start, stop, whole(axis))
+                    for start, stop in ((whole(1), target + whole(1)), (whole(0), target)))
+    return (upper - lower) * (as_type(target, TensorProto.DOUBLE) / as_type(length,
+                                                                            TensorProto.DOUBLE))
 
 
-def shrink(x: Value, height: Value, width: Value, kind: int = TensorProto.DOUBLE) -> Value: # H×W×C → float32 C×H×W
+# H×W×C → float32 C×H×W
+def shrink(x: Value, height: Value, width: Value, kind: int = TensorProto.DOUBLE) -> Value:
     "`_stretch` as far as it averages: no side comes out longer than it was."
     graph = x.graph
     lower = average(x, 0, graph.Min(height, side(x, 0)), kind)
-    return graph.Transpose(as_float(average(lower, 1, graph.Min(width, side(x, 1)))), perm=[2, 0, 1])
+    return graph.Transpose(as_float(average(lower, 1, graph.Min(width, side(x, 1)))),
+                           perm=[2, 0, 1])
 
 
 def grow(x: Value, height: Value, width: Value) -> Value: # float32 C×H×W
@@ -104,37 +117,50 @@ def grow(x: Value, height: Value, width: Value) -> Value: # float32 C×H×W
     graph = x.graph
     none = np.zeros(0, np.float32)
     sizes = graph.Concat(whole(1), side(x, 0), height, width, axis=0)
-    grown = graph.Resize(graph.Unsqueeze(x, whole(0)), none, none, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+    grown = graph.Resize(graph.Unsqueeze(x, whole(0)), none, none, sizes, mode="linear",
+                         coordinate_transformation_mode="half_pixel")
     return graph.Squeeze(grown, whole(0))
 
 
-def neighbours(x: Value, axis: int, target: Value) -> list[tuple[Value, Value]]: # values and weights int32, twice
-    "For each new pixel of an axis the two old ones that it lies between, and how much each counts, in parts of 2048."
+# values and weights int32, twice
+def neighbours(x: Value, axis: int, target: Value) -> list[tuple[Value, Value]]:
+    """For each new pixel of an axis the two old ones that it lies between, and how much each
+    counts, in parts of 2048."""
     graph, length, double = x.graph, side(x, axis), TensorProto.DOUBLE
-    middles = (as_type(until(target), double) + np.float64(0.5)) * (as_type(length, double) / as_type(target, double)) - np.float64(0.5)
+    middles = (as_type(until(target), double)
+               + np.float64(0.5)) * (as_type(length, double) / as_type(target,
+                                                                       double)) - np.float64(0.5)
     first = graph.Floor(as_float(middles))
     part, place = as_float(middles) - first, as_type(first, TensorProto.INT64)
-    ends = lambda at: graph.Gather(x, graph.Max(whole(0), graph.Min(at, length - whole(1))), axis=axis)
-    weight = lambda share: graph.Reshape(as_type(graph.Round(share * 2048), TensorProto.INT32), whole(*[-1 if i == axis else 1 for i in range(3)]))
+    ends = lambda at: graph.Gather(x, graph.Max(whole(0), graph.Min(at, length - whole(1))),
+                                   axis=axis)
+    weight = lambda share: graph.Reshape(as_type(graph.Round(share * 2048), TensorProto.INT32),
+                                         whole(*[-1 if i == axis else 1 for i in range(3)]))
     return [(ends(place), weight(1 - part)), (ends(place + whole(1)), weight(part))]
 
 
 def grow_image(x: Value, height: Value, width: Value) -> Value: # float32 C×H×W, whole numbers
-    "As `grow`, with the whole-number arithmetic that OpenCV uses for bytes: the network notices the last bit."
+    """As `grow`, with the whole-number arithmetic that OpenCV uses for bytes: the network
+    notices the last bit."""
     number = np.int32
     (left, much), (right, more) = neighbours(as_type(x, TensorProto.INT32), 2, width)
     (upper, its), (lower, other) = neighbours((left * much + right * more) / number(16), 1, height)
-    return as_float((upper * its / number(65536) + lower * other / number(65536) + number(2)) / number(4))
+    return as_float((upper * its / number(65536) + lower * other / number(65536)
+                     + number(2)) / number(4))
 
 
-def shrink_image(x: Value, height: Value, width: Value) -> Value: # uint8 H×W×C → float32 C×H×W, whole numbers
-    "`resize_image` as far as it averages. Where both sides are halved, OpenCV rounds one half up, else to the even number."
+# uint8 H×W×C → float32 C×H×W, whole numbers
+def shrink_image(x: Value, height: Value, width: Value) -> Value:
+    """`resize_image` as far as it averages. Where both sides are halved, OpenCV rounds one half
+    up, else to the even number."""
     graph, small = x.graph, shrink(x, height, width, TensorProto.INT32)
-    halved = graph.And(*[graph.Equal(side(x, axis), target * whole(2)) for axis, target in ((0, height), (1, width))])
+    halved = graph.And(*[graph.Equal(side(x, axis), target * whole(2))
+                         for axis, target in ((0, height), (1, width))])
     return graph.Where(halved, graph.Floor(small + 0.5), graph.Round(small))
 
 
-def stretch_image(x: Value, height: Value, width: Value) -> Value: # uint8 H×W×C → float32 C×H×W, whole numbers
+# uint8 H×W×C → float32 C×H×W, whole numbers
+def stretch_image(x: Value, height: Value, width: Value) -> Value:
     "`resize_image`."
     return grow_image(shrink_image(x, height, width), height, width)
 
@@ -147,8 +173,11 @@ def stretch_probability(x: Value, height: Value, width: Value) -> Value: # float
 def shrunk(height: Value, width: Value, longest: int) -> tuple[Value, Value]: # int64
     "`_shrunk`."
     graph, double = height.graph, TensorProto.DOUBLE
-    scale = graph.Min(np.float64(1), np.float64(longest) / as_type(graph.Max(height, width), double))
-    return tuple(graph.Max(whole(1), as_type(graph.Round(as_type(each, double) * scale), TensorProto.INT64)) for each in (height, width))
+    scale = graph.Min(np.float64(1),
+                      np.float64(longest) / as_type(graph.Max(height, width), double))
+    return tuple(graph.Max(whole(1),
+                           as_type(graph.Round(as_type(each, double) * scale), TensorProto.INT64))
+                 for each in (height, width))
 
 
 def as_pixels(x: Value) -> Value: # float32 C×H×W, whole numbers → uint8 H×W×C
@@ -162,47 +191,58 @@ def as_planes(x: Value) -> Value: # uint8 H×W×C → float32 C×H×W
 def halved(x: Value, longest: int) -> Value: # float32 C×H×W, whole numbers
     "`_halved`."
     graph, body, number = x.graph, Graph(), Graph.counter
-    too_long = lambda each: each.graph.Greater(each.graph.Max(side(each, 1), side(each, 2)), whole(longest))
+    too_long = lambda each: each.graph.Greater(each.graph.Max(side(each, 1), side(each, 2)),
+                                               whole(longest))
     large = Value(body, f"large{number}")
     half = grow_image(large, *[(side(large, axis) + whole(1)) / whole(2) for axis in (1, 2)])
     more = body.Squeeze(too_long(half), whole(0))
     ends = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in
-            ((f"halving{number}", TensorProto.INT64, []), (f"on{number}", TensorProto.BOOL, []), (large.name, TensorProto.FLOAT, None))]
-    answers = [helper.make_tensor_value_info(more.name, TensorProto.BOOL, []), helper.make_tensor_value_info(half.name, TensorProto.FLOAT, None)]
+            ((f"halving{number}", TensorProto.INT64, []), (f"on{number}", TensorProto.BOOL, []),
+             (large.name, TensorProto.FLOAT, None))]
+    answers = [helper.make_tensor_value_info(more.name, TensorProto.BOOL, []),
+               helper.make_tensor_value_info(half.name, TensorProto.FLOAT, None)]
     loop = helper.make_graph(body.nodes, "halve", ends, answers, body.constants)
     return graph.Loop(np.int64(64), graph.Squeeze(too_long(x), whole(0)), x, body=loop)
 
 
 def mean(x: Value, radius: int) -> Value: # float32 C×H×W
-    "`_mean`: the mean over a window, mirrored at the border. Differences of running sums, down the columns, then once more turned round."
+    """`_mean`: the mean over a window, mirrored at the border. Differences of running sums,
+    down the columns, then once more turned round."""
     graph, window = x.graph, 2 * radius + 1
     for _ in range(2):
         length = side(x, 1)
         place = graph.Mod(until(length + whole(window)) - whole(radius + 1), length * whole(2))
         mirrored = graph.Gather(x, graph.Min(place, length * whole(2) - whole(1) - place), axis=1)
         sums = graph.CumSum(as_type(mirrored, TensorProto.DOUBLE), np.int64(1))
-        upper, lower = graph.Slice(sums, whole(window), whole(2**31), whole(1)), graph.Slice(sums, whole(0), whole(-window), whole(1))
+        upper, lower = graph.Slice(sums, whole(window), whole(2**31), whole(1)), graph.Slice(sums,
+                                                                                             whole(0),
+                                                                                             whole(-window),
+                                                                                             whole(1))
         x = graph.Transpose(as_float(upper - lower) * (1 / window), perm=[0, 2, 1])
     return x
 
 
 def highest(x: Value, window: int) -> Value: # float32 C×H×W
     "The maximum over a window; what lies outside does not count."
-    pooled = x.graph.MaxPool(x.graph.Unsqueeze(x, whole(0)), kernel_shape=[window] * 2, pads=[window // 2] * 4)
+    pooled = x.graph.MaxPool(x.graph.Unsqueeze(x, whole(0)), kernel_shape=[window] * 2,
+                             pads=[window // 2] * 4)
     return x.graph.Squeeze(pooled, whole(0))
 
 
 def hysteresis_threshold(probability: Value, min_peak_probability: float) -> Value: # float32 1×H×W
     "`hysteresis_threshold`: what is sure spreads within its region until it spreads no further."
     graph, visible = probability.graph, default(removal.hysteresis_threshold, "visible")
-    region, seed = as_float(probability >= visible), as_float(probability >= max(min_peak_probability, visible))
+    region, seed = as_float(probability >= visible), as_float(probability >= max(min_peak_probability,
+                                                                                 visible))
     body, going = Graph(), Graph.counter
     inside = Value(body, f"seed{going}")
     spread = body.Mul(highest(inside, 3), region)
     more = body.Greater(body.ReduceMax(spread - inside, keepdims=0), 0)
     ends = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in
-            ((f"round{going}", TensorProto.INT64, []), (f"go{going}", TensorProto.BOOL, []), (inside.name, TensorProto.FLOAT, None))]
-    answers = [helper.make_tensor_value_info(more.name, TensorProto.BOOL, []), helper.make_tensor_value_info(spread.name, TensorProto.FLOAT, None)]
+            ((f"round{going}", TensorProto.INT64, []), (f"go{going}", TensorProto.BOOL, []),
+             (inside.name, TensorProto.FLOAT, None))]
+    answers = [helper.make_tensor_value_info(more.name, TensorProto.BOOL, []),
+               helper.make_tensor_value_info(spread.name, TensorProto.FLOAT, None)]
     loop = helper.make_graph(body.nodes, "spread", ends, answers, body.constants)
     kept = graph.Loop(np.int64(2**31), np.array(True), seed, body=loop)
     return graph.Where(graph.Equal(kept, region), probability, np.float32(0))
@@ -217,36 +257,47 @@ def solve(spread: list, together: list) -> list:
     for row in range(3):
         for below in range(row + 1, 3):
             share = spread[below][row] / spread[row][row]
-            spread[below] = [value - share * above for value, above in zip(spread[below], spread[row])]
+            spread[below] = [value - share * above
+                             for value, above in zip(spread[below], spread[row])]
             together[below] = together[below] - share * together[row]
     for row in (2, 1, 0):
-        for right in range(row + 1, 3): together[row] = together[row] - spread[row][right] * together[right]
+        for right in range(row + 1, 3):
+            together[row] = together[row] - spread[row][right] * together[right]
         together[row] = together[row] / spread[row][row]
     return together
 
 
-def fit_lines(planes: list, probability: Value, radius: int, epsilon: float) -> tuple[list, Value]: # three slopes, offset
+# three slopes, offset
+def fit_lines(planes: list, probability: Value, radius: int, epsilon: float) -> tuple[list, Value]:
     "`fit_lines`."
     means, level = [mean(plane, radius) for plane in planes], mean(probability, radius)
-    spread = [[mean(planes[i] * planes[j], radius) - means[i] * means[j] + (epsilon if i == j else 0) for j in range(3)] for i in range(3)]
-    slope = solve(spread, [mean(plane * probability, radius) - one * level for plane, one in zip(planes, means)])
+    spread = [[mean(planes[i] * planes[j], radius) - means[i] * means[j]
+               + (epsilon if i == j else 0) for j in range(3)] for i in range(3)]
+    slope = solve(spread,
+                  [mean(plane * probability, radius) - one * level
+                   for plane, one in zip(planes, means)])
     return slope, level - (slope[0] * means[0] + slope[1] * means[1] + slope[2] * means[2])
 
 
-def refine(probability: Value, pixels: Value, colours: list, height: Value, width: Value) -> Value: # float32 1×H×W
+# float32 1×H×W
+def refine(probability: Value, pixels: Value, colours: list, height: Value, width: Value) -> Value:
     "`refine`, on pixels uint8 H×W×3, which `colours` holds as three planes too."
     graph, size = probability.graph, shrunk(height, width, 512)
     small = stretch_image(as_pixels(halved(as_planes(pixels), 1024)), *size) / 255
     radius, epsilon = (default(removal.guided_filter, name) for name in ("radius", "epsilon"))
-    slope, offset = fit_lines([channel(small, i) for i in range(3)], stretch_probability(probability, *size), radius, epsilon)
+    slope, offset = fit_lines([channel(small, i) for i in range(3)],
+                              stretch_probability(probability, *size), radius, epsilon)
     pulled = grow(mean(offset, radius), height, width)
-    for one, colour in zip(slope, colours): pulled = pulled + grow(mean(one, radius), height, width) * colour * (1 / 255)
+    for one, colour in zip(slope, colours):
+        pulled = pulled + grow(mean(one, radius), height, width) * colour * (1 / 255)
     low, high = 0 - highest(0 - probability, 3), highest(probability, 5)
-    for limit, bound in ((graph.Max, low), (graph.Min, high)): pulled = limit(pulled, stretch_probability(bound, height, width))
+    for limit, bound in ((graph.Max, low), (graph.Min, high)):
+        pulled = limit(pulled, stretch_probability(bound, height, width))
     return pulled
 
 
-def alpha_from(probability: Value, threshold: float) -> Value: # float32 1×H×W, whole numbers; all 0 where nobody is found
+# float32 1×H×W, whole numbers; all 0 where nobody is found
+def alpha_from(probability: Value, threshold: float) -> Value:
     "`alpha_from`, and the question whether anybody is there."
     graph = probability.graph
     band = max(1e-6, min(default(removal.alpha_from, "band"), threshold, 1 - threshold))
@@ -256,26 +307,34 @@ def alpha_from(probability: Value, threshold: float) -> Value: # float32 1×H×W
 
 def unmix(mixed: Value, share: Value, person: Value, background: Value) -> Value:
     "`_unmix`."
-    return mixed.graph.Clip(person + share * (mixed - share * person - (1 - share) * background), 0, 255)
+    return mixed.graph.Clip(person + share * (mixed - share * person - (1 - share) * background), 0,
+                            255)
 
 
-def estimate_foreground(pixels: Value, colours: list, alpha: Value, height: Value, width: Value) -> list: # three planes 1×H×W
+# three planes 1×H×W
+def estimate_foreground(pixels: Value, colours: list, alpha: Value, height: Value,
+                        width: Value) -> list:
     "`estimate_foreground`."
     graph, mixed, share = alpha.graph, halved(as_planes(pixels), 1024), halved(alpha, 1024) / 255
     person = background = mixed
-    mean_colour = lambda colour, weight, radius: mean(colour * weight, radius) / graph.Max(mean(weight, radius), 1e-6)
+    mean_colour = lambda colour, weight, radius: mean(colour * weight,
+                                                      radius) / graph.Max(mean(weight, radius),
+                                                                          1e-6)
     for radius in (20, 3):
         near, far = mean_colour(person, share, radius), mean_colour(background, 1 - share, radius)
         person, background = unmix(mixed, share, near, far), far
     found = []
     for i, colour in enumerate(colours):
-        sides = [graph.Round(grow(graph.Round(channel(each, i)), height, width)) for each in (near, far)]
+        sides = [graph.Round(grow(graph.Round(channel(each, i)), height, width))
+                 for each in (near, far)]
         soft = graph.Round(unmix(colour, alpha / 255, *sides))
-        found.append(graph.Where(alpha >= 255, colour, graph.Where(alpha >= 1, soft, np.float32(0))))
+        found.append(graph.Where(alpha >= 255, colour,
+                                 graph.Where(alpha >= 1, soft, np.float32(0))))
     return found
 
 
-def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[int, int]) -> Value: # float32 1×height×width
+# float32 1×height×width
+def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[int, int]) -> Value:
     "`Network.answer`: the network itself, between its input and its output."
     small = stretch_image(pixels, *[graph.Identity(whole(each)) for each in size])
     seen = graph.Unsqueeze(graph.Transpose(small, perm=[1, 2, 0]), whole(0))
@@ -286,21 +345,28 @@ def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[in
 
 
 def page_model(path: Path) -> onnx.ModelProto:
-    "The graph from a photo, uint8 H×W×4 as a browser's canvas gives it, to the cut-out, uint8 H×W×4."
+    """The graph from a photo, uint8 H×W×4 as a browser's canvas gives it, to the cut-out, uint8
+    H×W×4."""
     network, description = onnx.load(path), removal.open_model(path)[1]
     graph = Graph()
     photo = Value(graph, "photo")
     pixels = graph.Slice(photo, whole(0), whole(3), whole(2))
     height, width = side(pixels, 0), side(pixels, 1)
-    colours = [as_float(graph.Unsqueeze(graph.Gather(pixels, np.int64(i), axis=2), whole(0))) for i in range(3)]
-    probability = hysteresis_threshold(answer(graph, pixels, network, description["image_size"]), description.get("min_peak_probability", 0.0))
-    alpha = alpha_from(refine(probability, pixels, colours, height, width), description["threshold"])
+    colours = [as_float(graph.Unsqueeze(graph.Gather(pixels, np.int64(i), axis=2), whole(0)))
+               for i in range(3)]
+    probability = hysteresis_threshold(answer(graph, pixels, network, description["image_size"]),
+                                       description.get("min_peak_probability", 0.0))
+    alpha = alpha_from(refine(probability, pixels, colours, height, width),
+                       description["threshold"])
     planes = [*estimate_foreground(pixels, colours, alpha, height, width), alpha]
-    cutout = graph.Transpose(graph.Concat(*[as_type(plane, TensorProto.UINT8) for plane in planes], axis=0), perm=[1, 2, 0])
+    cutout = graph.Transpose(graph.Concat(*[as_type(plane, TensorProto.UINT8) for plane in planes],
+                                          axis=0), perm=[1, 2, 0])
     graph.nodes.append(helper.make_node("Identity", [cutout.name], ["cutout"]))
-    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["height", "width", 4]) for name in ("photo", "cutout")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["height", "width", 4])
+            for name in ("photo", "cutout")]
     whole_graph = helper.make_graph(graph.nodes, "cutout", ends[:1], ends[1:], graph.constants)
-    return helper.make_model(whole_graph, opset_imports=network.opset_import, ir_version=network.ir_version)
+    return helper.make_model(whole_graph, opset_imports=network.opset_import,
+                             ir_version=network.ir_version)
 
 
 if __name__ == "__main__":

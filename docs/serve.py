@@ -12,7 +12,8 @@ site = Path(__file__).resolve().parent / "_build/html"
 
 class Handler(SimpleHTTPRequestHandler):
     "Files, with the types that browsers insist on; some systems know others."
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript",
+                      ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
     def log_message(self, *_): "Nobody asked for a line about each file."
 
@@ -25,7 +26,9 @@ def open_server(folder: Path, port: int) -> ThreadingHTTPServer:
 def main(port: int):
     if not (site / "index.html").exists(): sys.exit("There is no site yet: run make docs first.")
     try: server = open_server(site, port)
-    except OSError as error: sys.exit(f"Port {port} cannot be had ({error.strerror}): give another, as in python docs/serve.py 8001")
+    except OSError as error:
+        sys.exit(f"Port {port} cannot be had ({error.strerror}): give another, as in python "
+                 "docs/serve.py 8001")
     print(f"http://localhost:{server.server_port}/ (Ctrl-C ends it)", flush=True)
     try: server.serve_forever()
     except KeyboardInterrupt: print()

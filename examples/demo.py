@@ -1,6 +1,7 @@
 """Cut the people out of the sample photos: `python examples/demo.py`, or `make demo`.
 
-Prints the IoU of each photo's mask with the true mask, and where the pictures lie. The validation samples were never trained on.
+Prints the IoU of each photo's mask with the true mask, and where the pictures lie. The validation
+samples were never trained on.
 """
 import argparse
 from pathlib import Path
@@ -33,14 +34,18 @@ def cut_samples(out: Path):
         scores.append(score(remover.probability(frame), read_mask(mask_path), remover.threshold))
         cutout = remover.cutout(frame, empty_ok=True)
         write_image(out / f"{stem}_cutout.png", cutout)
-        write_image(out / f"{stem}.jpg", np.hstack([frame, composite(cutout, gradient(frame.shape))]))
+        write_image(out / f"{stem}.jpg",
+                    np.hstack([frame, composite(cutout, gradient(frame.shape))]))
         print(f"{stem:<16}{scores[-1]['iou']:>6.3f}   {out / f'{stem}.jpg'}")
     mean = summarize(scores)
-    print(f"{'mean':<16}{mean['iou']:>6.3f}   {mean['photos']} photos, never trained on; all pixels pooled: {mean['whole_set_iou']:.3f}")
+    print(f"{'mean':<16}{mean['iou']:>6.3f}   {mean['photos']} photos, never trained on; all "
+          f"pixels pooled: {mean['whole_set_iou']:.3f}")
     print(f"The cut-outs, with their transparency: {out / '*_cutout.png'}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, nargs="?", default=Path("demo"), help="folder for the pictures (default: demo)")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("demo"), help="folder for the "
+                        "pictures (default: demo)")
     cut_samples(parser.parse_args().out)

@@ -1,10 +1,12 @@
-"""Train one small net twice, without and with augmentation, and keep both histories for notebook 06.
+"""Train one small net twice, without and with augmentation, and keep both histories for notebook
+06.
 
     python recipes/augmentation_runs.py PAIRS_DIR ENCODER.h5 [HISTORIES_DIR]
 
-PAIRS_DIR holds frames/, masks/ and index.csv (name, source, foreground, split). The net learns from few COCO photos, so
-that it can learn them by heart; it is validated on the COCO photos of the split `choose`. All but `augment` is equal:
-the seed, the first weights, the number of steps. Run again after an interruption, it goes on where it was.
+PAIRS_DIR holds frames/, masks/ and index.csv (name, source, foreground, split). The net learns from
+few COCO photos, so that it can learn them by heart; it is validated on the COCO photos of the split
+`choose`. All but `augment` is equal: the seed, the first weights, the number of steps. Run again
+after an interruption, it goes on where it was.
 """
 import argparse
 import csv
@@ -22,36 +24,44 @@ from bg_remover.training import train
 def coco_pairs(pairs_dir: Path, split: str, count: int | None = None) -> Pairs:
     "The first `count` COCO pairs of a split, in the order of their names."
     with open(pairs_dir / "index.csv", newline="") as file:
-        names = [row["name"] for row in csv.DictReader(file) if row["split"] == split and row["source"].startswith("coco")]
+        names = [row["name"] for row in csv.DictReader(file) if row["split"] == split
+                 and row["source"].startswith("coco")]
     return Pairs(pairs_dir / "frames", pairs_dir / "masks", names=sorted(names)[:count])
 
 
 def small_unet(encoder: Path, image_size: tuple[int, int]) -> keras.Model:
     "The slim U-Net, encoder and decoder free to learn."
     keras.utils.set_random_seed(0)
-    model = freeze_encoder(build_unet("mobilenetv2", image_size, encoder, (64, 48, 32, 24, 16)), fraction=0)
+    model = freeze_encoder(build_unet("mobilenetv2", image_size, encoder, (64, 48, 32, 24, 16)),
+                           fraction=0)
     for layer in model.get_layer("unet").layers:
-        # With few steps in an epoch, moving averages at Keras' 0.99 would lag behind the weights for many epochs.
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable: layer.momentum = 0.9
+        # With few steps in an epoch, moving averages at Keras' 0.99 would lag behind the weights
+        # for many epochs.
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            layer.momentum = 0.9
     return model
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs_dir", type=Path)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("histories_dir", type=Path, nargs="?", default=Path("nbs/histories"))
     parser.add_argument("--photos", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=22)
     parser.add_argument("--side", type=int, default=96)
-    parser.add_argument("--work-dir", type=Path, default=Path(tempfile.gettempdir()) / "augmentation_runs")
+    parser.add_argument("--work-dir", type=Path,
+                        default=Path(tempfile.gettempdir()) / "augmentation_runs")
     args = parser.parse_args()
     image_size = (args.side, args.side)
     args.histories_dir.mkdir(parents=True, exist_ok=True)
     val_batches = batches(coco_pairs(args.pairs_dir, "choose"), image_size, 40)
     for name, augment in (("without_augmentation", None), ("with_augmentation", augment_pair)):
-        train_batches = batches(coco_pairs(args.pairs_dir, "train", args.photos), image_size, 16, shuffle=True, augment=augment)
-        train(small_unet(args.encoder, image_size), train_batches, val_batches, args.work_dir / name, args.epochs, 5e-4)
+        train_batches = batches(coco_pairs(args.pairs_dir, "train", args.photos), image_size, 16,
+                                shuffle=True, augment=augment)
+        train(small_unet(args.encoder, image_size), train_batches, val_batches,
+              args.work_dir / name, args.epochs, 5e-4)
         shutil.copyfile(args.work_dir / name / "history.csv", args.histories_dir / f"{name}.csv")
 
 

@@ -1,14 +1,17 @@
-"""Turn the backbone of a published DeepLab into encoder weights for `build_unet("mobilenetv2", encoder_weights=ENCODER.h5)`.
+"""Turn the backbone of a published DeepLab into encoder weights for `build_unet("mobilenetv2",
+encoder_weights=ENCODER.h5)`.
 
     python recipes/deeplab_encoder.py DEEPLAB.tflite ENCODER.h5
 
-DEEPLAB.tflite is deeplabv3_mnv2_pascal_quant.tflite as Google's Coral project publishes it (Apache-2.0): a MobileNetV2
-that has already learnt to segment PASCAL VOC's twenty classes, people among them. Its weights are bytes with a scale and
-a zero point (Jacob et al., 2018, arXiv:1712.05877), and its batch normalisation is folded into them; here they become
-float32 again. The folded kernels are small and of very different sizes, so that an optimizer's equal steps would soon
-wreck them; each filter is therefore brought to the size that He et al. (2015, arXiv:1502.01852) start from, and the
-batch normalisation behind it multiplies by what was taken out. The U-Net's encoder ends in a layer of 1,280
-channels, which DeepLab does not have: its first 256 become DeepLab's own next layer (aspp0), the others start from chance.
+DEEPLAB.tflite is deeplabv3_mnv2_pascal_quant.tflite as Google's Coral project publishes it
+(Apache-2.0): a MobileNetV2 that has already learnt to segment PASCAL VOC's twenty classes, people
+among them. Its weights are bytes with a scale and a zero point (Jacob et al., 2018,
+arXiv:1712.05877), and its batch normalisation is folded into them; here they become float32 again.
+The folded kernels are small and of very different sizes, so that an optimizer's equal steps would
+soon wreck them; each filter is therefore brought to the size that He et al. (2015,
+arXiv:1502.01852) start from, and the batch normalisation behind it multiplies by what was taken
+out. The U-Net's encoder ends in a layer of 1,280 channels, which DeepLab does not have: its first
+256 become DeepLab's own next layer (aspp0), the others start from chance.
 """
 import argparse
 import warnings
@@ -28,7 +31,8 @@ def read_float(interpreter, tensor: dict) -> np.ndarray:
 
 
 def read_layers(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    "Kernel (height, width, in, out; depthwise: height, width, in, 1) and bias of each convolution, by DeepLab's name for it."
+    """Kernel (height, width, in, out; depthwise: height, width, in, 1) and bias of each
+    convolution, by DeepLab's name for it."""
     import tensorflow as tf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore") # the interpreter will move to a package of its own
@@ -36,10 +40,13 @@ def read_layers(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     interpreter.allocate_tensors()
     kernels, biases = {}, {} # bytes, and int32 with a scale
     for tensor in interpreter.get_tensor_details():
-        name = tensor["name"].partition(";")[0] # several names are joined; the first is the tensor's own
+        # several names are joined; the first is the tensor's own
+        name = tensor["name"].partition(";")[0]
         layer = name.removeprefix("MobilenetV2/").rpartition("/")[0].removesuffix("/BatchNorm_Fold")
-        if "weights_quant" in tensor["name"]: kernels[layer] = read_float(interpreter, tensor).transpose(1, 2, 3, 0)
-        elif tensor["dtype"] is np.int32 and len(tensor["quantization_parameters"]["scales"]): biases[layer] = read_float(interpreter, tensor)
+        if "weights_quant" in tensor["name"]:
+            kernels[layer] = read_float(interpreter, tensor).transpose(1, 2, 3, 0)
+        elif tensor["dtype"] is np.int32 and len(tensor["quantization_parameters"]["scales"]):
+            biases[layer] = read_float(interpreter, tensor)
     return {layer: (kernels[layer], biases[layer]) for layer in kernels if layer in biases}
 
 
@@ -47,7 +54,8 @@ def deeplab_name(layer: str) -> str:
     "DeepLab's name for a convolution of the U-Net's encoder."
     if layer == "Conv1": return "Conv"
     if layer == "Conv_1": return "aspp0"
-    block, _, part = layer.removeprefix("block_").rpartition("_") # block_3_expand, and expanded_conv_project without a number
+    # block_3_expand, and expanded_conv_project without a number
+    block, _, part = layer.removeprefix("block_").rpartition("_")
     return f"expanded_conv_{block}/{part}" if block.isdigit() else f"{block}/{part}"
 
 
@@ -70,12 +78,16 @@ def fill(unet, layers: dict[str, tuple[np.ndarray, np.ndarray]]):
         missing = layer.kernel.shape[-1] - kernel.shape[-1]
         if missing:
             fan_in = np.prod(kernel.shape[:-1])
-            kernel = np.concatenate([kernel, chance.normal(0, np.sqrt(2 / fan_in), (*kernel.shape[:-1], missing))], axis=-1)
+            kernel = np.concatenate([kernel,
+                                     chance.normal(0, np.sqrt(2 / fan_in),
+                                                   (*kernel.shape[:-1], missing))], axis=-1)
             bias = np.concatenate([bias, np.zeros(missing)])
         kernel, factor = standardize(kernel, "Depthwise" in type(layer).__name__)
         layer.set_weights([kernel])
         follows = encoder[{"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(name, f"{name}_BN")]
-        follows.set_weights([factor, bias, np.zeros_like(bias), np.ones_like(bias) - follows.epsilon]) # scale, offset, mean, variance
+        # scale, offset, mean, variance
+        follows.set_weights([factor, bias, np.zeros_like(bias),
+                             np.ones_like(bias) - follows.epsilon])
 
 
 def save_by_name(unet, path: Path):
@@ -86,13 +98,15 @@ def save_by_name(unet, path: Path):
         file.attrs["layer_names"] = [layer.name.encode() for layer in named]
         for layer in named:
             group = file.create_group(layer.name)
-            group.attrs["weight_names"] = [f"{layer.name}/{weight.name}:0".encode() for weight in layer.weights]
+            group.attrs["weight_names"] = [f"{layer.name}/{weight.name}:0".encode()
+                                           for weight in layer.weights]
             for weight in layer.weights: group[f"{layer.name}/{weight.name}:0"] = np.asarray(weight)
     part.replace(path)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("deeplab", type=Path)
     parser.add_argument("encoder", type=Path)
     options = parser.parse_args()

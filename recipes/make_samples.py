@@ -2,8 +2,8 @@
 
     python recipes/make_samples.py COCO_ROOT [DEST]
 
-COCO_ROOT holds annotations/instances_{train,val}2017.json, train2017/ and val2017/. The photos were chosen by eye;
-their ids stand below with a word on why. The same COCO gives the same files again.
+COCO_ROOT holds annotations/instances_{train,val}2017.json, train2017/ and val2017/. The photos were
+chosen by eye; their ids stand below with a word on why. The same COCO gives the same files again.
 """
 import json
 import shutil
@@ -18,34 +18,48 @@ from bg_remover.images import read_image, resize_image
 from bg_remover.base.files import write_bytes
 
 long_side, jpeg_quality = 480, 90
-free_licenses = {4, 5, 7, 8} # Attribution, Attribution-ShareAlike, no known restrictions, United States Government
+# Attribution, Attribution-ShareAlike, no known restrictions, United States Government
+free_licenses = {4, 5, 7, 8}
 
 chosen = {
     "train2017": {
         86: "grey, portrait, full figure", 165: "two people, half figure", 294: "one man indoors",
-        308: "group outdoors, overlapping", 370: "child, close-up, an object in front", 389: "close-up before a crowd",
-        436: "close-up, eating", 459: "half figure in a mirror, dark suit", 529: "couple overlapping on a motorbike",
-        542: "grey, group, overlapping", 790: "group at a table", 129648: "crowd annotation, skater",
-        174375: "crowd annotation, tennis", 234748: "full figure, dark clothes", 253955: "boy, close-up, portrait",
-        253956: "full figure, portrait", 319492: "small and large people", 352257: "full figure on a plain ground",
-        360452: "full figures behind a fence", 412151: "busy background", 475546: "group, five in a row",
-        491525: "man behind a dog", 547503: "group, cut by the border", 565248: "two riders, overlapping",
+        308: "group outdoors, overlapping", 370: "child, close-up, an object in front",
+                  389: "close-up before a crowd",
+        436: "close-up, eating", 459: "half figure in a mirror, dark suit",
+                  529: "couple overlapping on a motorbike",
+        542: "grey, group, overlapping", 790: "group at a table",
+                  129648: "crowd annotation, skater",
+        174375: "crowd annotation, tennis", 234748: "full figure, dark clothes",
+                  253955: "boy, close-up, portrait",
+        253956: "full figure, portrait", 319492: "small and large people", 352257: "full figure on "
+                  "a plain ground",
+        360452: "full figures behind a fence", 412151: "busy background", 475546: "group, five in "
+                  "a row",
+        491525: "man behind a dog", 547503: "group, cut by the border", 565248: "two riders, "
+                  "overlapping",
         72: "nobody: giraffes", 73: "nobody: motorbike",
     },
     "val2017": {
-        5001: "crowd annotation, group, overlapping", 165518: "rider in fog, low contrast", 168974: "toddler, close-up",
-        183709: "people from behind, cut by the border", 252219: "three walkers", 343937: "full figure on snow",
-        349860: "in the air, full figure", 357888: "half figure at home", 397133: "cook, busy background",
-        456496: "grey, seated from behind", 519208: "close-up, plain ground", 547336: "seen from above",
+        5001: "crowd annotation, group, overlapping", 165518: "rider in fog, low contrast",
+                168974: "toddler, close-up",
+        183709: "people from behind, cut by the border", 252219: "three walkers",
+                343937: "full figure on snow",
+        349860: "in the air, full figure", 357888: "half figure at home",
+                397133: "cook, busy background",
+        456496: "grey, seated from behind", 519208: "close-up, plain ground",
+                547336: "seen from above",
         30213: "nobody: kitchen", 41888: "nobody: birds",
     },
 }
 
 
 def scale_segmentation(segmentation, scale_x: float, scale_y: float, size: tuple[int, int]):
-    "Polygons by multiplication; a run-length mask by nearest neighbour, kept uncompressed as COCO writes crowds."
+    """Polygons by multiplication; a run-length mask by nearest neighbour, kept uncompressed as
+    COCO writes crowds."""
     if isinstance(segmentation, list):
-        return [[round(v * (scale_x, scale_y)[i % 2], 2) for i, v in enumerate(polygon)] for polygon in segmentation]
+        return [[round(v * (scale_x, scale_y)[i % 2], 2) for i, v in enumerate(polygon)]
+                for polygon in segmentation]
     mask = rle.decode(rle.frPyObjects(segmentation, *segmentation["size"]))
     flat = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).ravel(order="F")
     edges = np.flatnonzero(np.diff(flat, prepend=0)) # the first run counts zeros, and may be empty
@@ -59,7 +73,8 @@ def scale_annotation(annotation: dict, old: tuple[int, int], new: tuple[int, int
     return annotation | {
         "segmentation": scale_segmentation(annotation["segmentation"], scale_x, scale_y, new),
         "area": round(annotation["area"] * scale_x * scale_y, 2),
-        "bbox": [round(v, 2) for v in (x * scale_x, y * scale_y, width * scale_x, height * scale_y)]}
+        "bbox": [round(v, 2)
+                 for v in (x * scale_x, y * scale_y, width * scale_x, height * scale_y)]}
 
 
 def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
@@ -69,7 +84,8 @@ def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
     images, annotations = [], []
     for image_id in sorted(chosen[folder]):
         record = records[image_id]
-        if record["license"] not in free_licenses: raise ValueError(f"{image_id}: its licence forbids passing it on")
+        if record["license"] not in free_licenses:
+            raise ValueError(f"{image_id}: its licence forbids passing it on")
         image = read_image(root / folder / record["file_name"])
         old = image.shape[:2]
         new = tuple(round(side * min(1, long_side / max(old))) for side in old)
@@ -77,16 +93,21 @@ def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
                                   [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
         write_bytes(dest / folder / record["file_name"], data.tobytes())
         images.append(record | {"height": new[0], "width": new[1]})
-        annotations += [scale_annotation(a, old, new) for a in coco["annotations"] if a["image_id"] == image_id]
+        annotations += [scale_annotation(a, old, new) for a in coco["annotations"]
+                        if a["image_id"] == image_id]
     coco |= {"images": images, "annotations": annotations}
-    write_bytes(dest / f"annotations/instances_{folder}.json", json.dumps(coco, separators=(",", ":")).encode())
-    names = {license["id"]: f"[{license['name']}]({license['url']})" for license in coco["licenses"]}
-    return [record | {"license_name": names[record["license"]], "folder": folder} for record in images]
+    write_bytes(dest / f"annotations/instances_{folder}.json",
+                json.dumps(coco, separators=(",", ":")).encode())
+    names = {license["id"]: f"[{license['name']}]({license['url']})"
+             for license in coco["licenses"]}
+    return [record | {"license_name": names[record["license"]], "folder": folder}
+            for record in images]
 
 
 def attribution(records: list[dict]) -> str:
     "The page that goes with the photos."
-    rows = [f"| {r['id']} | {r['folder']}/{r['file_name']} | {r['license_name']} | {r['flickr_url']} |" for r in records]
+    rows = [f"| {r['id']} | {r['folder']}/{r['file_name']} | {r['license_name']} | "
+            f"{r['flickr_url']} |" for r in records]
     return "\n".join([
         "# Where these photos come from", "",
         "The photos are from [COCO 2017](https://cocodataset.org), which took them from Flickr, where their authors gave",
@@ -101,7 +122,8 @@ def attribution(records: list[dict]) -> str:
 def main(root: Path, dest: Path):
     "Make the folder anew; another folder of that name is left alone."
     if dest.exists():
-        if not (dest / "ATTRIBUTION.md").exists(): sys.exit(f"{dest} exists and is not a sample folder: name another one")
+        if not (dest / "ATTRIBUTION.md").exists():
+            sys.exit(f"{dest} exists and is not a sample folder: name another one")
         for folder in chosen: # before anything is removed
             if not (root / f"annotations/instances_{folder}.json").is_file() or not (root / folder).is_dir():
                 sys.exit(f"{root}: no {folder} here; give a COCO folder")
@@ -110,7 +132,8 @@ def main(root: Path, dest: Path):
     records = [record for folder in chosen for record in make_split(root, dest, folder)]
     write_bytes(dest / "ATTRIBUTION.md", attribution(records).encode())
     files = [path for path in dest.rglob("*") if path.is_file()]
-    print(f"{len(records)} photos, {sum(path.stat().st_size for path in files) / 1e6:.2f} MB in {dest}")
+    print(f"{len(records)} photos, {sum(path.stat().st_size for path in files) / 1e6:.2f} MB in "
+          f"{dest}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,29 @@
 """Train the network that ships with the package, and ship it.
 
-    python recipes/person_model.py train DATA RUN_DIR ENCODER.h5 [--precision mixed_bfloat16]   some four hours on two cores; called again it goes on
-    python recipes/person_model.py ship DATA RUN_DIR               writes bg_remover/weights/ and the model's card
+    python recipes/person_model.py train DATA RUN_DIR ENCODER.h5 [--precision mixed_bfloat16]   some
+        four hours on two cores; called again it goes on
+    python recipes/person_model.py ship DATA RUN_DIR               writes bg_remover/weights/ and
+        the model's card
 
-DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout, for the closing
-measurement); coco_pairs.py makes it of the whole COCO. ENCODER.h5 comes from deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then both on larger
-windows; then both again with a loss that counts photos, not pixels, and photos without people more often; then for longer and in larger steps, mostly on
-street photos, which taught it the training photos and little about others (phase 4); and at last from the mean of what there was, in small steps, with
-people pasted in front of every second photo. The network that ships is the mean of that phase's best and last weights (Wortsman et al., 2022, arXiv:2203.05482).
-Processors that multiply bfloat16 (lscpu says avx512_bf16) train faster with --precision mixed_bfloat16, above all with an allocator that keeps
-its memory (MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456): a step of phase 1 took 2.2 s in float32, with or
-without; 1.7 s in bfloat16, and 0.9 s with both (one try on two cores, other work beside it).
-Whatever is chosen (epoch, input size, threshold) is chosen on the split `choose`; COCO's val photos only confirm.
-Tried on 150 steps of 192 × 192, one seed each, IoU on `choose` at 256: encoder from DeepLab 0.601, from ImageNet 0.574; going
-on from there with the encoder's deeper part at 5e-4, its filters not yet brought to one size: 0.534; everything but the first
-layers at 1e-3 from the start, likewise: 0.352.
-The weights that ship were trained before augmentation became a list of steps and crowds were ignored (CHANGELOG.md): the same call gives a network like it, not the same one.
+DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout,
+for the closing measurement); coco_pairs.py makes it of the whole COCO. ENCODER.h5 comes from
+deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then
+both on larger windows; then both again with a loss that counts photos, not pixels, and photos
+without people more often; then for longer and in larger steps, mostly on street photos, which
+taught it the training photos and little about others (phase 4); and at last from the mean of what
+there was, in small steps, with people pasted in front of every second photo. The network that ships
+is the mean of that phase's best and last weights (Wortsman et al., 2022, arXiv:2203.05482).
+Processors that multiply bfloat16 (lscpu says avx512_bf16) train faster with --precision
+mixed_bfloat16, above all with an allocator that keeps its memory (MALLOC_MMAP_MAX_=0
+MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456): a step of phase 1 took 2.2 s in
+float32, with or without; 1.7 s in bfloat16, and 0.9 s with both (one try on two cores, other work
+beside it). Whatever is chosen (epoch, input size, threshold) is chosen on the split `choose`;
+COCO's val photos only confirm. Tried on 150 steps of 192 × 192, one seed each, IoU on `choose` at
+256: encoder from DeepLab 0.601, from ImageNet 0.574; going on from there with the encoder's deeper
+part at 5e-4, its filters not yet brought to one size: 0.534; everything but the first layers at
+1e-3 from the start, likewise: 0.352. The weights that ship were trained before augmentation became
+a list of steps and crowds were ignored (CHANGELOG.md): the same call gives a network like it, not
+the same one.
 """
 import argparse
 import csv
@@ -49,17 +57,22 @@ from bg_remover.base.optimizers import warm_cosine
 root = Path(__file__).resolve().parent.parent
 net = dict(backbone="mobilenetv2", decoder_filters=(64, 48, 32, 24))
 batch_size = 16
-street = {"coco": 2, "voc": 2} # how often a source comes in each turn, if not once: portraits are easier
-sides = (256, 320, 352, 384, 416) # sizes to use it at; it works on windows of larger pictures while it learns
+# how often a source comes in each turn, if not once: portraits are easier
+street = {"coco": 2, "voc": 2}
+# sizes to use it at; it works on windows of larger pictures while it learns
+sides = (256, 320, 352, 384, 416)
 patience = 60 # milliseconds that the network may take on two cores
 min_peaks = (0.0, 0.8, 0.85, 0.9, 0.95) # what a region has to reach somewhere, or it is left out
 affordable = 0.002 # of IoU, for leaving doubtful regions out
 thresholds = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
-licences = ("Weights: Apache-2.0. DeepLab's, which the encoder started from: Apache-2.0. COCO annotations: CC BY 4.0. The training photos keep their owners' licences "
+licences = ("Weights: Apache-2.0. DeepLab's, which the encoder started from: Apache-2.0. COCO "
+            "annotations: CC BY 4.0. The training photos keep their owners' licences "
             "and are not redistributed")
 source_names = {
-    "background": "photos without people", "ccp": "full-length street photos (Clothing Co-Parsing)", "voc": "PASCAL VOC 2012 photos with people",
-    "coco-train2017": "COCO train2017 photos with people", "coco-val2017": "COCO val2017 photos with people (none of those measured below)",
+    "background": "photos without people", "ccp": "full-length street photos (Clothing Co-Parsing)",
+                "voc": "PASCAL VOC 2012 photos with people",
+    "coco-train2017": "COCO train2017 photos with people", "coco-val2017": "COCO val2017 photos "
+                "with people (none of those measured below)",
     "portrait": "portraits (Shen et al., 2016)",
 }
 
@@ -77,12 +90,15 @@ class Phase(NamedTuple):
     vary: Callable = augment_pair
     steps: int = 50 # in an epoch
     paste: float = 0.2 # share of photos in front of which people are pasted
-    start: tuple[str, ...] = () # weights whose mean it starts from; none: the best epoch of the phase before
+    # weights whose mean it starts from; none: the best epoch of the phase before
+    start: tuple[str, ...] = ()
 
 
-def half_coloured(frame: np.ndarray, mask: np.ndarray, image_size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def half_coloured(frame: np.ndarray, mask: np.ndarray, image_size: tuple[int, int],
+                  rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     "`augment_pair` with another light on every second photo only."
-    return augment_pair(frame, mask, image_size, rng, all_steps if rng.random() < 0.5 else view_steps)
+    return augment_pair(frame, mask, image_size, rng,
+                        all_steps if rng.random() < 0.5 else view_steps)
 
 
 phases = [
@@ -90,25 +106,31 @@ phases = [
     Phase("1-encoder", 256, 44, 1e-3, 0.1, 0.1),
     Phase("2-larger", 352, 6, 3e-4, 0.1, 0.1),
     Phase("3-photos", 256, 16, 5e-4, 0.1, 0.1, photo_jaccard_loss, street | {"background": 2}),
-    Phase("4-longer", 256, 20, 1e-3, 0.1, 0.3, photo_jaccard_loss, {"coco": 4, "voc": 4, "background": 2}, half_coloured, 200),
-    Phase("5-pasted", 320, 9, 5e-4, 0.1, 0.1, photo_jaccard_loss, {"coco": 4, "voc": 4, "background": 4}, steps=100, paste=0.5,
-          start=("2-larger/best.weights.h5", "3-photos/last-16.weights.h5", "4-longer/last-20.weights.h5")),
+    Phase("4-longer", 256, 20, 1e-3, 0.1, 0.3, photo_jaccard_loss,
+          {"coco": 4, "voc": 4, "background": 2}, half_coloured, 200),
+    Phase("5-pasted", 320, 9, 5e-4, 0.1, 0.1, photo_jaccard_loss,
+          {"coco": 4, "voc": 4, "background": 4}, steps=100, paste=0.5,
+          start=("2-larger/best.weights.h5", "3-photos/last-16.weights.h5",
+                 "4-longer/last-20.weights.h5")),
 ]
 
 
 def split_rows(data: Path, split: str) -> list[dict]:
     "Name and source of the pairs of one split."
-    with open(data / "pairs/index.csv", newline="") as file: return [row for row in csv.DictReader(file) if row["split"] == split]
+    with open(data / "pairs/index.csv", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]
 
 
 def split_pairs(data: Path, split: str, often: dict[str, int] | None = None) -> Pairs:
     "The pairs of one split, those of some sources several times."
     often = often or {}
-    names = [row["name"] for row in split_rows(data, split) for _ in range(often.get(row["source"].partition("-")[0], 1))]
+    names = [row["name"] for row in split_rows(data, split)
+             for _ in range(often.get(row["source"].partition("-")[0], 1))]
     return Pairs(data / "pairs/frames", data / "pairs/masks", names=names)
 
 
-averaged = ("5-pasted/best.weights.h5", "5-pasted/last-9.weights.h5") # their mean is the network that ships
+# their mean is the network that ships
+averaged = ("5-pasted/best.weights.h5", "5-pasted/last-9.weights.h5")
 
 
 def load_mean(model: keras.Model, paths: list[Path]):
@@ -131,9 +153,12 @@ def train_all(data: Path, run_dir: Path, encoder: str):
             freeze_encoder(model, phase.frozen)
             if phase.start: load_mean(model, [run_dir / file for file in phase.start])
             elif weights: model.load_weights(weights)
-            pairs = batches(split_pairs(data, "train", phase.often), size, batch_size, shuffle=True, augment=phase.vary, paste=phase.paste, seed=seed, steps=phase.steps)
-            train(model, pairs, batches(split_pairs(data, "choose"), size, batch_size), run, phase.epochs,
-                  warm_cosine(phase.rate, phase.steps * phase.epochs), weight_decay=1e-4, encoder_lr_scale=phase.encoder_lr_scale, loss=phase.loss)
+            pairs = batches(split_pairs(data, "train", phase.often), size, batch_size, shuffle=True,
+                            augment=phase.vary, paste=phase.paste, seed=seed, steps=phase.steps)
+            train(model, pairs, batches(split_pairs(data, "choose"), size, batch_size), run,
+                  phase.epochs,
+                  warm_cosine(phase.rate, phase.steps * phase.epochs), weight_decay=1e-4,
+                  encoder_lr_scale=phase.encoder_lr_scale, loss=phase.loss)
         weights = run / "best.weights.h5"
 
 
@@ -204,8 +229,10 @@ def describe(phase: Phase) -> str:
     "A phase as an entry of the card's list."
     encoder = "the encoder frozen" if phase.frozen == 1 else f"{phase.encoder_lr_scale:.0%} of it for the encoder"
     often = ", ".join(f"{name} {count} ×" for name, count in phase.often.items())
-    start = "the mean of " + " and ".join(f"`{file}`" for file in phase.start) if phase.start else "DeepLab's encoder" if phase is phases[0] else "the best epoch before"
-    return (f"- **{phase.folder}**, from {start}: {batch_size * phase.steps * phase.epochs:,} photo passes at {phase.side} × {phase.side}, highest rate {phase.rate:g}, {encoder}; "
+    start = "the mean of " + " and ".join(f"`{file}`"
+                                          for file in phase.start) if phase.start else "DeepLab's encoder" if phase is phases[0] else "the best epoch before"
+    return (f"- **{phase.folder}**, from {start}: {batch_size * phase.steps * phase.epochs:,} "
+            f"photo passes at {phase.side} × {phase.side}, highest rate {phase.rate:g}, {encoder}; "
             f"`{phase.loss.__name__}`, `{phase.vary.__name__}`, people pasted in front of {phase.paste:.0%}; in each turn {often}")
 
 
@@ -223,7 +250,8 @@ def export_for(model: keras.Model, work: str, **settings) -> Remover:
 
 
 def milliseconds(remover: Remover, photo: np.ndarray, runs: int = 30) -> float:
-    "Median time of the network, all cores. Not by turns: the threads of a network that was just asked stay awake for a while."
+    """Median time of the network, all cores. Not by turns: the threads of a network that was
+    just asked stay awake for a while."""
     times = []
     for _ in range(runs):
         begun = time.perf_counter()
@@ -233,15 +261,19 @@ def milliseconds(remover: Remover, photo: np.ndarray, runs: int = 30) -> float:
 
 
 def try_sides(data: Path, run_dir: Path) -> dict[int, tuple[float, float]]:
-    "Mean IoU per photo on the `choose` split, and milliseconds, by the size at which the network is used."
+    """Mean IoU per photo on the `choose` split, and milliseconds, by the size at which the
+    network is used."""
     removers, pairs = {}, split_pairs(data, "choose")
     for side in sides:
-        with tempfile.TemporaryDirectory() as work: removers[side] = export_for(trained(run_dir, side), work)
+        with tempfile.TemporaryDirectory() as work:
+            removers[side] = export_for(trained(run_dir, side), work)
     print("exported; now their times", flush=True)
     times = {side: milliseconds(remover, pairs[0][0]) for side, remover in removers.items()}
     print({side: round(ms, 1) for side, ms in times.items()}, "ms", flush=True)
-    found = {side: (evaluate(remover.probability, pairs)["iou"], times[side]) for side, remover in removers.items()}
-    for side, (iou, ms) in found.items(): print(f"used at {side} × {side}: IoU {iou:.3f}, {ms:.0f} ms", flush=True)
+    found = {side: (evaluate(remover.probability, pairs)["iou"], times[side])
+             for side, remover in removers.items()}
+    for side, (iou, ms) in found.items():
+        print(f"used at {side} × {side}: IoU {iou:.3f}, {ms:.0f} ms", flush=True)
     return found
 
 
@@ -249,20 +281,24 @@ def try_ends(data: Path, run_dir: Path, side: int) -> dict[str, float]:
     "Mean IoU per photo on the `choose` split, of the ends of the phases and of their mean."
     found = {}
     for files in (*zip(averaged), averaged):
-        with tempfile.TemporaryDirectory() as work: remover = export_for(trained(run_dir, side, files), work)
-        found[" and ".join(files)] = evaluate(remover.probability, split_pairs(data, "choose"))["iou"]
+        with tempfile.TemporaryDirectory() as work:
+            remover = export_for(trained(run_dir, side, files), work)
+        found[" and ".join(files)] = evaluate(remover.probability,
+                                              split_pairs(data, "choose"))["iou"]
     return found
 
 
 def choose_threshold(data: Path, model: keras.Model) -> tuple[dict[float, float], np.ndarray]:
-    "Mean IoU per photo on the `choose` split by threshold, and the reliability of its probabilities."
+    """Mean IoU per photo on the `choose` split by threshold, and the reliability of its
+    probabilities."""
     pairs, ious, table = split_pairs(data, "choose"), {threshold: [] for threshold in thresholds}, 0
     with tempfile.TemporaryDirectory() as work:
         remover = export_for(model, work)
         for frame, mask in zip(pairs.frame_paths, map(read_mask, pairs.mask_paths)):
             probability = remover.probability(read_image(frame))
             table = table + reliability(probability, mask)
-            for threshold in thresholds: ious[threshold].append(score(probability, mask, threshold)["iou"])
+            for threshold in thresholds:
+                ious[threshold].append(score(probability, mask, threshold)["iou"])
     return {threshold: float(np.mean(each)) for threshold, each in ious.items()}, table
 
 
@@ -270,13 +306,16 @@ def try_min_peaks(data: Path, model: keras.Model, threshold: float) -> dict[floa
     "Mean IoU per photo on the `choose` split, by what a region has to reach somewhere."
     found = {}
     for min_peak in min_peaks:
-        with tempfile.TemporaryDirectory() as work: remover = export_for(model, work, threshold=threshold, min_peak_probability=min_peak)
-        found[min_peak] = evaluate(remover.probability, split_pairs(data, "choose"), threshold)["iou"]
+        with tempfile.TemporaryDirectory() as work:
+            remover = export_for(model, work, threshold=threshold, min_peak_probability=min_peak)
+        found[min_peak] = evaluate(remover.probability, split_pairs(data, "choose"),
+                                   threshold)["iou"]
         print(f"regions that reach {min_peak}: IoU {found[min_peak]:.4f}", flush=True)
     return found
 
 
-def join_histories(run_dir: Path) -> list[dict]: # a row per epoch of each phase, with the photo passes until then
+# a row per epoch of each phase, with the photo passes until then
+def join_histories(run_dir: Path) -> list[dict]:
     "The histories of all phases, one after the other."
     joined, passes = [], 0
     for phase in phases:
@@ -287,7 +326,8 @@ def join_histories(run_dir: Path) -> list[dict]: # a row per epoch of each phase
 
 
 def half_costs(full: Remover, half: Remover, pairs: Pairs) -> tuple[float, float]:
-    "What float16 weights change: the mean difference of the probability, and the share of pixels that change side."
+    """What float16 weights change: the mean difference of the probability, and the share of
+    pixels that change side."""
     differences, sides_changed = [], []
     for frame in map(read_image, pairs.frame_paths):
         one, other = full.answer(frame), half.answer(frame)
@@ -299,42 +339,74 @@ def half_costs(full: Remover, half: Remover, pairs: Pairs) -> tuple[float, float
 def ship(data: Path, run_dir: Path, remark: str):
     "Export, keep the histories, measure, and write the model's card."
     by_side = try_sides(data, run_dir)
-    side = max((side for side in sides if by_side[side][1] <= patience), key=lambda side: by_side[side][0])
+    side = max((side for side in sides if by_side[side][1] <= patience),
+               key=lambda side: by_side[side][0])
     model, weights = trained(run_dir, side), root / "bg_remover/weights"
     by_threshold, table = choose_threshold(data, model)
     threshold = max(by_threshold, key=by_threshold.get)
     by_min_peak = try_min_peaks(data, model, threshold)
     min_peak = max(each for each in min_peaks if by_min_peak[each] >= by_min_peak[0.0] - affordable)
-    np.savetxt(root / "nbs/histories/person_reliability.csv", table, "%.2f", delimiter=",", header="pixels,probability,person", comments="")
+    np.savetxt(root / "nbs/histories/person_reliability.csv", table, "%.2f", delimiter=",",
+               header="pixels,probability,person", comments="")
     history = join_histories(run_dir)
     write_history(root / "nbs/histories/person_model.csv", history)
-    with tempfile.TemporaryDirectory() as work: full = export_for(model, work, min_peak_probability=min_peak) # it is in memory from here on
+    # it is in memory from here on
+    with tempfile.TemporaryDirectory() as work:
+        full = export_for(model, work, min_peak_probability=min_peak)
     names, scores = measure(data / "coco", "val", full.probability)
     write_scores(root / "benchmarks/person_model_val.csv", names, scores)
     sources = Counter(row["source"] for row in split_rows(data, "train"))
     facts = dict(samples_seen=history[-1]["samples_seen"], licences=licences)
-    export_onnx(model, weights / "person.onnx", threshold, min_peak, half=True, version=__version__, trained_on=dict(sorted(sources.items())),
-                measured=f"photos of COCO val2017 that were not trained on, float32 weights, threshold 0.5: {report(scores)}", **facts)
-    difference, changed = half_costs(full, Remover(weights / "person.onnx"), split_pairs(data, "choose"))
+    export_onnx(model, weights / "person.onnx", threshold, min_peak, half=True, version=__version__,
+                trained_on=dict(sorted(sources.items())),
+                measured="photos of COCO val2017 that were not trained on, float32 weights, "
+                f"threshold 0.5: {report(scores)}", **facts)
+    difference, changed = half_costs(full, Remover(weights / "person.onnx"),
+                                     split_pairs(data, "choose"))
     save_half_weights(model, weights / "person.weights.h5")
-    write_bytes(weights / "person.json", (json.dumps(net | dict(image_size=(side, side)), indent=1) + "\n").encode())
+    write_bytes(weights / "person.json",
+                (json.dumps(net | dict(image_size=(side, side)), indent=1) + "\n").encode())
     write_bytes(weights / "MODEL_CARD.md", card_text.format(
-        backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])), weights=model.count_params(), side=side, half=side // 2, threshold=threshold,
-        sources="\n".join(f"- {source_names[name]}: {count:,}" for name, count in sorted(sources.items())), chosen=len(split_rows(data, "choose")),
-        phases="\n".join(map(describe, phases)), ends="\n".join(f"| {name} | {value:.3f} |" for name, value in try_ends(data, run_dir, side).items()), tried="\n".join(f"| {size} × {size} | {value:.3f} | {ms:.0f} |" for size, (value, ms) in by_side.items()), patience=patience,
-        at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], min_peak=min_peak, affordable=affordable, at_min_peak=by_min_peak[min_peak], without=by_min_peak[0.0], calibration=calibration_error(table), difference=difference, changed=changed, remark=f"{remark}\n\n" if remark else "",
+        backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])),
+                                                            weights=model.count_params(), side=side,
+                                                            half=side // 2, threshold=threshold,
+        sources="\n".join(f"- {source_names[name]}: {count:,}"
+                          for name, count in sorted(sources.items())),
+                                                            chosen=len(split_rows(data, "choose")),
+        phases="\n".join(map(describe, phases)),
+                                                            ends="\n".join(f"| {name} | {value:.3f} |"
+                                                                           for name, value in try_ends(data,
+                                                                                                       run_dir,
+                                                                                                       side).items()),
+                                                            tried="\n".join(f"| {size} × {size} | "
+                                                                            f"{value:.3f} | {ms:.0f} |"
+                                                                            for size, (value, ms) in by_side.items()),
+                                                            patience=patience,
+        at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], min_peak=min_peak,
+                                                            affordable=affordable,
+                                                            at_min_peak=by_min_peak[min_peak],
+                                                            without=by_min_peak[0.0],
+                                                            calibration=calibration_error(table),
+                                                            difference=difference, changed=changed,
+                                                            remark=f"{remark}\n\n" if remark
+                                                            else "",
         measured="\n".join(f"- {line}" for line in report(scores).splitlines()), **facts).encode())
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "ship"))
     parser.add_argument("data", type=Path)
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("encoder", nargs="?", help="to train: encoder weights from deeplab_encoder.py")
-    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"), help="in which training multiplies; weights stay float32")
-    parser.add_argument("--remark", default="", help="what a reader of the card must know about this run")
-    parser.add_argument("--times", type=int, default=1, help="so many times the steps, for as many times the photos; the same for train and ship")
+    parser.add_argument("encoder", nargs="?", help="to train: encoder weights from "
+                        "deeplab_encoder.py")
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"),
+                        help="in which training multiplies; weights stay float32")
+    parser.add_argument("--remark", default="", help="what a reader of the card must know about "
+                        "this run")
+    parser.add_argument("--times", type=int, default=1, help="so many times the steps, for as many "
+                        "times the photos; the same for train and ship")
     options = parser.parse_args()
     phases = [phase._replace(steps=phase.steps * options.times) for phase in phases]
     if options.what == "train":

@@ -93,14 +93,16 @@ def build(side: int, graph: Path) -> keras.Model:
     small = int(side * second_share)
     unet = pretrained_unet(image_size=(side, side)).get_layer("unet")
     maps = [unet.get_layer(name).output for name in first_maps]
-    first, second = keras.Model(unet.inputs, maps, name="first"), movenet(graph, (small, small), True)
+    first, second = keras.Model(unet.inputs, maps, name="first"), movenet(graph, (small, small),
+                                                                          True)
     image = keras.Input((side, side, 3), name="image")
     seen = second(minus_one_to_one(layers.Resizing(small, small, interpolation="bilinear")(image)))
     seen = {name: BatchNormalization(name=f"{name}_bn")(each) for name, each in seen.items()}
     *known, logit = first(minus_one_to_one(image))
     skips = [[one, *map(seen.get, names)] for one, names in zip(known, second_maps)]
     state = build_decoder([[seen["top"]], *skips], filters, "second")
-    more = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros", name="second_logit")(state)
+    more = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros",
+                         name="second_logit")(state)
     answer = layers.Activation("sigmoid", dtype="float32")(layers.Add()([logit, more]))
     enlarge = layers.UpSampling2D(2, interpolation="bilinear", dtype="float32", name="enlarge")
     return keras.Model(image, enlarge(answer), name="person_network")

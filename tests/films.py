@@ -1,4 +1,5 @@
-"""Films that tests make themselves, so that they know what is in each frame and when it is shown."""
+"""Films that tests make themselves, so that they know what is in each frame and when it is
+shown."""
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import numpy as np
 
 from bg_remover.removal import Remover
 
-options = {"libx264": {"crf": "12", "preset": "ultrafast"}, "libvpx-vp9": {"crf": "12", "b": "0", "cpu-used": "8", "deadline": "realtime",
-           "auto-alt-ref": "0"}, "prores_ks": {"profile": "4444"}, "libx265": {"x265-params": "log-level=none"}}
+options = {"libx264": {"crf": "12", "preset": "ultrafast"},
+           "libvpx-vp9": {"crf": "12", "b": "0", "cpu-used": "8", "deadline": "realtime",
+           "auto-alt-ref": "0"}, "prores_ks": {"profile": "4444"},
+           "libx265": {"x265-params": "log-level=none"}}
 
 
 class RedFilmRemover(Remover):
@@ -21,8 +24,10 @@ class RedFilmRemover(Remover):
         return np.clip(3 * (pixels[..., 0] - pixels[..., 1:].max(2)) - 0.5, 0, 1)
 
 
-def square(index: int, size=(64, 96), side: int = 24, alpha: bool = False) -> np.ndarray: # uint8 height×width×3, or ×4
-    "A red square on blue-grey, whose left edge says which frame it is in: 2 pixels further in each frame."
+# uint8 height×width×3, or ×4
+def square(index: int, size=(64, 96), side: int = 24, alpha: bool = False) -> np.ndarray:
+    """A red square on blue-grey, whose left edge says which frame it is in: 2 pixels further in
+    each frame."""
     frame = np.full((*size, 4 if alpha else 3), 255, np.uint8)
     frame[..., :3] = 60, 90, 120
     left = place(index, size, side)
@@ -35,9 +40,11 @@ def place(index: int, size=(64, 96), side: int = 24) -> int:
     return 2 * index % (size[1] - side)
 
 
-def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", times=None, base=Fraction(1, 1000), rate=25, last=None, sounds=(),
+def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", times=None,
+               base=Fraction(1, 1000), rate=25, last=None, sounds=(),
                form: str | None = None, sound_start: float = 0, change=None, **settings):
-    "Write frames at the given times, in ticks of `base`, with tracks of sound: (codec, frequency) each."
+    """Write frames at the given times, in ticks of `base`, with tracks of sound: (codec,
+    frequency) each."""
     frames = list(frames)
     times = list(times or [40 * index for index in range(len(frames))])
     with av.open(str(path), "w", format=form) as film:
@@ -48,16 +55,23 @@ def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", t
         context.time_base, context.colorspace, context.color_range = base, 5, 1 # BT.601
         context.flags |= av.codec.context.Flags.frame_duration
         if change: change(stream)
-        tracks = [(film.add_stream(name, rate=48000, layout="mono"), hertz) for name, hertz in sounds]
+        tracks = [(film.add_stream(name, rate=48000, layout="mono"), hertz)
+                  for name, hertz in sounds]
         lengths = [after - before for before, after in zip(times, times[1:])]
         lengths.append(last or (lengths or [40])[-1])
         for pixels, ticks, length in zip(frames, times, lengths):
-            frame = pixels if isinstance(pixels, av.VideoFrame) else av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
-            frame = frame.reformat(format=pix_fmt, dst_colorspace=context.colorspace, dst_color_range=context.color_range)
+            frame = pixels if isinstance(pixels,
+                                         av.VideoFrame) else av.VideoFrame.from_ndarray(pixels,
+                                                                                        format="rgba"
+                                                                                        if pixels.shape[2] == 4
+                                                                                        else "rgb24")
+            frame = frame.reformat(format=pix_fmt, dst_colorspace=context.colorspace,
+                                   dst_color_range=context.color_range)
             frame.pts, frame.time_base, frame.duration = ticks, base, length
             film.mux(stream.encode(frame))
         film.mux(stream.encode(None))
-        for track, hertz in tracks: write_sound(film, track, hertz, sound_start, float((times[-1] + lengths[-1]) * base))
+        for track, hertz in tracks:
+            write_sound(film, track, hertz, sound_start, float((times[-1] + lengths[-1]) * base))
 
 
 def write_sound(film, track, hertz: int, start: float, end: float):
@@ -65,8 +79,10 @@ def write_sound(film, track, hertz: int, start: float, end: float):
     seconds = np.arange(int(start * 48000), int(end * 48000)) / 48000
     wave = np.float32(0.5 * np.sin(2 * np.pi * hertz * seconds) * (abs(seconds % 1 - 0.5) < 0.1))
     for first in range(0, len(wave), 960):
-        frame = av.AudioFrame.from_ndarray(wave[None, first:first + 960], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48000, int(start * 48000) + first, Fraction(1, 48000)
+        frame = av.AudioFrame.from_ndarray(wave[None, first:first + 960], format="fltp",
+                                           layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, int(start * 48000) + first, Fraction(1,
+                                                                                                    48000)
         film.mux(track.encode(frame))
     film.mux(track.encode(None))
 
@@ -75,23 +91,30 @@ def read_film(path) -> tuple[list[np.ndarray], list[float]]: # RGBA uint8 H×W×
     "All frames of a film, and when each is shown."
     with av.open(str(path)) as film:
         stream = film.streams.video[0]
-        clear = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1" and stream.codec_context.name == "vp9"
+        clear = {key.lower(): value
+                 for key, value in stream.metadata.items()}.get("alpha_mode") == "1" and stream.codec_context.name == "vp9"
         decoder = av.CodecContext.create("libvpx-vp9", "r") if clear else stream.codec_context
-        frames = [frame for packet in film.demux(stream) if packet.size for frame in decoder.decode(packet)] + decoder.decode(None)
-        return [rgba(frame) for frame in frames], [float(frame.pts * stream.time_base) for frame in frames]
+        frames = [frame for packet in film.demux(stream) if packet.size
+                  for frame in decoder.decode(packet)] + decoder.decode(None)
+        return [rgba(frame) for frame in frames], [float(frame.pts * stream.time_base)
+                                                   for frame in frames]
 
 
 def rgba(frame) -> np.ndarray: # uint8 H×W×4
     "A frame's pixels, solid where the film has no transparency."
-    colours, alpha = frame.to_ndarray(format="rgb24"), np.full((frame.height, frame.width), 255, np.uint8)
+    colours, alpha = frame.to_ndarray(format="rgb24"), np.full((frame.height, frame.width), 255,
+                                                               np.uint8)
     if frame.format.name.startswith("yuva"): # 8 bits, or 10 or 12 in two bytes
         plane, bits = frame.planes[3], frame.format.components[3].bits
-        values = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height, -1)[:, :plane.width]
+        values = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height,
+                                                                                    -1)[:,
+                                                                                        :plane.width]
         alpha = np.uint8(values >> (bits - 8))
     return np.dstack([colours, alpha])
 
 
-def read_sound(path, track: int = 0) -> tuple[np.ndarray, float]: # float32 samples at 48 kHz, seconds at which they start
+# float32 samples at 48 kHz, seconds at which they start
+def read_sound(path, track: int = 0) -> tuple[np.ndarray, float]:
     "One track of a film's sound."
     with av.open(str(path)) as film:
         resampler, parts, start = av.AudioResampler("fltp", "mono", 48000), [], None

@@ -16,5 +16,6 @@ def noise(height=60, width=90) -> np.ndarray:
 def encoded(image, format, **options) -> bytes:
     "The bytes that Pillow writes for a photo."
     buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format,
+                                                                               **options)
     return buffer.getvalue()

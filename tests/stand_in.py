@@ -1,4 +1,5 @@
-"""Networks that tests know the answers of; apart from the tests, so that a worker process need not import those."""
+"""Networks that tests know the answers of; apart from the tests, so that a worker process need
+not import those."""
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ from bg_remover.images import as_image
 
 class RedRemover(Remover):
     "What is red is a person."
-    def __init__(self): self.image_size, self.threshold, self.min_peak_probability = (64, 64), 0.5, 0.0
+    def __init__(self):
+        self.image_size, self.threshold, self.min_peak_probability = (64, 64), 0.5, 0.0
 
     def answer(self, photo):
         pixels = np.float32(resize_image(as_image(photo), self.image_size)) / 255
@@ -21,7 +23,9 @@ class RedRemover(Remover):
 
 class BrightRemover(Remover):
     "A bright photo is a person, all of it; a photo 13 pixels wide kills its process."
-    def __init__(self, slow: float = 0): self.image_size, self.threshold, self.min_peak_probability, self.slow = (8, 8), 0.5, 0.0, slow
+    def __init__(self, slow: float = 0):
+        self.image_size, self.threshold, self.min_peak_probability, self.slow = (8,
+                                                                                 8), 0.5, 0.0, slow
 
     def answer(self, photo):
         time.sleep(self.slow)

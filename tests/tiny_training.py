@@ -1,4 +1,5 @@
-"""A training of a second: ten photos of a bright square, a network of two convolutions, a slim U-Net. Several tests share them."""
+"""A training of a second: ten photos of a bright square, a network of two convolutions, a slim
+U-Net. Several tests share them."""
 from pathlib import Path
 
 import keras
@@ -37,8 +38,11 @@ def unet() -> keras.Model:
 def tiny_net() -> keras.Model:
     keras.utils.set_random_seed(1)
     return keras.Sequential([
-        keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
-        keras.layers.BatchNormalization(), keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")], name="tiny")
+        keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255),
+                             keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+        keras.layers.BatchNormalization(),
+                             keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")],
+                            name="tiny")
 
 
 def tiny_run(folder, run_dir, epochs, augment=None, net=None, **settings):
@@ -46,4 +50,5 @@ def tiny_run(folder, run_dir, epochs, augment=None, net=None, **settings):
     pairs = Pairs(folder / "frames", folder / "masks")
     net = net or tiny_net()
     stream = batches(pairs, (32, 32), batch_size=4, shuffle=True, seed=5, augment=augment)
-    return net, train(net, stream, batches(pairs, (32, 32), batch_size=4), run_dir, epochs, verbose=0, **dict(learning_rate=1e-2) | settings)
+    return net, train(net, stream, batches(pairs, (32, 32), batch_size=4), run_dir, epochs,
+                      verbose=0, **dict(learning_rate=1e-2) | settings)

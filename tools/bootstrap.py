@@ -2,10 +2,12 @@
 
     python tools/bootstrap.py                             set up everything
     python tools/bootstrap.py -m pytest tests             set up if needed, then run that
-    python tools/bootstrap.py --for demo examples/demo.py set up no more than that needs, then run it
+    python tools/bootstrap.py --for demo examples/demo.py set up no more than that needs, then run
+    it
 
-Any Python 3.6 or newer can run this file; it looks for one that suits the package. `.venv/setup.state` says how far
-the setup came, so that an interrupted one is not taken for finished and a finished one is not done again.
+Any Python 3.6 or newer can run this file; it looks for one that suits the package.
+`.venv/setup.state` says how far the setup came, so that an interrupted one is not taken for
+finished and a finished one is not done again.
 """
 import contextlib
 import hashlib
@@ -108,7 +110,8 @@ def make_environment(stage):
 def install_packages(stage):
     "The package, editable, with the extras of a stage, at the tested versions."
     install = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt"]
-    # The build tool comes first, at its tested version too, so that a later change of settings.ini needs no network.
+    # The build tool comes first, at its tested version too, so that a later change of settings.ini
+    # needs no network.
     for arguments in (["setuptools"], ["--no-build-isolation", "-e", ".[%s]" % STAGES[stage]]):
         if subprocess.call(install + arguments, cwd=str(ROOT)):
             raise SetupError("Installing the packages failed: see pip's message above, check the network and the disk (3 GB), and try again.")
@@ -175,7 +178,8 @@ def run(arguments):
     command = [str(VENV_PYTHON)] + arguments
     os.chdir(str(ROOT))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") # errors only, no news about processors
-    # Jupyter looks here first, so that notebooks get the kernel of .venv, whatever kernel python3 this user has registered.
+    # Jupyter looks here first, so that notebooks get the kernel of .venv, whatever kernel python3
+    # this user has registered.
     os.environ["JUPYTER_PATH"] = os.pathsep.join([str(VENV / "share" / "jupyter")] + os.environ.get("JUPYTER_PATH", "").split(os.pathsep)).rstrip(os.pathsep)
     if os.name != "nt":
         os.execv(command[0], command)

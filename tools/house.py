@@ -1,4 +1,5 @@
-"""The house: its notebooks and modules, floor by floor. Tools, site and tests ask here and nowhere else.
+"""The house: its notebooks and modules, floor by floor. Tools, site and tests ask here and nowhere
+else.
 
     python tools/house.py        prints which modules each module imports
 """
@@ -7,9 +8,11 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 # The order of the modules on each floor: a module imports only from those before it.
-base = ("files", "photo_files", "films", "masks", "storage", "work", "annotations", "pairs", "network", "backend",
+base = ("files", "photo_files", "films", "masks", "storage", "work", "annotations", "pairs",
+        "network", "backend",
         "backbones", "optimizers", "runs", "export", "distribution")
-lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training", "visualization", "removal", "fine_tuning")
+lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training",
+           "visualization", "removal", "fine_tuning")
 tool = ("photos", "remove", "folders", "download", "packed", "video", "server", "own_data", "cli")
 modules = (*(f"base.{name}" for name in base), *lessons, *(f"tool.{name}" for name in tool))
 
@@ -28,7 +31,8 @@ def floor_notebooks(floor: str) -> list[Path]: # "base", "tool" or "scale"
     "The notebooks of another floor, in the order of their modules."
     order = {"base": base, "tool": tool}.get(floor, ())
     place = {name: number for number, name in enumerate(order)}
-    return sorted((root / f"nbs/{floor}").glob("*.ipynb"), key=lambda path: (place.get(path.stem, len(place)), path.name))
+    return sorted((root / f"nbs/{floor}").glob("*.ipynb"),
+                  key=lambda path: (place.get(path.stem, len(place)), path.name))
 
 
 def notebooks() -> list[Path]:
@@ -49,7 +53,8 @@ def imported_modules(name: str) -> list[str]: # in the order of the house
         if not isinstance(node, (ast.Import, ast.ImportFrom)): continue
         above = here[:len(here) - node.level] if getattr(node, "level", 0) else []
         start = [*above, *((getattr(node, "module", None) or "").split("."))]
-        ends = [".".join(filter(None, start)), *(".".join([*filter(None, start), alias.name]) for alias in node.names)]
+        ends = [".".join(filter(None, start)),
+                *(".".join([*filter(None, start), alias.name]) for alias in node.names)]
         found |= {end.removeprefix("bg_remover.") for end in ends}
     return [module for module in modules if module in found]
 

@@ -1,7 +1,9 @@
-"""How large each lesson is, and how much of its exported code teaches: `python tools/lessons.py` prints the table.
+"""How large each lesson is, and how much of its exported code teaches: `python tools/lessons.py`
+prints the table.
 
-A line teaches if a learner would have to write it to solve the lesson's task. A cell whose code only keeps the lesson safe
-(checks of input, error types, files) opens with the comment `# machinery`, and its lines do not count as teaching.
+A line teaches if a learner would have to write it to solve the lesson's task. A cell whose code
+only keeps the lesson safe (checks of input, error types, files) opens with the comment `#
+machinery`, and its lines do not count as teaching.
 """
 import ast
 import json
@@ -24,7 +26,8 @@ def is_exported(source: str) -> bool: return bool(re.search(r"^#\|\s*export", so
 
 def code_lines(source: str) -> list[str]:
     "The lines that a reader has to read: neither blank, nor a directive, nor a comment alone."
-    return [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return [line for line in source.splitlines() if line.strip()
+            and not line.lstrip().startswith("#")]
 
 
 def only_imports(source: str) -> bool:
@@ -36,21 +39,27 @@ def only_imports(source: str) -> bool:
 def measure(path: Path) -> dict:
     "The figures of one lesson."
     cells = cells_of(path)
-    exported = [source for kind, source, _ in cells if kind == "code" and is_exported(source) and not only_imports(source)]
+    exported = [source for kind, source, _ in cells if kind == "code" and is_exported(source)
+                and not only_imports(source)]
     machinery = sum(len(code_lines(source)) for source in exported if "\n# machinery" in source)
     lines = sum(len(code_lines(source)) for source in exported)
-    pictures = [output for *_, outputs in cells for output in outputs if {"image/png", "image/jpeg"} & set(output.get("data", {}))]
+    pictures = [output for *_, outputs in cells for output in outputs
+                if {"image/png", "image/jpeg"} & set(output.get("data", {}))]
     return dict(
-        cells=len(cells), words=sum(len(source.split()) for kind, source, _ in cells if kind == "markdown"),
+        cells=len(cells),
+                words=sum(len(source.split()) for kind, source, _ in cells if kind == "markdown"),
         pictures=len(pictures), teaching=(lines - machinery) / lines if lines else 1.0,
-        longest_line=max(len(line) for kind, source, _ in cells if kind == "code" for line in source.splitlines()))
+        longest_line=max(len(line) for kind, source, _ in cells if kind == "code"
+                         for line in source.splitlines()))
 
 
 def main():
-    print("| lesson | cells | words | pictures | exported lines that teach | longest line |\n|---|--:|--:|--:|--:|--:|")
+    print("| lesson | cells | words | pictures | exported lines that teach | longest line "
+          "|\n|---|--:|--:|--:|--:|--:|")
     for path in lesson_notebooks():
         row = measure(path)
-        print(f"| {path.stem} | {row['cells']} | {row['words']:,} | {row['pictures']} | {row['teaching']:.0%} | {row['longest_line']} |")
+        print(f"| {path.stem} | {row['cells']} | {row['words']:,} | {row['pictures']} | "
+              f"{row['teaching']:.0%} | {row['longest_line']} |")
 
 
 if __name__ == "__main__":

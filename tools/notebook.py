@@ -13,15 +13,23 @@ from nbdev.test import nbdev_test
 
 
 def main(names: list[str]):
-    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or [*notebooks(), *solutions()]
+    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or [*notebooks(),
+                                                                                      *solutions()]
     missing = [path for path in paths if not path.exists()]
-    if missing: sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=04_data_prep or NAME=tool/photos")
-    if len(paths) > 1: # each in a process of its own: what one sets, such as the format of pictures, must not reach the next
-        for path in paths: subprocess.run([sys.executable, __file__, str(path.relative_to(root / "nbs"))], check=True)
+    if missing:
+        sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=04_data_prep or "
+                 "NAME=tool/photos")
+    # each in a process of its own: what one sets, such as the format of pictures, must not reach
+    # the next
+    if len(paths) > 1:
+        for path in paths:
+            subprocess.run([sys.executable, __file__, str(path.relative_to(root / "nbs"))],
+                           check=True)
         return
     path, = paths
     os.environ["TQDM_DISABLE"] = "1" # progress is for whoever waits, and nothing to store
-    # The export comes first too: the notebook's own later cells, and the other notebooks, import the package.
+    # The export comes first too: the notebook's own later cells, and the other notebooks, import
+    # the package.
     nbdev_export(path=str(path))
     nbdev_test(path=str(path), n_workers=0, save=True)
     nbdev_clean(fname=str(path))

@@ -1,6 +1,8 @@
-"""Draw what the home page shows: the pictures in nbs/images, and the tables of results. `make readme` calls this.
+"""Draw what the home page shows: the pictures in nbs/images, and the tables of results. `make
+readme` calls this.
 
-Everything comes from the shipped network, the sample photos and the files in benchmarks/results; nothing is typed.
+Everything comes from the shipped network, the sample photos and the files in benchmarks/results;
+nothing is typed.
 """
 import csv
 import hashlib
@@ -17,7 +19,8 @@ root = Path(__file__).resolve().parent.parent
 images, samples = root / "nbs/images", root / "nbs/samples/mini_coco/val2017"
 results = root / "benchmarks/results"
 top, bottom = (250, 214, 165), (94, 129, 172) # RGB of the new background
-in_the_picture = ("000000343937", "000000168974", "000000519208", "000000547336") # all CC BY, and so are the pictures
+# all CC BY, and so are the pictures
+in_the_picture = ("000000343937", "000000168974", "000000519208", "000000547336")
 jump = "000000349860" # CC BY-SA
 waits = { # what is compared with rembg in results.json, and the words of the table
     "cold start: cut-out written, beside rembg with ISNet": "one photo, from start to finished file",
@@ -39,7 +42,8 @@ def square(image: np.ndarray, side: int) -> np.ndarray: # RGB uint8 side×side×
 
 def in_rows(rows: list[list[np.ndarray]], gap: int = 8) -> np.ndarray: # RGB uint8
     "Pictures of one size, in rows with white gaps."
-    frame = lambda tile: cv2.copyMakeBorder(tile, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=(255,) * 3)
+    frame = lambda tile: cv2.copyMakeBorder(tile, 0, gap, 0, gap, cv2.BORDER_CONSTANT,
+                                            value=(255,) * 3)
     return np.vstack([np.hstack([frame(tile) for tile in row]) for row in rows])[:-gap, :-gap]
 
 
@@ -48,7 +52,9 @@ def steps(remover: Remover) -> np.ndarray: # RGB uint8
     photo = read_image(samples / f"{in_the_picture[0]}.jpg")
     grey = cv2.cvtColor(np.uint8(remover.probability(photo) * 255), cv2.COLOR_GRAY2RGB)
     cutout = remover.cutout(photo, empty_ok=True)
-    return in_rows([[square(each, 300) for each in (photo, grey, on_checkerboard(cutout), composite(cutout, evening(photo.shape)))]])
+    return in_rows([[square(each, 300)
+                     for each in (photo, grey, on_checkerboard(cutout),
+                                  composite(cutout, evening(photo.shape)))]])
 
 
 def code(remover: Remover) -> np.ndarray: # RGB uint8
@@ -62,13 +68,15 @@ def result(remover: Remover) -> np.ndarray: # RGB uint8
     "Photos above, cut-outs in the middle, new backgrounds below."
     photos = [read_image(samples / f"{name}.jpg") for name in in_the_picture]
     cutouts = [remover.cutout(photo, empty_ok=True) for photo in photos]
-    rows = [photos, map(on_checkerboard, cutouts), [composite(cutout, evening(cutout.shape)) for cutout in cutouts]]
+    rows = [photos, map(on_checkerboard, cutouts),
+            [composite(cutout, evening(cutout.shape)) for cutout in cutouts]]
     return in_rows([[square(tile, 300) for tile in row] for row in rows])
 
 
 def quality() -> list[dict]:
     "The rows of quality.csv."
-    with open(results / "quality.csv", newline="", encoding="utf-8") as file: return list(csv.DictReader(file))
+    with open(results / "quality.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def quality_mark() -> str:
@@ -85,10 +93,12 @@ def draw_quality(path: Path):
     rows = quality()[::-1]
     iou, low, high = ([float(row[name]) for row in rows] for name in ("IoU", "low", "high"))
     figure, axes = pyplot.subplots(figsize=(7, 0.45 * len(rows) + 0.9), layout="constrained")
-    away = [[middle - end for middle, end in zip(iou, low)], [end - middle for middle, end in zip(iou, high)]]
+    away = [[middle - end for middle, end in zip(iou, low)],
+            [end - middle for middle, end in zip(iou, high)]]
     for at, row in enumerate(rows):
         colour = "#0072b2" if row["network"].startswith("bg_remover") else "#666666"
-        axes.errorbar(iou[at], at, xerr=[[side[at]] for side in away], fmt="o", capsize=4, color=colour)
+        axes.errorbar(iou[at], at, xerr=[[side[at]] for side in away], fmt="o", capsize=4,
+                      color=colour)
     axes.set(yticks=range(len(rows)), yticklabels=[row["network"] for row in rows])
     axes.set_xlabel("mean IoU per photo with its 95 % interval (further right is better)")
     axes.grid(axis="x", alpha=0.3)
@@ -100,8 +110,10 @@ def quality_table() -> str: # Markdown
     "Each network's IoU and false alarms."
     lines = ["| network | mean IoU | its 95 % interval | false alarms |", "|---|--:|:-:|--:|"]
     for row in quality():
-        iou, low, high, alarms = (float(row[name]) for name in ("IoU", "low", "high", "false alarms"))
-        lines.append(f"| {row['network'].replace('_', chr(92) + '_')} | {iou:.3f} | {low:.3f} to {high:.3f} | {alarms:.0%} |")
+        iou, low, high, alarms = (float(row[name])
+                                  for name in ("IoU", "low", "high", "false alarms"))
+        lines.append(f"| {row['network'].replace('_', chr(92) + '_')} | {iou:.3f} | {low:.3f} to "
+                     f"{high:.3f} | {alarms:.0%} |")
     return "\n".join(lines)
 
 
@@ -111,11 +123,13 @@ def waiting_table() -> str: # Markdown
     lines = ["| | bg-remover | rembg with ISNet |", "|---|--:|--:|"]
     for name, words in waits.items():
         value = lambda key: f"{claims[name][key]:,.0f}" if claims[name][key] >= 100 else f"{claims[name][key]:.1f}"
-        lines.append(f"| {words} | {value('ours')} {claims[name]['unit']} | {value('baseline')} {claims[name]['unit']} |")
+        lines.append(f"| {words} | {value('ours')} {claims[name]['unit']} | {value('baseline')} "
+                     f"{claims[name]['unit']} |")
     return "\n".join(lines)
 
 
-tables = {"index-quality-table": quality_table, "index-waiting-table": waiting_table} # the cells of nbs/index.ipynb that are made here
+# the cells of nbs/index.ipynb that are made here
+tables = {"index-quality-table": quality_table, "index-waiting-table": waiting_table}
 photos = {"steps.jpg": steps, "code.jpg": code, "result.jpg": result}
 
 
@@ -124,7 +138,8 @@ def fill_tables(index: Path):
     notebook = json.loads(index.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if cell["id"] in tables: cell["source"] = tables[cell["id"]]().splitlines(keepends=True)
-    index.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+    index.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n",
+                     encoding="utf-8", newline="\n")
 
 
 def draw():

@@ -1,4 +1,5 @@
-"""Odd COCO files, as annotation tools export them: one line for each problem, everything else is used."""
+"""Odd COCO files, as annotation tools export them: one line for each problem, everything else
+is used."""
 import json
 import math
 import os
@@ -21,8 +22,11 @@ square = [10, 20, 40, 20, 40, 50, 10, 50]
 
 def content(count=3):
     "A file of photos p0, p1, …, a person on each."
-    return dict(images=[dict(id=number + 1, file_name=f"p{number}.jpg", height=60, width=80) for number in range(count)],
-                annotations=[dict(id=number + 1, image_id=number + 1, category_id=1, iscrowd=0, segmentation=[[x + 5 * number if place % 2 == 0 else x for place, x in enumerate(square)]])
+    return dict(images=[dict(id=number + 1, file_name=f"p{number}.jpg", height=60, width=80)
+                        for number in range(count)],
+                annotations=[dict(id=number + 1, image_id=number + 1, category_id=1, iscrowd=0,
+                                  segmentation=[[x + 5 * number if place % 2 == 0 else x
+                                                 for place, x in enumerate(square)]])
                              for number in range(count)],
                 categories=[dict(id=1, name="person"), dict(id=2, name="dog")])
 
@@ -31,8 +35,10 @@ def write(root, data, encoding="utf-8"):
     path = annotation_file(root, "train")
     path.parent.mkdir(parents=True, exist_ok=True)
     (root / "train2017").mkdir(exist_ok=True)
-    for number in range(3): write_image(root / f"train2017/p{number}.jpg", np.zeros((*shape, 3), np.uint8))
-    path.write_text(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False), encoding=encoding)
+    for number in range(3):
+        write_image(root / f"train2017/p{number}.jpg", np.zeros((*shape, 3), np.uint8))
+    path.write_text(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False),
+                    encoding=encoding)
     return root
 
 
@@ -41,7 +47,8 @@ def opened(root):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         coco = open_coco(root, "train")
-    return coco, [line.strip() for one in caught if one.category is UserWarning for line in str(one.message).splitlines()[1:]]
+    return coco, [line.strip() for one in caught if one.category is UserWarning
+                  for line in str(one.message).splitlines()[1:]]
 
 
 def test_a_clean_file_is_as_it_was(tmp_path):
@@ -51,16 +58,24 @@ def test_a_clean_file_is_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("change, line, left", [
     (lambda data: data["images"][0].pop("file_name"), "image 1: no file_name", [2, 3]),
-    (lambda data: data["images"][0].update(id=None), "image at place 0: id is None, not a whole number", [2, 3]),
-    (lambda data: data["images"][0].update(width="wide"), "image 1: width is 'wide', not a whole number", [2, 3]),
+    (lambda data: data["images"][0].update(id=None), "image at place 0: id is None, not a whole "
+     "number", [2, 3]),
+    (lambda data: data["images"][0].update(width="wide"), "image 1: width is 'wide', not a whole "
+     "number", [2, 3]),
     (lambda data: data["images"][0].update(width=0), "image 1: its size is 60 × 0", [2, 3]),
     (lambda data: data["images"].append("p3.jpg"), "image at place 3: it is no record", [1, 2, 3]),
-    (lambda data: data["annotations"][1].update(image_id="second"), "annotation 2: image_id is 'second', not a whole number", [1, 3]),
-    (lambda data: data["annotations"][1].pop("category_id"), "annotation 2: category_id is None, not a whole number", [1, 3]),
-    (lambda data: data["annotations"][1].update(iscrowd="no"), "annotation 2: iscrowd is 'no', not a whole number", [1, 3]),
-    (lambda data: data["annotations"].append(None), "annotation at place 3: it is no record", [1, 2, 3]),
-    (lambda data: data["categories"].append(dict(name="cat")), "category at place 2: id is None, not a whole number", [1, 2, 3]),
-    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg shares this id with another one", [2]),
+    (lambda data: data["annotations"][1].update(image_id="second"), "annotation 2: image_id is "
+     "'second', not a whole number", [1, 3]),
+    (lambda data: data["annotations"][1].pop("category_id"), "annotation 2: category_id is None, "
+     "not a whole number", [1, 3]),
+    (lambda data: data["annotations"][1].update(iscrowd="no"), "annotation 2: iscrowd is 'no', not "
+     "a whole number", [1, 3]),
+    (lambda data: data["annotations"].append(None), "annotation at place 3: it is no record",
+     [1, 2, 3]),
+    (lambda data: data["categories"].append(dict(name="cat")), "category at place 2: id is None, "
+     "not a whole number", [1, 2, 3]),
+    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg shares this id with another one",
+     [2]),
 ])
 def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, left):
     data = content()
@@ -78,12 +93,15 @@ def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, 
     lambda data: data["annotations"][0].update(iscrowd=None),
     lambda data: data["annotations"][0].update(iscrowd="0", image_id="1", category_id=1.0),
     lambda data: [one.update(id=7) for one in data["annotations"]],
-    lambda data: data["annotations"].append(dict(id=9, image_id=99, category_id=1, iscrowd=0, segmentation=[square])),
+    lambda data: data["annotations"].append(dict(id=9, image_id=99, category_id=1, iscrowd=0,
+                                                 segmentation=[square])),
     lambda data: data["categories"].insert(0, dict(id=5, name="person", supercategory="none")),
-    lambda data: (data["categories"].append(dict(id=3, name="Person")), data["annotations"][2].update(category_id=3)),
+    lambda data: (data["categories"].append(dict(id=3, name="Person")),
+                  data["annotations"][2].update(category_id=3)),
 ])
 def test_what_can_be_understood_is(tmp_path, change):
-    "Numbers as text, sizes from the photo itself, ids that repeat, annotations of no photo, two categories named person."
+    """Numbers as text, sizes from the photo itself, ids that repeat, annotations of no photo,
+    two categories named person."""
     data = content()
     change(data)
     coco, problems = opened(write(tmp_path, data))
@@ -101,16 +119,22 @@ def test_any_unicode_with_or_without_its_mark(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("data, message", [
-    ("{", "cannot be used"), ("[]", "no images and no annotations and no categories"), ('{"images": [], "annotations": []}', "no categories"),
-    ('{"images": {}, "annotations": [], "categories": []}', "its images are no list"), ("null", "no images")])
+    ("{", "cannot be used"), ("[]", "no images and no annotations and no categories"),
+                                           ('{"images": [], "annotations": []}', "no categories"),
+    ('{"images": {}, "annotations": [], "categories": []}', "its images are no list"),
+                                           ("null", "no images")])
 def test_a_file_that_is_no_coco_file_is_named(tmp_path, data, message):
-    with pytest.raises(DataError, match=rf"instances_train2017.json: cannot be used \(.*{message}" if "{" != data else message): open_coco(write(tmp_path, data), "train")
+    with pytest.raises(DataError,
+                       match=rf"instances_train2017.json: cannot be used \(.*{message}"
+                       if "{" != data else message):
+        open_coco(write(tmp_path, data), "train")
 
 
 def test_without_a_person_the_names_are_said(tmp_path):
     data = content()
     data["categories"][0]["name"] = "human"
-    with pytest.raises(DataError, match="no category is named 'person', only dog, human"): prepare_pairs(write(tmp_path, data), "train", tmp_path / "pairs")
+    with pytest.raises(DataError, match="no category is named 'person', only dog, human"):
+        prepare_pairs(write(tmp_path, data), "train", tmp_path / "pairs")
 
 
 # Outlines
@@ -119,7 +143,9 @@ runs_of_square = dict(size=list(shape), counts=[600, 60, 4140])
 
 
 @pytest.mark.parametrize("outline", [
-    [square], square, [[[10, 20], [40, 20], [40, 50], [10, 50]]], [[10, 20], [40, 20], [40, 50], [10, 50]], [[1, 2, 3, 4], square], [[5, 5], square]])
+    [square], square, [[[10, 20], [40, 20], [40, 50], [10, 50]]],
+                                     [[10, 20], [40, 20], [40, 50], [10, 50]],
+                                     [[1, 2, 3, 4], square], [[5, 5], square]])
 def test_a_polygon_is_drawn_however_it_is_nested(outline):
     from pycocotools import mask as runs
     drawn = runs.decode(encode_annotation(outline, shape)[0])
@@ -129,7 +155,8 @@ def test_a_polygon_is_drawn_however_it_is_nested(outline):
 def test_runs_are_drawn_plain_packed_or_in_a_list():
     packed = encode_annotation(runs_of_square, shape)[0]
     text = packed["counts"].decode()
-    for outline in (runs_of_square, [runs_of_square], packed, [packed], dict(size=list(shape), counts=text), dict(size=list(shape), counts=[text])):
+    for outline in (runs_of_square, [runs_of_square], packed, [packed],
+                    dict(size=list(shape), counts=text), dict(size=list(shape), counts=[text])):
         assert encode_annotation(outline, shape)[0]["counts"] == packed["counts"]
 
 
@@ -139,11 +166,17 @@ def test_what_encloses_nothing_costs_only_itself(outline):
 
 
 @pytest.mark.parametrize("outline, reason", [
-    ([[math.nan, *square[1:]]], "far outside"), ([[math.inf, *square[1:]]], "far outside"), ([[1e9, *square[1:]]], "far outside"), ([[-1e9, *square[1:]]], "far outside"),
-    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "no number"), ([[None, *square[1:]]], "no number"),
+    ([[math.nan, *square[1:]]], "far outside"), ([[math.inf, *square[1:]]], "far outside"),
+                                             ([[1e9, *square[1:]]], "far outside"),
+                                             ([[-1e9, *square[1:]]], "far outside"),
+    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "no number"),
+                                             ([[None, *square[1:]]], "no number"),
     ([[value / 80 for value in square]], "from 0 to 1"),
-    (dict(size=[80, 60], counts=[4800]), r"for a photo of \(80, 60\), not \(60, 80\)"), ([dict(size=[80, 60], counts=[4800])], "for a photo of"),
-    (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels of 4800"), (dict(counts=[4800]), "for a photo of")])
+    (dict(size=[80, 60], counts=[4800]), r"for a photo of \(80, 60\), not \(60, 80\)"),
+                                             ([dict(size=[80, 60], counts=[4800])],
+                                              "for a photo of"),
+    (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels of 4800"),
+                                             (dict(counts=[4800]), "for a photo of")])
 def test_what_cannot_be_right_is_said(outline, reason):
     with pytest.raises(ValueError, match=reason): clean_segmentation(outline, shape)
 
@@ -155,17 +188,24 @@ def test_no_coordinate_kills_the_process(tmp_path, number):
     first = json.dumps(content()["annotations"][0]["segmentation"][0])
     root = write(tmp_path / "coco", text.replace(first, first.replace("[10,", f"[{number},"), 1))
     code = "import sys; from bg_remover.data_prep import prepare_pairs; prepare_pairs(sys.argv[1], 'train', sys.argv[2], size=None)"
-    done = subprocess.run([sys.executable, "-c", code, str(root), str(tmp_path / "pairs")], capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    done = subprocess.run([sys.executable, "-c", code, str(root), str(tmp_path / "pairs")],
+                          capture_output=True, text=True,
+                          env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 0 and "p0.jpg: annotation 1 cannot be drawn (its coordinates are far outside the photo" in done.stderr
-    assert sorted(path.name for path in (tmp_path / "pairs/masks").iterdir()) == ["p1.png", "p2.png"]
+    assert sorted(path.name for path in (tmp_path / "pairs/masks").iterdir()) == ["p1.png",
+                                                                                  "p2.png"]
 
 
 def test_a_photo_whose_people_have_no_outline_is_named_and_not_empty(tmp_path):
     data = content()
     data["annotations"][0]["segmentation"] = []
-    data["annotations"].append(dict(id=8, image_id=2, category_id=1, iscrowd=0, bbox=[1, 2, 3, 4], segmentation=[]))
-    with pytest.warns(UserWarning, match="p0.jpg: annotation 1 cannot be drawn .it encloses no pixel"): prepare_pairs(write(tmp_path, data), "train", tmp_path / "pairs", size=None)
-    assert {path.stem for path in (tmp_path / "pairs/masks").iterdir()} == {"p1", "p2"} and read_mask(tmp_path / "pairs/masks/p1.png").any()
+    data["annotations"].append(dict(id=8, image_id=2, category_id=1, iscrowd=0, bbox=[1, 2, 3, 4],
+                                    segmentation=[]))
+    with pytest.warns(UserWarning, match="p0.jpg: annotation 1 cannot be drawn .it encloses no "
+                      "pixel"):
+        prepare_pairs(write(tmp_path, data), "train", tmp_path / "pairs", size=None)
+    assert {path.stem for path in (tmp_path / "pairs/masks").iterdir()} == {"p1",
+                                                                            "p2"} and read_mask(tmp_path / "pairs/masks/p1.png").any()
 
 
 def test_flattening_leaves_flat_polygons_alone():
@@ -176,7 +216,8 @@ def test_flattening_leaves_flat_polygons_alone():
 
 def test_photos_of_one_name_in_two_folders_make_two_pairs(tmp_path):
     data = content()
-    for record, name in zip(data["images"], ("cam0/p.jpg", "cam1\\p.jpg", "p0.jpg")): record["file_name"] = name
+    for record, name in zip(data["images"], ("cam0/p.jpg", "cam1\\p.jpg", "p0.jpg")):
+        record["file_name"] = name
     root = write(tmp_path / "coco", data)
     for name in ("cam0", "cam1"):
         (root / "train2017" / name).mkdir()
@@ -197,7 +238,9 @@ def test_a_photo_listed_twice_gets_the_people_of_both_records(tmp_path):
 def test_photos_that_differ_in_their_ending_are_named(tmp_path):
     data = content(2)
     data["images"][1]["file_name"] = "p0.png"
-    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ in nothing but the ending"): coco = open_coco(write(tmp_path / "coco", data), "train")
+    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ in nothing but the "
+                      "ending"):
+        coco = open_coco(write(tmp_path / "coco", data), "train")
     assert list(coco.imgs) == [1]
 
 
@@ -206,4 +249,5 @@ def test_a_turned_photo_says_what_to_do(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (80, 60)).save(tmp_path / "p.jpg", exif=exif)
     assert "exiftool -Orientation= p.jpg" in explain_size(tmp_path / "p.jpg", (80, 60), (60, 80))
-    assert explain_size(tmp_path / "p.jpg", (80, 60), (50, 50)) == "use the photo they were drawn on"
+    assert explain_size(tmp_path / "p.jpg", (80, 60),
+                        (50, 50)) == "use the photo they were drawn on"

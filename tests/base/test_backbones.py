@@ -31,7 +31,8 @@ def other():
 
 @pytest.fixture(scope="module")
 def encoder_file(model, tmp_path_factory):
-    "The encoder's weights, all 0.25 larger than the model's, in Keras' older format, written by hand."
+    """The encoder's weights, all 0.25 larger than the model's, in Keras' older format, written
+    by hand."""
     path = tmp_path_factory.mktemp("weights") / "encoder.h5"
     with h5py.File(path, "w") as file:
         layers = [layer for layer in encoder_layers(model.get_layer("unet")) if layer.weights]
@@ -48,35 +49,46 @@ def encoder(model): return values(encoder_layers(model.get_layer("unet")))
 
 
 def trained_once(layer, pixels):
-    "Answer, gradients and weights of a batch normalisation after one step of training; mean and deviation of the start are not 0 and 1."
+    """Answer, gradients and weights of a batch normalisation after one step of training; mean
+    and deviation of the start are not 0 and 1."""
     layer.build(pixels.shape)
-    for number, weight in enumerate(layer.weights): weight.assign(np.linspace(0.5, 1.5, 3) + number / 8)
+    for number, weight in enumerate(layer.weights):
+        weight.assign(np.linspace(0.5, 1.5, 3) + number / 8)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         answer = layer(pixels, training=True)
         wave = tf.reduce_sum(tf.sin(answer))
-    return [answer, *tape.gradient(wave, [pixels, *(weight.value for weight in layer.trainable_weights)]), *(weight.value for weight in layer.weights)]
+    return [answer,
+            *tape.gradient(wave, [pixels, *(weight.value for weight in layer.trainable_weights)]),
+            *(weight.value for weight in layer.weights)]
 
 
-@pytest.mark.parametrize("parts", [dict(), dict(scale=False), dict(center=False), dict(momentum=0.5, epsilon=0.1)], ids=str)
+@pytest.mark.parametrize("parts",
+                         [dict(), dict(scale=False), dict(center=False),
+                          dict(momentum=0.5, epsilon=0.1)], ids=str)
 @pytest.mark.parametrize("shape", [(4, 6, 5, 3), (1, 1, 2, 3)], ids=str)
 def test_batch_normalization_in_one_operation_is_that_of_keras(parts, shape):
     pixels = tf.constant(np.random.default_rng(0).normal(3, 2, shape).astype("float32"))
-    ours, theirs = (trained_once(kind(**parts), pixels) for kind in (BatchNormalization, keras.layers.BatchNormalization))
-    for one, other in zip(ours, theirs): np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    ours, theirs = (trained_once(kind(**parts), pixels)
+                    for kind in (BatchNormalization, keras.layers.BatchNormalization))
+    for one, other in zip(ours, theirs):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_batch_normalization_in_one_operation_keeps_its_averages_in_float32_under_mixed_precision():
     pixels = tf.cast(np.random.default_rng(0).normal(3, 2, (4, 16, 15, 3)), "bfloat16")
-    ours, theirs = (trained_once(kind(dtype="mixed_bfloat16"), pixels) for kind in (BatchNormalization, keras.layers.BatchNormalization))
+    ours, theirs = (trained_once(kind(dtype="mixed_bfloat16"), pixels)
+                    for kind in (BatchNormalization, keras.layers.BatchNormalization))
     for one, other in zip(ours, theirs):
         assert one.dtype == other.dtype
         exact = one.dtype == "float32" and one.shape == (3,)
-        np.testing.assert_allclose(tf.cast(one, "float32"), tf.cast(other, "float32"), rtol=1e-3 if exact else 2e-2, atol=1e-2)
+        np.testing.assert_allclose(tf.cast(one, "float32"), tf.cast(other, "float32"),
+                                   rtol=1e-3 if exact else 2e-2, atol=1e-2)
 
 
 def test_every_batch_normalization_of_a_unet_is_ours_and_frozen_ones_keep_their_averages(model):
-    layers = [layer for layer in model.get_layer("unet").layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in model.get_layer("unet").layers
+              if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(layers) > 50 and {type(layer) for layer in layers} == {BatchNormalization}
     layer = BatchNormalization(trainable=False)
     pixels = np.random.default_rng(0).normal(3, 2, (2, 4, 4, 3)).astype("float32")
@@ -88,14 +100,21 @@ def test_every_batch_normalization_of_a_unet_is_ours_and_frozen_ones_keep_their_
 def test_preprocessing_is_what_the_encoder_was_trained_on(backbone):
     pixels = np.random.default_rng(1).integers(0, 256, (2, 8, 9, 3)).astype("float32")
     expected = segmentation_models().get_preprocessing(backbone)(pixels.copy())
-    assert np.allclose(BACKBONES[backbone].preprocess(keras.ops.convert_to_tensor(pixels)), expected, atol=1e-4)
+    assert np.allclose(BACKBONES[backbone].preprocess(keras.ops.convert_to_tensor(pixels)),
+                       expected, atol=1e-4)
 
 
 def test_nothing_in_the_module_needs_tensorflow(monkeypatch):
     tree = ast.parse(Path(module.__file__).read_text()).body
     imports = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
     assert "keras" in imports and "tensorflow" not in imports
-    layer, pixels = BatchNormalization(), keras.ops.convert_to_tensor(np.random.default_rng(0).normal(3, 2, (2, 4, 4, 3)), "float32")
+    layer, pixels = BatchNormalization(), keras.ops.convert_to_tensor(np.random.default_rng(0).normal(3,
+                                                                                                      2,
+                                                                                                      (2,
+                                                                                                       4,
+                                                                                                       4,
+                                                                                                       3)),
+                                                                      "float32")
     layer.build(pixels.shape)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setitem(sys.modules, "tensorflow", None) # from here on its import fails
@@ -105,9 +124,12 @@ def test_nothing_in_the_module_needs_tensorflow(monkeypatch):
 def test_a_file_of_weights_reaches_every_layer_of_the_encoder(model, encoder_file):
     loaded = build_unet(**slim, encoder_weights=encoder_file)
     assert len(encoder(loaded)) == len(encoder(model)) > 200
-    assert all(np.allclose(new, old + 0.25, atol=1e-6) for new, old in zip(encoder(loaded), encoder(model)))
-    decoder = [layer for layer in loaded.get_layer("unet").layers if layer.name.startswith("decoder")]
-    assert all(abs(kernel.mean()) < 0.1 for kernel in values(decoder) if kernel.ndim == 4) # untouched
+    assert all(np.allclose(new, old + 0.25, atol=1e-6)
+               for new, old in zip(encoder(loaded), encoder(model)))
+    decoder = [layer for layer in loaded.get_layer("unet").layers
+               if layer.name.startswith("decoder")]
+    # untouched
+    assert all(abs(kernel.mean()) < 0.1 for kernel in values(decoder) if kernel.ndim == 4)
 
 
 def damage(path, kind):
@@ -115,7 +137,8 @@ def damage(path, kind):
     if kind == "truncated": path.write_bytes(path.read_bytes()[:-5000])
     if kind == "text": path.write_text("<html>404</html>")
     if kind == "empty": path.write_bytes(b"")
-    with h5py.File(path, "a") if kind in ("foreign", "incomplete", "shape") else open(path, "rb") as file:
+    with h5py.File(path, "a") if kind in ("foreign", "incomplete", "shape") else open(path,
+                                                                                      "rb") as file:
         if kind == "foreign":
             for name in list(file): file.move(name, f"other_{name}")
         if kind == "incomplete": del file["Conv1"]
@@ -125,18 +148,25 @@ def damage(path, kind):
             file["Conv1"][name] = np.zeros((5, 5, 3, 32), np.float32)
 
 
-@pytest.mark.parametrize("kind, message", [("truncated", "damaged"), ("text", "damaged"), ("empty", "damaged"), ("foreign", "it holds 0 of the encoder's 104 layers"),
-                                           ("incomplete", "it holds 103 of the encoder's 104 layers"), ("shape", "another network")])
+@pytest.mark.parametrize("kind, message",
+                         [("truncated", "damaged"), ("text", "damaged"), ("empty", "damaged"),
+                          ("foreign", "it holds 0 of the encoder's 104 layers"),
+                                           ("incomplete",
+                                            "it holds 103 of the encoder's 104 layers"),
+                          ("shape", "another network")])
 def test_a_file_that_does_not_fit_is_named(other, encoder_file, tmp_path, kind, message):
     path = shutil.copy(encoder_file, tmp_path / "spoilt.h5")
     damage(path, kind)
-    with pytest.raises(WeightsError, match=rf"spoilt\.h5: .*{message}.*give another file"): load_encoder(other.get_layer("unet"), path)
+    with pytest.raises(WeightsError, match=rf"spoilt\.h5: .*{message}.*give another file"):
+        load_encoder(other.get_layer("unet"), path)
 
 
 def test_files_that_are_not_there_or_of_the_newer_format(other, tmp_path):
-    with pytest.raises(WeightsError, match="nowhere.h5: no such file"): load_encoder(other.get_layer("unet"), tmp_path / "nowhere.h5")
+    with pytest.raises(WeightsError, match="nowhere.h5: no such file"):
+        load_encoder(other.get_layer("unet"), tmp_path / "nowhere.h5")
     other.save_weights(tmp_path / "whole.weights.h5")
-    with pytest.raises(WeightsError, match="it holds 0 of the encoder's 104 layers"): load_encoder(other.get_layer("unet"), tmp_path / "whole.weights.h5")
+    with pytest.raises(WeightsError, match="it holds 0 of the encoder's 104 layers"):
+        load_encoder(other.get_layer("unet"), tmp_path / "whole.weights.h5")
 
 
 @pytest.fixture
@@ -144,7 +174,9 @@ def no_network(tmp_path, monkeypatch):
     "An empty folder for Keras' downloads, and a machine that knows no address."
     def unknown(*address, **settings): raise socket.gaierror("name resolution failed")
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"): monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy",
+                 "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "models").mkdir(parents=True)
     return tmp_path / "home" / "models"
@@ -153,7 +185,8 @@ def no_network(tmp_path, monkeypatch):
 def test_imagenet_takes_the_file_that_lies_in_keras_folder(model, encoder_file, no_network):
     shutil.copy(encoder_file, no_network / mobilenet_file)
     loaded = build_unet(**slim, encoder_weights="imagenet")
-    assert all(np.allclose(new, old + 0.25, atol=1e-6) for new, old in zip(encoder(loaded), encoder(model)))
+    assert all(np.allclose(new, old + 0.25, atol=1e-6)
+               for new, old in zip(encoder(loaded), encoder(model)))
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -161,13 +194,16 @@ def test_without_network_the_message_says_which_file_belongs_where(no_network, d
     name = "resnet34_imagenet_1000_no_top.h5"
     if damaged: (no_network / name).write_bytes(b"not what it should be")
     with pytest.raises(WeightsError) as error: build_unet("resnet34", (64, 64))
-    for part in (name, f"put it into {no_network}", "8caaa0ad39d927cb8ba5385bf945d582", "releases/download/0.0.1/" + name, "None"):
+    for part in (name, f"put it into {no_network}", "8caaa0ad39d927cb8ba5385bf945d582",
+                 "releases/download/0.0.1/" + name, "None"):
         assert part in str(error.value)
 
 
 def test_a_damaged_download_without_checksum_is_found_too(no_network):
     (no_network / mobilenet_file).write_bytes(b"half a file")
-    with pytest.raises(WeightsError, match=f"{mobilenet_file}: damaged.*remove it and download it again"): build_unet(**slim)
+    with pytest.raises(WeightsError, match=f"{mobilenet_file}: damaged.*remove it and download it "
+                       "again"):
+        build_unet(**slim)
 
 
 def test_addresses_and_checksums_are_the_libraries_own():
@@ -176,7 +212,8 @@ def test_addresses_and_checksums_are_the_libraries_own():
     from classification_models.weights import WEIGHTS_COLLECTION
     theirs = {one["url"]: one["md5"] for one in WEIGHTS_COLLECTION}
     theirs |= {applications.mobilenet.BASE_WEIGHT_PATH + "mobilenet_1_0_224_tf_no_top.h5": None, applications.mobilenet_v2.BASE_WEIGHT_PATH + mobilenet_file: None,
-               applications.vgg16.WEIGHTS_PATH_NO_TOP: BACKBONES["vgg16"].checksum, # theirs stands inside a function
+               # theirs stands inside a function
+               applications.vgg16.WEIGHTS_PATH_NO_TOP: BACKBONES["vgg16"].checksum,
                efficientnet.model.BASE_WEIGHTS_PATH + "efficientnet-b0_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5":
                    efficientnet.model.WEIGHTS_HASHES["efficientnet-b0"][1]}
     for backbone in BACKBONES.values(): assert theirs[backbone.url] == backbone.checksum
@@ -186,15 +223,19 @@ def test_freezing_leaves_the_encoder_alone_and_thawing_its_normalisation():
     model = freeze_encoder(build_unet(**slim, encoder_weights=None))
     before, decoder_before = encoder(model), np.asarray(model.get_layer("unet").get_layer("final_conv").kernel)
     model.compile("sgd", loss="binary_crossentropy", run_eagerly=True)
-    pixels, truth = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)), np.ones((2, 64, 64, 1))
+    pixels, truth = np.random.default_rng(0).uniform(0, 255,
+                                                     (2, 64, 64, 3)), np.ones((2, 64, 64, 1))
     model.train_on_batch(pixels, truth)
-    assert all((new == old).all() for new, old in zip(encoder(model), before)) # statistics of normalisation too
+    # statistics of normalisation too
+    assert all((new == old).all() for new, old in zip(encoder(model), before))
     assert (np.asarray(model.get_layer("unet").get_layer("final_conv").kernel) != decoder_before).any()
 
     freeze_encoder(model, fraction=0)
     unet = model.get_layer("unet")
     for layer in encoder_layers(unet):
-        assert bool(layer.trainable_weights) == (bool(layer.weights) and not isinstance(layer, keras.layers.BatchNormalization)), layer.name
+        assert bool(layer.trainable_weights) == (bool(layer.weights)
+                                                 and not isinstance(layer,
+                                                                    keras.layers.BatchNormalization)), layer.name
     assert unet.get_layer("decoder_stage0a_bn").trainable_weights
 
 
@@ -207,4 +248,6 @@ def test_a_fraction_freezes_the_layers_next_to_the_photo():
 
 def test_vgg16_has_a_centre_that_is_no_part_of_the_encoder():
     unet = build_unet("vgg16", (64, 64), encoder_weights=None).get_layer("unet")
-    assert {layer.name for layer in encoder_layers(unet) if layer.weights} == {f"block{block}_conv{conv}" for block in range(1, 6) for conv in range(1, 3 + (block > 2))}
+    assert {layer.name for layer in encoder_layers(unet)
+            if layer.weights} == {f"block{block}_conv{conv}" for block in range(1, 6)
+                                  for conv in range(1, 3 + (block > 2))}

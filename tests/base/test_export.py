@@ -18,12 +18,16 @@ rng = np.random.default_rng(0)
 @pytest.mark.parametrize("half", [False, True])
 def test_exported_file_answers_as_keras_does(unet, tmp_path, half):
     export_onnx(unet, tmp_path / "net.onnx", threshold=0.4, half=half, trained_on="squares")
-    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx",
+                                           providers=["CPUExecutionProvider"])
     pixels = rng.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-    difference = np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels, training=False)))
+    difference = np.abs(session.run(["probability"],
+                                    {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels,
+                                                                                            training=False)))
     assert difference.mean() < 1e-3 and (half or difference.max() < 1e-3)
     description = json.loads(session.get_modelmeta().custom_metadata_map["bg_remover"])
-    assert description["image_size"] == [64, 64] and description["threshold"] == 0.4 and description["trained_on"] == "squares"
+    assert description["image_size"] == [64,
+                                         64] and description["threshold"] == 0.4 and description["trained_on"] == "squares"
 
 
 def test_a_network_trained_in_mixed_precision_is_exported_in_float32(unet, tmp_path):
@@ -34,25 +38,35 @@ def test_a_network_trained_in_mixed_precision_is_exported_in_float32(unet, tmp_p
         mixed.set_weights(unet.get_weights())
         export_onnx(mixed, tmp_path / "mixed.onnx")
     finally: keras.config.set_dtype_policy(before)
-    session = onnxruntime.InferenceSession(tmp_path / "mixed.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(tmp_path / "mixed.onnx",
+                                           providers=["CPUExecutionProvider"])
     pixels = rng.uniform(0, 255, (2, 64, 64, 3)).astype("float32")
-    assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels, training=False))).max() < 1e-3
+    assert np.abs(session.run(["probability"],
+                              {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels,
+                                                                                      training=False))).max() < 1e-3
 
 
 def test_a_network_that_was_just_trained_is_exported(pairs, tmp_path):
     net = tiny_run(pairs, tmp_path / "run", 1, learning_rate=warm_cosine(1e-2, 3))[0]
     export_onnx(net, tmp_path / "net.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx",
+                                           providers=["CPUExecutionProvider"])
     pixels = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
-    assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(net(pixels, training=False))).max() < 1e-3
+    assert np.abs(session.run(["probability"],
+                              {"image": pixels})[0] - keras.ops.convert_to_numpy(net(pixels,
+                                                                                     training=False))).max() < 1e-3
 
 
 def test_a_network_with_an_operation_in_front_is_exported(unet, tmp_path):
     image = keras.Input(unet.input_shape[1:], name="image")
     export_onnx(keras.Model(image, unet(keras.ops.flip(image, axis=-1))), tmp_path / "flipped.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "flipped.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(tmp_path / "flipped.onnx",
+                                           providers=["CPUExecutionProvider"])
     pixels = rng.uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    assert np.abs(session.run(["probability"], {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels[..., ::-1], training=False))).max() < 1e-3
+    assert np.abs(session.run(["probability"],
+                              {"image": pixels})[0] - keras.ops.convert_to_numpy(unet(pixels[...,
+                                                                                             ::-1],
+                                                                                      training=False))).max() < 1e-3
 
 
 def test_exported_network_enlarges_in_the_words_of_the_runtime(unet, tmp_path):
@@ -61,7 +75,9 @@ def test_exported_network_enlarges_in_the_words_of_the_runtime(unet, tmp_path):
     export_onnx(unet, tmp_path / "net.onnx")
     nodes = onnx.load(tmp_path / "net.onnx").graph.node
     assert "Tile" not in {node.op_type for node in nodes}
-    assert sum(node.op_type == "Resize" and b"asymmetric" in [attribute.s for attribute in node.attribute] for node in nodes) == len(decoder)
+    assert sum(node.op_type == "Resize"
+               and b"asymmetric" in [attribute.s for attribute in node.attribute]
+               for node in nodes) == len(decoder)
 
 
 def test_half_weights_load_back(unet, tmp_path):

@@ -17,7 +17,8 @@ from bg_remover.base.masks import read_any_mask
 from bg_remover.images import read_image, read_mask
 from picture_files import encoded, noise
 
-quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=30, deadline=None,
+                 suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # --- which way is up
@@ -45,7 +46,8 @@ def test_any_mask_is_turned_as_its_photo_is(orientation, form):
 
 
 def test_bytes_may_have_a_name():
-    with pytest.raises(ImageError, match="^cat.jpg: the file is empty"): read_image(NamedBytes(b"", "cat.jpg"))
+    with pytest.raises(ImageError, match="^cat.jpg: the file is empty"):
+        read_image(NamedBytes(b"", "cat.jpg"))
 
 
 # --- damage
@@ -60,7 +62,9 @@ def test_cut_short_at_any_place(format):
     assert read_image(data).shape == (60, 90, 3)
 
 
-@pytest.mark.parametrize("options", [{}, dict(subsampling=0), dict(restart_marker_rows=1), dict(optimize=True)], ids=str)
+@pytest.mark.parametrize("options",
+                         [{}, dict(subsampling=0), dict(restart_marker_rows=1),
+                          dict(optimize=True)], ids=str)
 @pytest.mark.parametrize("size", [(60, 90), (61, 83), (8, 8)])
 def test_a_jpeg_may_lack_its_end_mark_but_no_pixel(options, size):
     for photo in (noise(*size), noise(*size)[..., 0]):
@@ -81,7 +85,8 @@ def test_a_jpeg_with_a_preview_inside_is_judged_by_its_own_end(progressive):
         with pytest.raises(ImageError): read_image(data[:end])
 
 
-@pytest.mark.parametrize("trailer", [b"\0" * 500, b"\xff\xda ftypmp42 \xff\xd8" * 50], ids=["padding", "a film behind it"])
+@pytest.mark.parametrize("trailer", [b"\0" * 500, b"\xff\xda ftypmp42 \xff\xd8" * 50],
+                         ids=["padding", "a film behind it"])
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 def test_bytes_after_the_end_do_no_harm(format, trailer):
     data = encoded(noise(), format)
@@ -103,18 +108,24 @@ def test_one_wrong_byte_in_the_pixels_of_a_png():
 def test_a_wrong_checksum_where_it_does_not_matter():
     data = encoded(noise(), "PNG")
     comment = (5).to_bytes(4, "big") + b"tEXta\0bcd" + b"\0\0\0\0"
-    assert read_image(data[:33] + comment + data[33:]).shape == (60, 90, 3)  # 33 bytes: signature and IHDR
+    # 33 bytes: signature and IHDR
+    assert read_image(data[:33] + comment + data[33:]).shape == (60, 90, 3)
 
 
-@given(data=st.binary(max_size=300), start=st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF", b"II*\0"]))
+@given(data=st.binary(max_size=300),
+       start=st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF",
+                              b"II*\0"]))
 @quick
 def test_rubbish_never_gets_out_as_another_error(data, start):
     with pytest.raises(ImageError): read_image(start + data)
 
 
 @pytest.mark.parametrize("content, message, remedy", [
-    (b"", "the file is empty", "download it again"), (b"a text that calls itself a photo", "not a photo", "convert it"),
-    (encoded(noise(), "JPEG")[:900], "cut short", "download it again")], ids=["empty", "text", "cut short"])
+    (b"", "the file is empty", "download it again"),
+                                                      (b"a text that calls itself a photo",
+                                                       "not a photo", "convert it"),
+    (encoded(noise(), "JPEG")[:900], "cut short", "download it again")],
+                         ids=["empty", "text", "cut short"])
 def test_the_message_names_the_file_and_the_remedy(tmp_path, content, message, remedy):
     path = tmp_path / "Übersicht 人 1.jpg"
     path.write_bytes(content)
@@ -132,15 +143,18 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_nothing_is_printed_about_a_bad_photo(tmp_path):
-    bad = [encoded(noise(), format)[:-200] for format in ("JPEG", "PNG", "WEBP", "GIF", "TIFF")] + [b"text" * 20]
+    bad = [encoded(noise(), format)[:-200]
+           for format in ("JPEG", "PNG", "WEBP", "GIF", "TIFF")] + [b"text" * 20]
     for number, data in enumerate(bad): (tmp_path / f"{number}.bin").write_bytes(data)
     flipped = bytearray(encoded(noise(), "PNG"))
     flipped[len(flipped) // 2] ^= 255
     (tmp_path / "flipped.bin").write_bytes(flipped)
-    code = ("import sys, pathlib\nfrom bg_remover.images import read_image; from bg_remover.base.files import ImageError\nfailed = 0\n"
+    code = ("import sys, pathlib\nfrom bg_remover.images import read_image; from "
+            "bg_remover.base.files import ImageError\nfailed = 0\n"
             "for path in pathlib.Path(sys.argv[1]).iterdir():\n"
             "    try: read_image(path)\n    except ImageError: failed += 1\nprint(failed)")
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, env=_without_log_level())
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True,
+                          env=_without_log_level())
     assert (done.stdout.strip(), done.stderr) == ("7", "")
 
 

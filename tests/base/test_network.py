@@ -34,12 +34,17 @@ def test_a_forked_process_answers_and_ends(threads):
             print(remover.alpha({str(person)!r}).any(), flush=True)
             sys.exit(0)
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code],
+                          env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True,
+                          text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_too_little_memory_or_too_few_threads_is_called_so():
-    assert isinstance(_why_not_open("net.onnx", RuntimeError("Exception during initialization: std::bad_alloc")), MemoryError)
-    assert "threads" in str(_why_not_open("net.onnx", RuntimeError("pthread_create failed, error code: 11")))
+    assert isinstance(_why_not_open("net.onnx",
+                                    RuntimeError("Exception during initialization: std::bad_alloc")),
+                      MemoryError)
+    assert "threads" in str(_why_not_open("net.onnx",
+                                          RuntimeError("pthread_create failed, error code: 11")))
     damaged = _why_not_open("net.onnx", RuntimeError("Protobuf parsing failed."))
     assert isinstance(damaged, ModelError) and "damaged" in str(damaged)

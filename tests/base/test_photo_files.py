@@ -1,4 +1,5 @@
-"""Any photo file, as every part of the package reads it: kind by first bytes, colours, transparency, what is damaged and what only looks so."""
+"""Any photo file, as every part of the package reads it: kind by first bytes, colours,
+transparency, what is damaged and what only looks so."""
 import io
 import struct
 import zlib
@@ -20,7 +21,9 @@ srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 def chunk(kind: bytes, content: bytes, right: bool = True) -> bytes:
     "A chunk of a PNG, with a right or a wrong checksum."
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content) ^ (not right))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I",
+                                                                          zlib.crc32(kind
+                                                                                     + content) ^ (not right))
 
 
 def with_chunks(data: bytes, *chunks: bytes) -> bytes:
@@ -31,17 +34,21 @@ def with_chunks(data: bytes, *chunks: bytes) -> bytes:
 def adobe_rgb() -> bytes:
     "sRGB's profile with other primaries, much as Adobe RGB's."
     data = bytearray(srgb)
-    primaries = {b"rXYZ": (0.60974, 0.31111, 0.01947), b"gXYZ": (0.20528, 0.62567, 0.06087), b"bXYZ": (0.14919, 0.06322, 0.74457)}
+    primaries = {b"rXYZ": (0.60974, 0.31111, 0.01947), b"gXYZ": (0.20528, 0.62567, 0.06087),
+                 b"bXYZ": (0.14919, 0.06322, 0.74457)}
     for number in range(struct.unpack_from(">I", data, 128)[0]):
         name, start, _ = struct.unpack_from(">4sII", data, 132 + 12 * number)
-        if name in primaries: struct.pack_into(">3i", data, start + 8, *[round(value * 65536) for value in primaries[name]])
+        if name in primaries:
+            struct.pack_into(">3i", data, start + 8,
+                             *[round(value * 65536) for value in primaries[name]])
     return bytes(data)
 
 
 def as_shown(data: bytes) -> np.ndarray:
     "What a viewer that knows profiles shows."
     picture = Image.open(io.BytesIO(data))
-    return np.asarray(ImageCms.profileToProfile(picture, io.BytesIO(picture.info["icc_profile"]), ImageCms.createProfile("sRGB"), outputMode="RGB"))
+    return np.asarray(ImageCms.profileToProfile(picture, io.BytesIO(picture.info["icc_profile"]),
+                                                ImageCms.createProfile("sRGB"), outputMode="RGB"))
 
 
 # --- what a file is
@@ -52,11 +59,16 @@ def test_a_photo_is_known_by_its_first_bytes(form):
 
 
 others = {
-    "raw": [b"FUJIFILMCCD-RAW 0201", b"IIRO\x08\0\0\0", b"IIU\0\x18\0\0\0", b"II*\0\x10\0\0\0CR\2\0", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"],
-    "a film": [b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", b"\x1aE\xdf\xa3\1\0\0\0", b"RIFF\0\0\0\0AVI LIST", (b"G" + bytes(187)) * 3],
-    "a JPEG XL photo": [b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a\x90\x01"], "a Photoshop file": [b"8BPS\0\1\0\0"],
-    "HEIF": [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc"], "AVIF": [b"\0\0\0\x1cftypavis\0\0\0\0avismif1miaf"],
-    "": [b"", b"BMW and other cars are sold here", b"GIF is a format", b"Good morning", b"%PDF-1.7", b"PK\3\4"],
+    "raw": [b"FUJIFILMCCD-RAW 0201", b"IIRO\x08\0\0\0", b"IIU\0\x18\0\0\0",
+            b"II*\0\x10\0\0\0CR\2\0", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"],
+    "a film": [b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+               b"\x1aE\xdf\xa3\1\0\0\0", b"RIFF\0\0\0\0AVI LIST", (b"G" + bytes(187)) * 3],
+    "a JPEG XL photo": [b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a\x90\x01"],
+          "a Photoshop file": [b"8BPS\0\1\0\0"],
+    "HEIF": [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc"],
+          "AVIF": [b"\0\0\0\x1cftypavis\0\0\0\0avismif1miaf"],
+    "": [b"", b"BMW and other cars are sold here", b"GIF is a format", b"Good morning", b"%PDF-1.7",
+         b"PK\3\4"],
 }
 
 
@@ -78,9 +90,11 @@ def test_a_preview_is_not_taken_for_the_photo(tags, tmp_path):
         directory[tag] = value
         directory.tagtype[tag] = 4 if tag == 254 else 1
     (tmp_path / "photo.tif").write_bytes(encoded(noise(), "TIFF", tiffinfo=directory))
-    with pytest.raises(ImageError, match="photo.tif: .*raw photo"): read_photo(tmp_path / "photo.tif")
+    with pytest.raises(ImageError, match="photo.tif: .*raw photo"):
+        read_photo(tmp_path / "photo.tif")
     (tmp_path / "photo.NEF").write_bytes(encoded(noise(), "TIFF"))
-    with pytest.raises(ImageError, match="photo.NEF: .*raw photo"): read_photo(tmp_path / "photo.NEF")
+    with pytest.raises(ImageError, match="photo.NEF: .*raw photo"):
+        read_photo(tmp_path / "photo.NEF")
 
 
 # --- good files with odd notes
@@ -89,27 +103,36 @@ def test_a_damaged_note_is_no_reason_to_refuse_a_png():
     photo = noise()
     data = encoded(photo, "PNG")
     text = chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(3_000_000)))
-    for odd in (text, chunk(b"tEXt", b"a\0b", right=False), chunk(b"cHRM", b"\0\0\0"), chunk(b"iCCP", b"no profile"), chunk(b"pHYs", b"\0"),
-                chunk(b"gAMA", b"\0\0"), chunk(b"tRNS", bytes(6), right=False), chunk(b"eXIf", b"rubbish")):
+    for odd in (text, chunk(b"tEXt", b"a\0b", right=False), chunk(b"cHRM", b"\0\0\0"),
+                chunk(b"iCCP", b"no profile"), chunk(b"pHYs", b"\0"),
+                chunk(b"gAMA", b"\0\0"), chunk(b"tRNS", bytes(6), right=False),
+                chunk(b"eXIf", b"rubbish")):
         read = read_photo(with_chunks(data, odd))
-        assert np.array_equal(read.pixels, photo) and read.alpha is None and np.array_equal(read_image(with_chunks(data, odd)), photo)
+        assert np.array_equal(read.pixels,
+                              photo) and read.alpha is None and np.array_equal(read_image(with_chunks(data,
+                                                                                                      odd)),
+                                                                               photo)
 
 
 def test_a_large_profile_is_read():
     large = bytearray(srgb) + bytes(1_500_000)
     large[:4] = struct.pack(">I", len(large))
-    data = with_chunks(encoded(noise(), "PNG"), chunk(b"iCCP", b"photo\0\0" + zlib.compress(bytes(large))))
+    data = with_chunks(encoded(noise(), "PNG"),
+                       chunk(b"iCCP", b"photo\0\0" + zlib.compress(bytes(large))))
     assert read_photo(data).profile == bytes(large) and np.array_equal(read_image(data), noise())
 
 
 def animation(hidden: bool, frames: int = 3) -> bytes:
     "A PNG whose animation begins with its still picture, or behind it."
     pixels = noise(20, 30)
-    return encoded(pixels, "PNG", save_all=True, append_images=[Image.fromarray(255 - pixels)] * (frames - 1 + hidden), default_image=hidden)
+    return encoded(pixels, "PNG", save_all=True,
+                   append_images=[Image.fromarray(255 - pixels)] * (frames - 1 + hidden),
+                   default_image=hidden)
 
 
 def test_the_still_picture_of_an_animation():
-    for hidden, note in ((False, "first of 3 frames"), (True, "the still picture of an animation with 3 frames")):
+    for hidden, note in ((False, "first of 3 frames"),
+                         (True, "the still picture of an animation with 3 frames")):
         read = read_photo(animation(hidden))
         assert np.array_equal(read.pixels, noise(20, 30)) and read.note == note
     empty = with_chunks(encoded(noise(20, 30), "PNG"), chunk(b"acTL", struct.pack(">II", 5, 0)))
@@ -120,7 +143,10 @@ def test_a_bmp_whose_fourth_byte_is_unused_is_solid():
     rgba = np.dstack([noise(20, 30), np.zeros((20, 30), np.uint8)])
     data = bytearray(encoded(Image.fromarray(rgba), "BMP"))
     read = read_photo(bytes(data))
-    assert read.alpha is None and np.array_equal(read.pixels, noise(20, 30)) and np.array_equal(read_image(bytes(data)), noise(20, 30))
+    assert read.alpha is None and np.array_equal(read.pixels,
+                                                 noise(20,
+                                                       30)) and np.array_equal(read_image(bytes(data)),
+                                                                               noise(20, 30))
 
 
 def test_a_missing_end_mark_is_noted():
@@ -132,12 +158,15 @@ def test_a_missing_end_mark_is_noted():
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_colours_are_converted_for_everybody(form):
-    data = encoded(np.full((8, 8, 3), (200, 60, 40), np.uint8), form, icc_profile=adobe_rgb(), **(dict(lossless=True) if form == "WEBP" else dict(quality=100)))
+    data = encoded(np.full((8, 8, 3), (200, 60, 40), np.uint8), form, icc_profile=adobe_rgb(),
+                   **(dict(lossless=True) if form == "WEBP" else dict(quality=100)))
     shown = as_shown(data)
     assert np.abs(shown[4, 4].astype(int) - (200, 60, 40)).max() > 10 # the test itself is right
-    for pixels in (read_image(data), as_image(data), as_image(Image.open(io.BytesIO(data))), read_photo(data).srgb):
+    for pixels in (read_image(data), as_image(data), as_image(Image.open(io.BytesIO(data))),
+                   read_photo(data).srgb):
         assert np.abs(pixels.astype(int) - shown).max() <= 1
-    assert np.abs(read_photo(data).pixels[4, 4].astype(int) - (200, 60, 40)).max() <= 2 and read_photo(data).profile == adobe_rgb()
+    assert np.abs(read_photo(data).pixels[4, 4].astype(int) - (200, 60,
+                                                               40)).max() <= 2 and read_photo(data).profile == adobe_rgb()
 
 
 def test_a_profile_that_is_srgbs_changes_nothing():
@@ -146,23 +175,31 @@ def test_a_profile_that_is_srgbs_changes_nothing():
 
 
 def test_grey_with_a_profile():
-    grey = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")) # Pillow makes none for grey, so this one is written by hand
+    # Pillow makes none for grey, so this one is written by hand
+    grey = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(1.0 * 256)) # linear
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1, 0.8249)))
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i",
+                                          *(round(value * 65536) for value in (0.9642, 1, 0.8249)))
     text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(78)
     blocks = {b"desc": text + bytes(-len(text) % 4), b"wtpt": white, b"kTRC": curve}
     table, body, start = struct.pack(">I", len(blocks)), b"", 132 + 12 * len(blocks)
-    for name, block in blocks.items(): table, body = table + struct.pack(">4sII", name, start + len(body), len(block)), body + block
-    head = struct.pack(">I4sI4s4s4s12x4s", start + len(body), bytes(4), 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    for name, block in blocks.items():
+        table, body = table + struct.pack(">4sII", name, start + len(body),
+                                          len(block)), body + block
+    head = struct.pack(">I4sI4s4s4s12x4s", start + len(body), bytes(4), 0x02400000, b"mntr",
+                       b"GRAY", b"XYZ ", b"acsp")
     profile = head + bytes(28) + white[8:] + bytes(48) + table + body
     data = encoded(Image.new("L", (8, 8), 55), "PNG", icc_profile=profile)
-    assert 125 <= read_image(data)[0, 0, 0] <= 132 and read_photo(data).profile is None # 55 / 255 of the light is middle grey
+    # 55 / 255 of the light is middle grey
+    assert 125 <= read_image(data)[0, 0, 0] <= 132 and read_photo(data).profile is None
 
 
 def test_a_png_with_a_gamma_of_its_own():
-    data = with_chunks(encoded(np.full((4, 4, 3), 55, np.uint8), "PNG"), chunk(b"gAMA", struct.pack(">I", 100_000)))
+    data = with_chunks(encoded(np.full((4, 4, 3), 55, np.uint8), "PNG"),
+                       chunk(b"gAMA", struct.pack(">I", 100_000)))
     assert 125 <= read_image(data)[0, 0, 0] <= 132
-    usual = with_chunks(encoded(np.full((4, 4, 3), 55, np.uint8), "PNG"), chunk(b"gAMA", struct.pack(">I", 45_455)))
+    usual = with_chunks(encoded(np.full((4, 4, 3), 55, np.uint8), "PNG"),
+                        chunk(b"gAMA", struct.pack(">I", 45_455)))
     assert (read_image(usual) == 55).all()
 
 
@@ -173,7 +210,9 @@ def half_clear(deep: bool = False) -> bytes:
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[:, :4], rgba[:, 4:] = (0, 200, 0, 255), (255, 0, 255, 0)
     if not deep: return encoded(rgba, "PNG")
-    return cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA).astype(np.uint16) * 257)[1].tobytes()
+    return cv2.imencode(".png",
+                        cv2.cvtColor(rgba,
+                                     cv2.COLOR_RGBA2BGRA).astype(np.uint16) * 257)[1].tobytes()
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -184,11 +223,17 @@ def test_hidden_colours_never_show(deep):
     assert (read_photo(data).alpha == np.repeat([[255] * 4 + [0] * 4], 8, axis=0)).all()
 
 
-@pytest.mark.parametrize("colour_type, values, clear", [(0, (500, 40_000), (500,)), (2, (65_535, 0, 65_535, 1000, 2000, 3000), (65_535, 0, 65_535))])
+@pytest.mark.parametrize("colour_type, values, clear",
+                         [(0, (500, 40_000), (500,)),
+                          (2, (65_535, 0, 65_535, 1000, 2000, 3000), (65_535, 0, 65_535))])
 def test_one_transparent_value_of_16_bits(colour_type, values, clear):
     rows = (b"\0" + struct.pack(f">{len(values)}H", *values)) * 2
     head = struct.pack(">IIBBBBB", 2, 2, 16, colour_type, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"tRNS",
+                                                               struct.pack(f">{len(clear)}H",
+                                                                           *clear)) + chunk(b"IDAT",
+                                                                                            zlib.compress(rows)) + chunk(b"IEND",
+                                                                                                                         b"")
     assert (read_photo(data).alpha == [0, 255]).all() and (read_rgb(data)[:, 0] == 255).all()
 
 

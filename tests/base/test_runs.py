@@ -1,4 +1,5 @@
-"""A run folder: interruption and resume, folders of other settings, damaged files, a loss that is not a number."""
+"""A run folder: interruption and resume, folders of other settings, damaged files, a loss that
+is not a number."""
 import json
 import signal
 import subprocess
@@ -38,8 +39,10 @@ train(test.tiny_net(), stream, batches(pairs, (32, 32), batch_size=4), run_dir, 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
 @pytest.mark.parametrize("allowed", [0, 6], ids=["between epochs", "inside epoch 2"])
 def test_killed_run_goes_on_as_if_unbroken(pairs, tmp_path, allowed):
-    code = killer.format(tests=str(Path(__file__).parents[1]), folder=str(pairs), run_dir=str(tmp_path / "killed"), allowed=allowed)
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
+    code = killer.format(tests=str(Path(__file__).parents[1]), folder=str(pairs),
+                         run_dir=str(tmp_path / "killed"), allowed=allowed)
+    assert subprocess.run([sys.executable, "-c", code],
+                          capture_output=True).returncode == -signal.SIGKILL
     assert [row["epoch"] for row in read_history(tmp_path / "killed/history.csv")] == [1]
     unbroken, expected = tiny_run(pairs, tmp_path / "unbroken", 3)
     resumed, history = tiny_run(pairs, tmp_path / "killed", 3)
@@ -47,7 +50,8 @@ def test_killed_run_goes_on_as_if_unbroken(pairs, tmp_path, allowed):
     for row, other in zip(history, expected): assert row == pytest.approx(other, abs=1e-5)
     assert int(resumed.optimizer.iterations) == int(unbroken.optimizer.iterations) == 3 * 3
     assert float(resumed.optimizer.learning_rate) == float(unbroken.optimizer.learning_rate)
-    for one, other in zip(resumed.get_weights(), unbroken.get_weights()): np.testing.assert_allclose(one, other, atol=1e-5)
+    for one, other in zip(resumed.get_weights(), unbroken.get_weights()):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_learning_rate_halves_on_a_plateau_also_across_calls(pairs, tmp_path):
@@ -63,7 +67,8 @@ def test_learning_rate_halves_on_a_plateau_also_across_calls(pairs, tmp_path):
 def test_schedule_goes_on_where_it_was(pairs, tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 9)
     _, unbroken = tiny_run(pairs, tmp_path / "unbroken", 3, learning_rate=schedule)
-    for epochs in (1, 3): _, broken = tiny_run(pairs, tmp_path / "broken", epochs, learning_rate=schedule)
+    for epochs in (1, 3):
+        _, broken = tiny_run(pairs, tmp_path / "broken", epochs, learning_rate=schedule)
     rates = [row["learning_rate"] for row in broken]
     assert rates == [row["learning_rate"] for row in unbroken] and rates[0] > rates[1] > rates[2]
 
@@ -88,7 +93,8 @@ def test_other_frozen_layers_and_other_pairs_are_refused(pairs, tmp_path):
     with pytest.raises(RunError, match="other settings"): tiny_run(pairs, tmp_path, 2, net=net)
     some = Pairs(pairs / "frames", pairs / "masks", count=8)
     with pytest.raises(RunError, match="other settings"):
-        train(tiny_net(), batches(some, (32, 32), batch_size=4, shuffle=True, seed=5), batches(some, (32, 32)), tmp_path, 2, learning_rate=1e-2)
+        train(tiny_net(), batches(some, (32, 32), batch_size=4, shuffle=True, seed=5),
+              batches(some, (32, 32)), tmp_path, 2, learning_rate=1e-2)
 
 
 def test_left_over_weights_of_a_killed_run_are_removed(pairs, tmp_path):
@@ -138,12 +144,16 @@ def test_a_run_begun_before_the_renames_goes_on_with_the_metric_it_watched(pairs
     settings["encoder_share"] = settings.pop("encoder_lr_scale")
     path.write_text(json.dumps(settings))
     net, history = tiny_run(pairs, tmp_path, 2)
-    assert [row["epoch"] for row in history] == [1, 2] and isinstance(net.metrics[1].metrics[0], WholeSetIoU)
+    assert [row["epoch"] for row in history] == [1, 2] and isinstance(net.metrics[1].metrics[0],
+                                                                      WholeSetIoU)
     val = batches(Pairs(pairs / "frames", pairs / "masks"), (32, 32), batch_size=10)
     frames, masks = val[0]
     found = np.asarray(net.predict_on_batch(frames)) >= 0.5
-    assert history[1]["val_iou"] == pytest.approx((found & (masks == 1)).sum() / (found | (masks == 1)).sum(), abs=1e-4)
-    with pytest.raises(RunError, match="encoder_share was 1.0, is 0.5"): tiny_run(pairs, tmp_path, 2, encoder_lr_scale=0.5)
+    assert history[1]["val_iou"] == pytest.approx((found & (masks == 1)).sum() / (found
+                                                                                  | (masks == 1)).sum(),
+                                                  abs=1e-4)
+    with pytest.raises(RunError, match="encoder_share was 1.0, is 0.5"):
+        tiny_run(pairs, tmp_path, 2, encoder_lr_scale=0.5)
 
 
 def test_a_new_run_watches_the_mean_over_photos(pairs, tmp_path):
@@ -154,9 +164,13 @@ def test_a_new_run_watches_the_mean_over_photos(pairs, tmp_path):
 # A loss that is not a number
 
 def test_nan_stops_a_run_and_names_epoch_weights_and_what_to_try(pairs, tmp_path):
-    too_fast = keras.optimizers.schedules.PiecewiseConstantDecay([3], [1e-2, 3e38]) # from the second epoch on
-    with pytest.raises(RunError, match="epoch 2 in batch") as error: tiny_run(pairs, tmp_path, 5, learning_rate=too_fast)
-    for part in (str(tmp_path), "last-1.weights.h5", "learning rate ten times smaller", "new run_dir"): assert part in str(error.value)
+    # from the second epoch on
+    too_fast = keras.optimizers.schedules.PiecewiseConstantDecay([3], [1e-2, 3e38])
+    with pytest.raises(RunError, match="epoch 2 in batch") as error:
+        tiny_run(pairs, tmp_path, 5, learning_rate=too_fast)
+    for part in (str(tmp_path), "last-1.weights.h5", "learning rate ten times smaller",
+                 "new run_dir"):
+        assert part in str(error.value)
     assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1]
     good = tiny_net()
     good.compile("adam")
@@ -165,9 +179,12 @@ def test_nan_stops_a_run_and_names_epoch_weights_and_what_to_try(pairs, tmp_path
 
 
 def test_a_validation_loss_that_is_not_a_number_saves_nothing_either(pairs, tmp_path):
-    def loss(truth, probability): return keras.ops.mean((probability - truth) ** 2) + keras.ops.where(keras.ops.shape(truth)[0] == 3, np.nan, 0.0)
+    def loss(truth, probability):
+        return keras.ops.mean((probability - truth) ** 2) + keras.ops.where(keras.ops.shape(truth)[0] == 3,
+                                                                            np.nan, 0.0)
     data = Pairs(pairs / "frames", pairs / "masks", count=4)
     odd = Pairs(pairs / "frames", pairs / "masks", count=3)
     with pytest.raises(RunError, match=r"epoch 1 \(val_loss\); there are no good weights yet"):
-        train(tiny_net(), batches(data, (32, 32), 4), batches(odd, (32, 32), 3), tmp_path, 2, loss=loss, verbose=0)
+        train(tiny_net(), batches(data, (32, 32), 4), batches(odd, (32, 32), 3), tmp_path, 2,
+              loss=loss, verbose=0)
     assert {path.name for path in tmp_path.iterdir()} == {"settings.json"}

@@ -1,4 +1,5 @@
-"""What test_strategy trains in processes of their own: `python train_together.py FOLDER` on two devices, `… FOLDER ADDRESS NUMBER RUN ...` as one of two workers."""
+"""What test_strategy trains in processes of their own: `python train_together.py FOLDER` on two
+devices, `… FOLDER ADDRESS NUMBER RUN ...` as one of two workers."""
 import itertools
 import json
 import os
@@ -42,21 +43,31 @@ def tiny_net() -> keras.Model:
     "Frozen batch normalisation; the same weights on every backend."
     keras.utils.set_random_seed(0) # all workers have to begin alike
     normalize = BatchNormalization(trainable=False)
-    net = keras.Sequential([keras.Input((*size, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
-                            normalize, keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")], name="tiny")
+    net = keras.Sequential([keras.Input((*size, 3)), keras.layers.Rescaling(1 / 255),
+                            keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+                            normalize,
+                            keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")],
+                           name="tiny")
     rng = np.random.default_rng(1)
-    net.set_weights([abs(rng.normal(0, 0.3, weight.shape)) if "variance" in weight.path else rng.normal(0, 0.3, weight.shape) for weight in net.weights])
+    net.set_weights([abs(rng.normal(0, 0.3, weight.shape)) if "variance" in weight.path
+                     else rng.normal(0, 0.3, weight.shape) for weight in net.weights])
     return net
 
 
-def run(run_dir: Path, epochs: int = epochs, net: keras.Model | None = None, strategy=None, count: int = 20, **settings) -> dict:
-    "Train the net on the squares: the loss of each step, the history, the weights at the end, how many squares were read."
+def run(run_dir: Path, epochs: int = epochs, net: keras.Model | None = None, strategy=None,
+        count: int = 20, **settings) -> dict:
+    """Train the net on the squares: the loss of each step, the history, the weights at the end,
+    how many squares were read."""
     losses, pairs = [], bright_squares(count)
     net = net or tiny_net()
-    follow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: losses.append(float(logs["loss"])))
+    follow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step,
+                                            logs: losses.append(float(logs["loss"])))
     settings = dict(learning_rate=1e-2, loss=photo_jaccard_loss, more_callbacks=[follow]) | settings
-    history = train(net, batches(pairs, size, batch_size, shuffle=True, seed=5), batches(pairs[:6], size, 2), run_dir, epochs, strategy=strategy, verbose=0, **settings)
-    return dict(losses=losses, history=history, read=pairs.read, weights=[np.asarray(weight).tolist() for weight in net.get_weights()])
+    history = train(net, batches(pairs, size, batch_size, shuffle=True, seed=5),
+                    batches(pairs[:6], size, 2), run_dir, epochs, strategy=strategy, verbose=0,
+                    **settings)
+    return dict(losses=losses, history=history, read=pairs.read,
+                weights=[np.asarray(weight).tolist() for weight in net.get_weights()])
 
 
 def attempt(strategy, run_dir: Path, **settings) -> dict:
@@ -70,9 +81,12 @@ def mirrored(folder: Path) -> dict:
     "Two devices that one processor plays."
     import tensorflow as tf
     processor, = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_logical_device_configuration(processor,
+                                               [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    return dict(first=attempt(strategy, folder / "run", epochs=1), resumed=attempt(strategy, folder / "run"), odd=attempt(strategy, folder / "odd", count=19))
+    return dict(first=attempt(strategy, folder / "run", epochs=1),
+                resumed=attempt(strategy, folder / "run"),
+                odd=attempt(strategy, folder / "odd", count=19))
 
 
 def workers(folder: Path, address: str, number: int, *names: str):
@@ -82,7 +96,8 @@ def workers(folder: Path, address: str, number: int, *names: str):
     strategy, found = keras.distribution.DataParallel(), {}
     steps = itertools.count()
     def die(step, logs):
-        if number == 1 and next(steps) == 7: os.kill(os.getpid(), signal.SIGKILL) # in the second epoch
+        # in the second epoch
+        if number == 1 and next(steps) == 7: os.kill(os.getpid(), signal.SIGKILL)
     for name in names:
         where = folder / ("elsewhere" if name == "apart" and number else "run")
         settings = dict(more_callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=die)]) if name == "killed" else {}

@@ -1,4 +1,5 @@
-"""The built site in a real browser: `make test-browser` builds it and runs this; `make test` leaves it out.
+"""The built site in a real browser: `make test-browser` builds it and runs this; `make test` leaves
+it out.
 
 Debian's Chromium does (apt-get install chromium), or any Chrome; CHROMIUM names another.
 """
@@ -37,8 +38,11 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     "Where the site is served."
-    if not (site / "index.html").exists(): pytest.fail("there is no site: run make test-browser, which builds it", pytrace=False)
-    if not (site / "try_it.html").exists(): pytest.fail('the site was built without the page "Try it": install Node.js 20 with npm, and run make docs', pytrace=False)
+    if not (site / "index.html").exists():
+        pytest.fail("there is no site: run make test-browser, which builds it", pytrace=False)
+    if not (site / "try_it.html").exists():
+        pytest.fail('the site was built without the page "Try it": install Node.js 20 with npm, '
+                    'and run make docs', pytrace=False)
     server = serve.open_server(site, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -50,15 +54,20 @@ class Watched:
     def __init__(self, page: Page):
         self.page, self.requests, self.complaints = page, [], []
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("console",
+                lambda message: self.complaints.append(message.text)
+                if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("requestfailed", self.not_loaded)
 
     def not_loaded(self, request):
-        "A missing file is told with another failure: this one is a request dropped because a test has left the page, most often its icon's."
-        if request.failure != "net::ERR_ABORTED": self.complaints.append(f"not loaded: {request.url} ({request.failure})")
+        """A missing file is told with another failure: this one is a request dropped because a
+        test has left the page, most often its icon's."""
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"not loaded: {request.url} ({request.failure})")
 
-    def foreign(self, address: str) -> list[str]: return [url for url in self.requests if not url.startswith((address, "blob:", "data:"))]
+    def foreign(self, address: str) -> list[str]:
+        return [url for url in self.requests if not url.startswith((address, "blob:", "data:"))]
 
 
 @pytest.fixture
@@ -88,12 +97,17 @@ def test_a_page_loads_whole_and_alone(loaded, address):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_is_accessible(loaded, scheme):
-    "What axe-core finds against WCAG 2.1 A and AA: contrast, texts for pictures, names of controls, order of headings."
+    """What axe-core finds against WCAG 2.1 A and AA: contrast, texts for pictures, names of
+    controls, order of headings."""
     loaded.page.emulate_media(color_scheme=scheme)
-    if scheme == "light": loaded.page.add_script_tag(path=root / "docs/node_modules/axe-core/axe.min.js")
-    rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']" if scheme == "light" else "{type: 'rule', values: ['color-contrast']}" # nothing else is in the colours
-    found = loaded.page.evaluate(f"axe.run(document, {{runOnly: {rules}, resultTypes: ['violations']}})")["violations"]
-    assert [(rule["id"], len(rule["nodes"]), rule["nodes"][0]["html"][:120], rule["nodes"][0]["failureSummary"]) for rule in found] == []
+    if scheme == "light":
+        loaded.page.add_script_tag(path=root / "docs/node_modules/axe-core/axe.min.js")
+    # nothing else is in the colours
+    rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']" if scheme == "light" else "{type: 'rule', values: ['color-contrast']}"
+    found = loaded.page.evaluate(f"axe.run(document, {{runOnly: {rules}, resultTypes: "
+                                 f"['violations']}})")["violations"]
+    assert [(rule["id"], len(rule["nodes"]), rule["nodes"][0]["html"][:120],
+             rule["nodes"][0]["failureSummary"]) for rule in found] == []
 
 
 def test_a_page_fits_a_small_screen(loaded):
@@ -103,7 +117,9 @@ def test_a_page_fits_a_small_screen(loaded):
     assert loaded.page.evaluate("document.documentElement.scrollWidth") <= 375, loaded.page.evaluate(too_wide)
 
 
-@pytest.mark.parametrize("name", ["index.html", "02_metrics.html", "api/metrics.html", "measurements.html", "try_it.html"])
+@pytest.mark.parametrize("name",
+                         ["index.html", "02_metrics.html", "api/metrics.html", "measurements.html",
+                          "try_it.html"])
 def test_the_keyboard_reaches_everything(watched, address, name):
     watched.page.goto(address + name)
     if name == "try_it.html": state(watched.page, "ready")
@@ -113,12 +129,14 @@ def test_the_keyboard_reaches_everything(watched, address, name):
     for _ in range(count + 10):
         watched.page.keyboard.press("Tab")
         reached.add(watched.page.evaluate("wanted.indexOf(document.activeElement)"))
-    left_out = [watched.page.evaluate(f"wanted[{i}].outerHTML.slice(0, 120)") for i in range(count) if i not in reached]
+    left_out = [watched.page.evaluate(f"wanted[{i}].outerHTML.slice(0, 120)") for i in range(count)
+                if i not in reached]
     assert left_out == []
 
 
 def test_a_hundred_characters_of_code_fit(watched, address):
-    "On a laptop's screen, beside the menu and the page's contents, nothing of a notebook's code has to be scrolled."
+    """On a laptop's screen, beside the menu and the page's contents, nothing of a notebook's
+    code has to be scrolled."""
     watched.page.set_viewport_size({"width": 1400, "height": 900})
     for name in ("02_metrics.html", "11_today.html"):
         watched.page.goto(address + name)
@@ -198,7 +216,8 @@ def state(page: Page, wanted: str) -> str:
 
 def answer(page: Page, name: str) -> tuple[str, str]: # the page's state, and what it says
     "Wait until the page speaks of the file of that name."
-    page.wait_for_function("name => document.getElementById('try-status').textContent.startsWith(`${name}: `)", arg=name, timeout=90_000)
+    page.wait_for_function("name => document.getElementById('try-status').textContent.startsWith(`${name}: `)",
+                           arg=name, timeout=90_000)
     return page.get_attribute("#try-page", "data-state"), page.inner_text("#try-status")
 
 
@@ -207,7 +226,8 @@ def try_it(browser, address) -> Iterator[Watched]:
     "The page, loaded once: it must not fetch anything again."
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     watched = Watched(context.new_page())
-    watched.page.on("filechooser", lambda chooser: None) # from now on; asked for only when a key is pressed, it may come too late
+    # from now on; asked for only when a key is pressed, it may come too late
+    watched.page.on("filechooser", lambda chooser: None)
     watched.page.goto(f"{address}try_it.html")
     state(watched.page, "ready")
     watched.requests.clear()
@@ -217,7 +237,8 @@ def try_it(browser, address) -> Iterator[Watched]:
 
 def furthest(ours: np.ndarray, theirs: np.ndarray) -> float:
     "The largest difference in opacity, or in colour as much of it as is seen."
-    seen = [np.dstack([each[..., :3] * (each[..., 3:] / 255), each[..., 3]]) for each in (ours, theirs)]
+    seen = [np.dstack([each[..., :3] * (each[..., 3:] / 255), each[..., 3]])
+            for each in (ours, theirs)]
     return np.abs(seen[0] - seen[1]).max()
 
 
@@ -227,13 +248,16 @@ def test_a_photo_comes_out_as_from_the_remover(try_it, tmp_path, name):
     write_image(tmp_path / f"{name} too.png", photo)
     page.set_input_files("#try-file", tmp_path / f"{name} too.png")
     said = answer(page, f"{name} too.png")
-    assert said[0] == "done" and re.fullmatch(r".*\.png: cut out in [\d.]+ seconds, on your machine\.", said[1])
+    assert said[0] == "done" and re.fullmatch(r".*\.png: cut out in [\d.]+ seconds, on your "
+                                              r"machine\.", said[1])
     page.wait_for_selector(f"#try-download[download^='{name}']")
     with page.expect_download() as download: page.click("#try-download")
     assert download.value.suggested_filename == f"{name} too-cutout.png"
-    cutout = cv2.cvtColor(cv2.imread(download.value.path(), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
+    cutout = cv2.cvtColor(cv2.imread(download.value.path(), cv2.IMREAD_UNCHANGED),
+                          cv2.COLOR_BGRA2RGBA)
     assert furthest(cutout, Remover().cutout(photo)) <= 2
-    assert [url for url in try_it.requests if not url.startswith("blob:")] == [], "something left the page after it was loaded"
+    assert [url for url in try_it.requests
+            if not url.startswith("blob:")] == [], "something left the page after it was loaded"
 
 
 def test_a_photo_is_turned_as_its_camera_says(try_it, tmp_path):
@@ -245,7 +269,8 @@ def test_a_photo_is_turned_as_its_camera_says(try_it, tmp_path):
         size = list(photo.size[::-1])
     try_it.page.set_input_files("#try-file", tmp_path / "turned.jpg")
     assert answer(try_it.page, "turned.jpg")[0] == "done"
-    assert try_it.page.evaluate("[document.getElementById('try-after').width, document.getElementById('try-after').height]") == size
+    assert try_it.page.evaluate("[document.getElementById('try-after').width, "
+                                "document.getElementById('try-after').height]") == size
 
 
 def drop(page: Page, path: Path, event: str = "drop"):
@@ -302,7 +327,8 @@ def test_bad_files_are_refused_kindly(try_it, tmp_path):
     (tmp_path / "letter.png").write_text("no photo")
     (tmp_path / "empty.jpg").touch()
     write_image(tmp_path / "vast.png", np.zeros((5001, 5001, 3), np.uint8))
-    for name, why in (("letter.png", "cannot read"), ("empty.jpg", "cannot read"), ("vast.png", "5001 × 5001 pixels are too many")):
+    for name, why in (("letter.png", "cannot read"), ("empty.jpg", "cannot read"),
+                      ("vast.png", "5001 × 5001 pixels are too many")):
         try_it.page.set_input_files("#try-file", tmp_path / name)
         said = answer(try_it.page, name)
         assert said[0] == "failed" and why in said[1]

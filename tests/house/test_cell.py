@@ -1,4 +1,5 @@
-"""Cells by their ids: listed, printed, replaced, added and dropped, with no other change to the file."""
+"""Cells by their ids: listed, printed, replaced, added and dropped, with no other change to the
+file."""
 import io
 import json
 import shutil
@@ -20,7 +21,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def cells(folder): return json.loads((folder / f"nbs/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+def cells(folder):
+    return json.loads((folder / f"nbs/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
 
 
 def test_listed_and_printed(folder, capsys):
@@ -41,7 +43,8 @@ def test_added_and_dropped(folder, monkeypatch):
     before = (folder / f"nbs/{name}.ipynb").read_bytes()
     monkeypatch.setattr("sys.stdin", io.StringIO("x = 1\ny = 2\n"))
     cell.main([name, first, "--after", "start-new", "-"])
-    assert cells(folder)[1] == dict(cell_type="code", id="start-new", metadata={}, source=["x = 1\n", "y = 2"], execution_count=None, outputs=[])
+    assert cells(folder)[1] == dict(cell_type="code", id="start-new", metadata={},
+                                    source=["x = 1\n", "y = 2"], execution_count=None, outputs=[])
     cell.main([name, "start-new", "--drop"])
     assert (folder / f"nbs/{name}.ipynb").read_bytes() == before
 
@@ -50,4 +53,5 @@ def test_wrong_ids_are_refused(folder):
     with pytest.raises(SystemExit, match="no cell has the id nothing"): cell.main([name, "nothing"])
     (folder / "text").touch()
     for wrong in (second, "two words"):
-        with pytest.raises(SystemExit, match="an id is new"): cell.main([name, first, "--after", wrong, str(folder / "text")])
+        with pytest.raises(SystemExit, match="an id is new"):
+            cell.main([name, first, "--after", wrong, str(folder / "text")])

@@ -1,6 +1,8 @@
-"""Setting up: the right Python is found, each thing missing gets one sentence, an interrupted setup is not taken for a finished one.
+"""Setting up: the right Python is found, each thing missing gets one sentence, an interrupted setup
+is not taken for a finished one.
 
-The Pythons here are shell scripts that say what the test wants them to say and note what they were asked to do.
+The Pythons here are shell scripts that say what the test wants them to say and note what they were
+asked to do.
 """
 import ast
 import importlib.util
@@ -19,10 +21,13 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in Pythons ar
 
 @pytest.fixture
 def bootstrap(tmp_path, monkeypatch):
-    "tools/bootstrap.py in a copy of the project's setup files, in a folder with a space in its name."
+    """tools/bootstrap.py in a copy of the project's setup files, in a folder with a space in
+    its name."""
     home = tmp_path / "a project"
     (home / "tools").mkdir(parents=True)
-    for name in ("settings.ini", "setup.py", "pyproject.toml", "constraints.txt", "Makefile", "tools/bootstrap.py"): shutil.copy(root / name, home / name)
+    for name in ("settings.ini", "setup.py", "pyproject.toml", "constraints.txt", "Makefile",
+                 "tools/bootstrap.py"):
+        shutil.copy(root / name, home / name)
     spec = importlib.util.spec_from_file_location("bootstrap", home / "tools/bootstrap.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -40,7 +45,8 @@ def make_script(path: Path, *lines: str) -> str:
 
 
 def stand_in(path: Path, says: str, opencv: str = "exit 0", pip: str = "exit 0") -> str:
-    "A Python that describes itself as told, makes environments with a copy of itself, and notes each call in calls.txt beside it."
+    """A Python that describes itself as told, makes environments with a copy of itself, and
+    notes each call in calls.txt beside it."""
     return make_script(path, f'echo "$*" >> "{path.parent}/calls.txt"', 'case "$*" in',
                        f'  *find_spec*) echo "{says}|{path}";;',
                        f'  "-m venv"*) mkdir -p "$3/bin"; cp "{path}.inner" "$3/bin/python";;',
@@ -48,7 +54,8 @@ def stand_in(path: Path, says: str, opencv: str = "exit 0", pip: str = "exit 0")
 
 
 def project_with(bootstrap, tmp_path, opencv="exit 0", pip="exit 0") -> Path:
-    "Give the project a Python 3.12; returns the file that lists what the environment's Python was asked."
+    """Give the project a Python 3.12; returns the file that lists what the environment's Python
+    was asked."""
     inner = tmp_path / "inner"
     stand_in(inner / "python", "3.12|1|1", opencv, pip)
     outer = Path(stand_in(tmp_path / "outer/python3.12", "3.12|1|1"))
@@ -57,7 +64,8 @@ def project_with(bootstrap, tmp_path, opencv="exit 0", pip="exit 0") -> Path:
     return inner / "calls.txt"
 
 
-def asked(calls: Path, what: str) -> int: return calls.read_text().count(what) if calls.exists() else 0
+def asked(calls: Path, what: str) -> int:
+    return calls.read_text().count(what) if calls.exists() else 0
 
 
 # Which Python
@@ -74,19 +82,26 @@ def test_the_named_python_comes_first(bootstrap, tmp_path, monkeypatch):
     assert bootstrap.find_python() == str(tmp_path / "mine")
 
 
-@pytest.mark.parametrize("says, named", [("3.10|1|1", "Python 3.10"), ("3.14|1|1", "Python 3.14"), ("3.12|0|1", "32-bit")])
+@pytest.mark.parametrize("says, named",
+                         [("3.10|1|1", "Python 3.10"), ("3.14|1|1", "Python 3.14"),
+                          ("3.12|0|1", "32-bit")])
 def test_unsuitable_python(bootstrap, tmp_path, says, named):
     bootstrap.CANDIDATES = [stand_in(tmp_path / "python3", says)]
-    with pytest.raises(bootstrap.SetupError, match=rf"needs Python 3\.11 to 3\.13 .*{named}.*install Python 3\.12"): bootstrap.find_python()
+    with pytest.raises(bootstrap.SetupError, match=r"needs Python 3\.11 to 3\.13 "
+                       rf".*{named}.*install Python 3\.12"):
+        bootstrap.find_python()
 
 
 def test_python_without_venv(bootstrap, tmp_path):
-    bootstrap.CANDIDATES = [stand_in(tmp_path / "python3", "3.12|1|0"), stand_in(tmp_path / "old", "3.9|1|1")]
-    with pytest.raises(bootstrap.SetupError, match="apt-get install python3.12-venv"): bootstrap.find_python()
+    bootstrap.CANDIDATES = [stand_in(tmp_path / "python3", "3.12|1|0"),
+                            stand_in(tmp_path / "old", "3.9|1|1")]
+    with pytest.raises(bootstrap.SetupError, match="apt-get install python3.12-venv"):
+        bootstrap.find_python()
 
 
 def test_a_python_with_venv_wins_over_one_without(bootstrap, tmp_path):
-    bootstrap.CANDIDATES = [stand_in(tmp_path / "bare", "3.13|1|0"), stand_in(tmp_path / "whole", "3.12|1|1")]
+    bootstrap.CANDIDATES = [stand_in(tmp_path / "bare", "3.13|1|0"),
+                            stand_in(tmp_path / "whole", "3.12|1|1")]
     assert bootstrap.find_python() == str(tmp_path / "whole")
 
 
@@ -101,7 +116,8 @@ def test_second_call_does_nothing(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     before = calls.read_text()
-    assert asked(calls, "-e .[demo,learn,heic,video,server,scale,dev,docs]") == 1 and asked(calls, "-c constraints.txt") == 2
+    assert asked(calls, "-e .[demo,learn,heic,video,server,scale,dev,docs]") == 1 and asked(calls,
+                                                                                            "-c constraints.txt") == 2
     bootstrap.set_up()
     assert calls.read_text() == before
 
@@ -109,22 +125,27 @@ def test_second_call_does_nothing(bootstrap, tmp_path):
 def test_each_stage_adds_to_the_one_before_and_never_goes_back(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     for stage in ("demo", "lab", "demo", "all", "lab"): bootstrap.set_up(stage)
-    installed = [line.rpartition(" ")[2] for line in calls.read_text().splitlines() if " -e " in line]
-    assert installed == [".[demo]", ".[demo,learn,heic,video,server,scale]", ".[demo,learn,heic,video,server,scale,dev,docs]"]
+    installed = [line.rpartition(" ")[2] for line in calls.read_text().splitlines()
+                 if " -e " in line]
+    assert installed == [".[demo]", ".[demo,learn,heic,video,server,scale]",
+                         ".[demo,learn,heic,video,server,scale,dev,docs]"]
 
 
 def test_a_target_installs_what_its_stage_says(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     code = f"import sys; sys.path.insert(0, 'tools'); import bootstrap; bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"
-    subprocess.run([sys.executable, "-c", code, "--for", "demo", "-c", "pass"], cwd=bootstrap.ROOT, check=True)
-    assert asked(calls, "-e .[demo]\n") == 1 and bootstrap.STATE.read_text() == bootstrap.wanted_state("demo")
+    subprocess.run([sys.executable, "-c", code, "--for", "demo", "-c", "pass"], cwd=bootstrap.ROOT,
+                   check=True)
+    assert asked(calls,
+                 "-e .[demo]\n") == 1 and bootstrap.STATE.read_text() == bootstrap.wanted_state("demo")
 
 
 def test_changed_settings_are_installed_into_the_same_environment(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     (bootstrap.VENV / "kept").touch()
-    (bootstrap.ROOT / "settings.ini").write_text((bootstrap.ROOT / "settings.ini").read_text() + "\n# changed\n")
+    (bootstrap.ROOT / "settings.ini").write_text((bootstrap.ROOT / "settings.ini").read_text()
+                                                 + "\n# changed\n")
     bootstrap.set_up()
     assert asked(calls, "-e .[") == 2 and (bootstrap.VENV / "kept").exists()
 
@@ -183,9 +204,12 @@ def test_failed_installation(bootstrap, tmp_path):
 
 def test_missing_system_library(bootstrap, tmp_path):
     missing = "echo 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory' >&2; exit 1"
-    calls = project_with(bootstrap, tmp_path, opencv=f'test -e "{tmp_path}/libGL" || {{ {missing}; }}')
+    calls = project_with(bootstrap, tmp_path,
+                         opencv=f'test -e "{tmp_path}/libGL" || {{ {missing}; }}')
     for _ in range(2):
-        with pytest.raises(bootstrap.SetupError, match=r"libGL\.so\.1.*apt-get install libgl1 libglib2\.0-0"): bootstrap.set_up()
+        with pytest.raises(bootstrap.SetupError, match=r"libGL\.so\.1.*apt-get install libgl1 "
+                           r"libglib2\.0-0"):
+            bootstrap.set_up()
     (tmp_path / "libGL").touch()
     bootstrap.set_up()
     assert asked(calls, "-e .[") == 1, "what was installed is not installed again"
@@ -196,7 +220,8 @@ def test_missing_system_library(bootstrap, tmp_path):
 def make(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess:
     environment = {**os.environ, **({"PATH": str(path)} if path else {})}
     environment.pop("PYTHON", None)
-    return subprocess.run([shutil.which("make"), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run([shutil.which("make"), *arguments], cwd=folder, env=environment,
+                          capture_output=True, text=True)
 
 
 def test_no_python_at_all(bootstrap, tmp_path):
@@ -208,7 +233,8 @@ def test_no_python_at_all(bootstrap, tmp_path):
 def test_make_says_it_in_one_sentence(bootstrap, tmp_path):
     "The real bootstrap, run by a real Python, with one that is too old as the only candidate."
     text = (bootstrap.ROOT / "tools/bootstrap.py").read_text()
-    (bootstrap.ROOT / "tools/bootstrap.py").write_text(re.sub(r"^CANDIDATES = .*$", 'CANDIDATES = ["python3.7"]', text, flags=re.M))
+    (bootstrap.ROOT / "tools/bootstrap.py").write_text(re.sub(r"^CANDIDATES = .*$", 'CANDIDATES = '
+                                                              '["python3.7"]', text, flags=re.M))
     stand_in(tmp_path / "path/python3.7", "3.7|1|1")
     make_script(tmp_path / "path/python3", f'exec "{sys.executable}" "$@"')
     done = make(bootstrap.ROOT, "install", path=tmp_path / "path")
@@ -223,7 +249,9 @@ def test_help_names_every_target(bootstrap):
 
 
 def test_every_target_runs_a_file_that_is_there():
-    for script in re.findall(r"\$\(call python,(?:--for \w+ )?([\w/]+\.py)", (root / "Makefile").read_text()): assert (root / script).is_file(), script
+    for script in re.findall(r"\$\(call python,(?:--for \w+ )?([\w/]+\.py)",
+                             (root / "Makefile").read_text()):
+        assert (root / script).is_file(), script
 
 
 def test_old_pythons_can_read_the_bootstrap():
@@ -234,5 +262,6 @@ def test_arguments_and_exit_status_reach_the_environment(bootstrap, tmp_path):
     project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     make_script(bootstrap.VENV_PYTHON, 'echo "$PWD: $*"', "exit 3")
-    done = subprocess.run([sys.executable, bootstrap.ROOT / "tools/bootstrap.py", "-m", "pytest", "two words"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, bootstrap.ROOT / "tools/bootstrap.py", "-m", "pytest",
+                           "two words"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3 and done.stdout.strip() == f"{bootstrap.ROOT}: -m pytest two words"

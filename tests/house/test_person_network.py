@@ -11,7 +11,8 @@ def test_the_decoder_takes_the_maps_of_any_encoder():
     for filters in (4, 8, 12): # strides 2, 4 and 8
         state = keras.layers.Conv2D(filters, 3, strides=2, padding="same")(state)
         maps.append(state)
-    other = keras.layers.Conv2D(3, 3, strides=3, padding="same")(image) # no power of two: it is resized
+    # no power of two: it is resized
+    other = keras.layers.Conv2D(3, 3, strides=3, padding="same")(image)
     logit_maps = [[maps[2]], [maps[1], other], [maps[0]]]
     answer = build_decoder(logit_maps, (8, 4))
     model = keras.Model(image, answer)

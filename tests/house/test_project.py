@@ -1,4 +1,5 @@
-"""The house in order: metadata agree, modules come from the notebooks, imports go one way, nothing is too large or names an address."""
+"""The house in order: metadata agree, modules come from the notebooks, imports go one way,
+nothing is too large or names an address."""
 import ast
 import functools
 import importlib.util
@@ -25,7 +26,8 @@ root = Path(__file__).resolve().parents[2]
 package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.solutions()
 modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
-plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal", "tool.photos", "tool.folders")
+plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images",
+         "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
 extras = ("demo", "learn", "heic", "video", "server", "scale", "dev", "docs")
 
@@ -56,7 +58,8 @@ def required(settings, *keys) -> dict[str, Requirement]:
 
 
 def run_nbdev(code: str, folder: Path):
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
+                          timeout=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -72,9 +75,13 @@ def test_settings_and_pyproject_agree(settings, pyproject):
     assert pyproject["project"]["name"] == settings["lib_name"]
     assert SpecifierSet(pyproject["project"]["requires-python"]) == SpecifierSet(f">={settings['min_python']},<{settings['below_python']}")
     project, nbdev = pyproject["project"], dict(pyproject["tool"]["nbdev"])
-    assert (project["description"], project["authors"][0]["name"], ", ".join(project["keywords"])) == tuple(settings[key] for key in ("description", "author", "keywords"))
+    assert (project["description"], project["authors"][0]["name"],
+            ", ".join(project["keywords"])) == tuple(settings[key]
+                                                     for key in ("description", "author",
+                                                                 "keywords"))
     assert project.get("urls", {}).get("Repository", "") == settings["address"], "run make address"
-    assert nbdev.pop("requirements") == [line for line in settings["requirements"].split("\n")[1:] if not line.startswith("#")]
+    assert nbdev.pop("requirements") == [line for line in settings["requirements"].split("\n")[1:]
+                                         if not line.startswith("#")]
     for key, value in nbdev.items():
         assert str(value).lower() == settings[key].lower(), key
 
@@ -87,7 +94,8 @@ def test_nbdev_knows_the_project_and_changes_the_version_where_it_stands(tmp_pat
     copy_sources(tmp_path)
     (tmp_path / "bg_remover").mkdir()
     shutil.copy(package / "__init__.py", tmp_path / "bg_remover")
-    run_nbdev("from nbdev.config import get_config; c = get_config(); assert c.description and c.author and c.keywords and c.lib_name == 'bg-remover'", tmp_path)
+    run_nbdev("from nbdev.config import get_config; c = get_config(); assert c.description and "
+              "c.author and c.keywords and c.lib_name == 'bg-remover'", tmp_path)
     run_nbdev("from nbdev.release import nbdev_bump_version; nbdev_bump_version(part=2)", tmp_path)
     major, minor, patch = __version__.split(".")
     assert f'__version__ = "{major}.{minor}.{int(patch) + 1}"' in (tmp_path / "bg_remover/__init__.py").read_text(encoding="utf-8")
@@ -97,9 +105,11 @@ def test_nbdev_knows_the_project_and_changes_the_version_where_it_stands(tmp_pat
 
 
 def test_constraints_pin_every_requirement(settings):
-    lines = [line for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [line for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+             if not line.startswith("#")]
     pinned = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
-    for name, requirement in required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]).items():
+    for name, requirement in required(settings, "requirements",
+                                      *[f"{extra}_requirements" for extra in extras]).items():
         assert requirement.specifier.contains(pinned[name]), f"{requirement} and {name}=={pinned[name]}"
 
 
@@ -117,18 +127,24 @@ def imported(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(code_of(path))):
         if isinstance(node, ast.Import): found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            parent = ".".join([*here[:len(here) - node.level] * bool(node.level), *([node.module] if node.module else [])])
-            found |= {f"{parent}.{alias.name}" for alias in node.names} if parent in ("bg_remover", "bg_remover.base", "bg_remover.tool") else {parent}
+            parent = ".".join([*here[:len(here) - node.level] * bool(node.level),
+                               *([node.module] if node.module else [])])
+            found |= {f"{parent}.{alias.name}" for alias in node.names} if parent in ("bg_remover",
+                                                                                      "bg_remover.base",
+                                                                                      "bg_remover.tool") else {parent}
     return found
 
 
 def project_imports(path: Path) -> set[str]:
-    names = [name.removeprefix("bg_remover.") for name in imported(path) if name.startswith("bg_remover.")]
-    return {name if name in modules else name.rpartition(".")[0] or name for name in names} - {"__version__"}
+    names = [name.removeprefix("bg_remover.") for name in imported(path)
+             if name.startswith("bg_remover.")]
+    return {name if name in modules else name.rpartition(".")[0] or name
+            for name in names} - {"__version__"}
 
 
 def test_every_module_has_its_place():
-    found = {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py") if not path.name.startswith("_")}
+    found = {".".join(path.relative_to(package).with_suffix("").parts)
+             for path in package.rglob("*.py") if not path.name.startswith("_")}
     assert found == set(house.modules), "tools/house.py names the modules and their order"
 
 
@@ -144,9 +160,11 @@ def test_a_plain_install_runs_without_the_learners_modules(name):
 
 
 def test_folders_start_without_the_learners_packages():
-    heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev", "fastcore", "IPython", "fsspec", "upath", "distributed"]
+    heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev",
+             "fastcore", "IPython", "fsspec", "upath", "distributed"]
     code = f"import sys, bg_remover.tool.folders; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout.strip() == "[]"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=root).stdout.strip() == "[]"
 
 
 def code_of(path: Path) -> str:
@@ -162,22 +180,31 @@ def installed_packages() -> dict[str, list[str]]: return packages_distributions(
 
 
 def foreign_imports(path: Path) -> set[str]:
-    "The installed packages that a file imports, under the names pip knows; an unknown one keeps its own name."
+    """The installed packages that a file imports, under the names pip knows; an unknown one
+    keeps its own name."""
     known = installed_packages()
-    tops = {name.split(".")[0] for name in imported(path) if name} - sys.stdlib_module_names - {"bg_remover"}
+    tops = {name.split(".")[0] for name in imported(path)
+            if name} - sys.stdlib_module_names - {"bg_remover"}
     tops -= {each.stem for folder in scripts for each in (root / folder).rglob("*.py")}
     return {canonicalize_name(known.get(top, [top])[0]) for top in tops}
 
 
 @pytest.mark.parametrize("name", plain)
 def test_plain_install_brings_what_it_runs(name, settings):
-    assert foreign_imports(modules[name]) - {"pillow-heif", "universal-pathlib"} <= set(required(settings, "requirements")) # without them, what needs them is refused
+    # without them, what needs them is refused
+    assert foreign_imports(modules[name]) - {"pillow-heif",
+                                             "universal-pathlib"} <= set(required(settings,
+                                                                                  "requirements"))
 
 
 def test_every_import_is_declared(settings):
-    runtime_and_learn = set(required(settings, "requirements", "learn_requirements", "heic_requirements", "video_requirements", "server_requirements", "scale_requirements"))
-    everything = set(required(settings, "requirements", *[f"{extra}_requirements" for extra in extras]))
-    everything |= {canonicalize_name(Requirement(line).name) for name in everything for line in requires(name) or [] if "extra ==" not in line}
+    runtime_and_learn = set(required(settings, "requirements", "learn_requirements",
+                                     "heic_requirements", "video_requirements",
+                                     "server_requirements", "scale_requirements"))
+    everything = set(required(settings, "requirements",
+                              *[f"{extra}_requirements" for extra in extras]))
+    everything |= {canonicalize_name(Requirement(line).name) for name in everything
+                   for line in requires(name) or [] if "extra ==" not in line}
     for path in [*modules.values(), *notebooks, *solutions]:
         assert foreign_imports(path) <= runtime_and_learn, path.name
     for path in [path for folder in scripts for path in (root / folder).rglob("*.py")]:
@@ -187,7 +214,8 @@ def test_every_import_is_declared(settings):
 # Notebooks and what is made from them
 
 def copy_sources(folder: Path):
-    "What nbdev needs to work elsewhere: its settings and the notebooks, without samples and outputs."
+    """What nbdev needs to work elsewhere: its settings and the notebooks, without samples and
+    outputs."""
     for name in ("pyproject.toml", "settings.ini"): shutil.copy(root / name, folder)
     for path in [*notebooks, *solutions]:
         (folder / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
@@ -199,16 +227,20 @@ def test_modules_are_exported_from_the_notebooks(tmp_path):
     (tmp_path / "bg_remover").mkdir()
     for name in ("__init__.py", "__main__.py"): shutil.copy(package / name, tmp_path / "bg_remover")
     run_nbdev("from nbdev.doclinks import nbdev_export; nbdev_export()", tmp_path)
-    exported = {path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8") for path in (tmp_path / "bg_remover").rglob("*.py")}
-    ours = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    exported = {path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8")
+                for path in (tmp_path / "bg_remover").rglob("*.py")}
+    ours = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+            for path in package.rglob("*.py")}
     assert sorted(ours) == sorted(exported), "a module without a notebook, or one not exported yet: run nbdev-export"
-    for name in ours: assert ours[name] == exported[name], f"{name} is not what its notebook exports: run nbdev-export"
+    for name in ours:
+        assert ours[name] == exported[name], f"{name} is not what its notebook exports: run nbdev-export"
 
 
 def test_notebooks_are_clean(tmp_path):
     copy_sources(tmp_path)
     run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
-    dirty = [str(path.relative_to(root)) for path in [*notebooks, *solutions] if (tmp_path / path.relative_to(root)).read_bytes() != path.read_bytes()]
+    dirty = [str(path.relative_to(root)) for path in [*notebooks, *solutions]
+             if (tmp_path / path.relative_to(root)).read_bytes() != path.read_bytes()]
     assert not dirty, "run nbdev-clean"
 
 
@@ -220,12 +252,16 @@ def test_readme_is_rendered_from_index():
 
 def test_no_address_but_in_the_setting(settings, project_files):
     hosts = r"(github|gitlab|bitbucket|codeberg)\.(com|org)[/:][\w.-]+/bg[_-]remover|colab\.research\.google\.com/github"
-    forbidden = re.compile("|".join([hosts, *([re.escape(settings["address"])] if settings["address"] else [])]))
+    forbidden = re.compile("|".join([hosts,
+                                     *([re.escape(settings["address"])] if settings["address"]
+                                       else [])]))
     address, named = load(root / "tools/address.py"), []
     for path in project_files:
-        if path.name in ("address.py", "test_project.py", "settings.ini", "pyproject.toml"): continue
+        if path.name in ("address.py", "test_project.py", "settings.ini", "pyproject.toml"):
+            continue
         text = path.read_text(encoding="utf-8", errors="ignore")
-        if path.suffix == ".ipynb": text = json.dumps(address.with_address(json.loads(text), "", path.name))
+        if path.suffix == ".ipynb":
+            text = json.dumps(address.with_address(json.loads(text), "", path.name))
         if forbidden.search(text): named.append(path.relative_to(root))
     assert not named
 
@@ -238,7 +274,8 @@ def test_badges_come_and_go():
     assert with_link["cells"][0]["source"].endswith("(https://colab.research.google.com/github/owner/name/blob/main/nbs/01_images.ipynb)")
     assert address.with_badge(with_link, link) == with_link
     assert address.with_badge(with_link, "") == cells("# Images\n\n> Photos.")
-    with pytest.raises(ValueError, match="settings.ini"): address.colab_link("owner/name", "01_images.ipynb")
+    with pytest.raises(ValueError, match="settings.ini"):
+        address.colab_link("owner/name", "01_images.ipynb")
 
 
 def test_notebooks_are_as_the_setting_says(settings):
@@ -246,8 +283,10 @@ def test_notebooks_are_as_the_setting_says(settings):
     for path in [*notebooks, *solutions]:
         before = json.loads(path.read_text(encoding="utf-8"))
         name = path.relative_to(root / "nbs").as_posix()
-        after = address.with_address(json.loads(path.read_text(encoding="utf-8")), "" if path.stem == "index" else settings["address"], name)
-        sources = [["".join(cell["source"]) for cell in notebook["cells"]] for notebook in (before, after)]
+        after = address.with_address(json.loads(path.read_text(encoding="utf-8")),
+                                     "" if path.stem == "index" else settings["address"], name)
+        sources = [["".join(cell["source"]) for cell in notebook["cells"]]
+                   for notebook in (before, after)]
         assert sources[0] == sources[1], f"{name}: run make address"
 
 
@@ -255,7 +294,10 @@ def test_the_address_comes_and_goes(tmp_path):
     (tmp_path / "tools").mkdir()
     shutil.copy(root / "tools/address.py", tmp_path / "tools")
     copy_sources(tmp_path)
-    set_address = lambda value: (tmp_path / "settings.ini").write_text(re.sub(r"^address *=.*$", f"address = {value}", text, flags=re.M), encoding="utf-8")
+    set_address = lambda value: (tmp_path / "settings.ini").write_text(re.sub(r"^address *=.*$",
+                                                                              f"address = {value}",
+                                                                              text, flags=re.M),
+                                                                       encoding="utf-8")
     text, address = (tmp_path / "settings.ini").read_text(encoding="utf-8"), load(tmp_path / "tools/address.py")
     set_address("")
     address.main()
@@ -263,10 +305,14 @@ def test_the_address_comes_and_goes(tmp_path):
     set_address("https://github.com/owner/name")
     for _ in range(2):
         address.main()
-        with_it = {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in before if path.stem != "index"}
-        assert all([cell["id"] for cell in cells].index("colab") == 1 and "".join(cells[1]["source"]).count("https://github.com/owner/name") == 1 for cells in with_it.values())
+        with_it = {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in before
+                   if path.stem != "index"}
+        assert all([cell["id"] for cell in cells].index("colab") == 1
+                   and "".join(cells[1]["source"]).count("https://github.com/owner/name") == 1
+                   for cells in with_it.values())
     run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
-    assert {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in with_it} == with_it, "nbdev-clean changes what was written"
+    assert {path: json.loads(path.read_text(encoding="utf-8"))["cells"]
+            for path in with_it} == with_it, "nbdev-clean changes what was written"
     set_address("")
     address.main()
     assert {path: path.read_bytes() for path in before} == before
@@ -274,19 +320,22 @@ def test_the_address_comes_and_goes(tmp_path):
 
 @pytest.mark.parametrize("name", ["01_images.ipynb", "solutions/01_images.ipynb"])
 def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
-    "A machine without bg_remover, and a git that finds the made-up address in a folder; pip only notes what it is asked for."
+    """A machine without bg_remover, and a git that finds the made-up address in a folder; pip
+    only notes what it is asked for."""
     if not shutil.which("git"): pytest.skip("needs git")
     made = tmp_path / "made up"
     for folder in ("nbs/samples", "nbs/solutions"): (made / folder).mkdir(parents=True)
     for file in ("nbs/samples/photo.jpg", "nbs/solutions/01_images.ipynb"): (made / file).touch()
     git = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-    for line in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]): subprocess.run([*git, *line], cwd=made, check=True)
+    for line in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *line], cwd=made, check=True)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/pip").write_text('#!/bin/sh\necho "$*" >> "$ASKED"\n')
     (tmp_path / "bin/pip").chmod(0o755)
     address, content = "https://github.com/owner/name", tmp_path / "content"
     content.mkdir()
-    cell = load(root / "tools/address.py").with_address({"cells": [{"source": "# Title"}]}, address, name)["cells"][1]["source"]
+    cell = load(root / "tools/address.py").with_address({"cells": [{"source": "# Title"}]}, address,
+                                                        name)["cells"][1]["source"]
     code = f"""if True:
         import os, sys
         from IPython.core.interactiveshell import InteractiveShell
@@ -296,11 +345,15 @@ def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
             os.chdir({str(content)!r})
             InteractiveShell.instance().run_cell({cell!r}).raise_error()
             print(os.getcwd())"""
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "ASKED": str(tmp_path / "asked"), "IPYTHONDIR": str(tmp_path),
-                   "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{made.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": address}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=content, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+                   "ASKED": str(tmp_path / "asked"), "IPYTHONDIR": str(tmp_path),
+                   "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{made.as_uri()}.insteadOf",
+                   "GIT_CONFIG_VALUE_0": address}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=content,
+                          capture_output=True, text=True, check=True)
     place = str((content / "lessons/nbs" / name).parent)
-    assert done.stdout.split("\n")[-3:-1] == [place, place] and (content / "lessons/nbs/samples/photo.jpg").exists()
+    assert done.stdout.split("\n")[-3:-1] == [place,
+                                              place] and (content / "lessons/nbs/samples/photo.jpg").exists()
     assert (tmp_path / "asked").read_text().splitlines() == ["install -q ./lessons[learn,scale]"], "once, not again after the restart"
 
 

@@ -1,4 +1,5 @@
-"""The commands of the README do what it says: each is run here, in an empty folder, or named with the place where it is."""
+"""The commands of the README do what it says: each is run here, in an empty folder, or named
+with the place where it is."""
 import json
 import os
 import re
@@ -19,11 +20,14 @@ from bg_remover.removal import Remover
 root = Path(__file__).resolve().parents[2]
 samples = root / "nbs/samples/mini_coco/val2017"
 elsewhere = {
-    "make test": "what runs this", "make demo": "below", "make docs": "test_docs.py", "make docs-serve": "below", "make lab": "starts JupyterLab and stays",
-    "pip install .": "test_wheel.py", 'pip install ".[learn]"': "make install, with which the tests begin",
+    "make test": "what runs this", "make demo": "below", "make docs": "test_docs.py",
+             "make docs-serve": "below", "make lab": "starts JupyterLab and stays",
+    "pip install .": "test_wheel.py", 'pip install ".[learn]"': "make install, with which the "
+             "tests begin",
     "bg-remover train mine run": "test_cli.py, with fewer steps and the same arguments",
 }
-commands = re.findall(r"^    ((?:make|pip|bg-remover) .*?)(?: +# .*)?$", (root / "README.md").read_text(encoding="utf-8"), re.M)
+commands = re.findall(r"^    ((?:make|pip|bg-remover) .*?)(?: +# .*)?$",
+                      (root / "README.md").read_text(encoding="utf-8"), re.M)
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +45,15 @@ def folder(tmp_path_factory) -> Path:
 
 def sh(command: str, folder: Path) -> subprocess.CompletedProcess:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    return subprocess.run(command, shell=True, cwd=folder, env={**os.environ, "PATH": path},
+                          capture_output=True, text=True)
 
 
 def test_every_command_is_tried_somewhere():
     assert set(elsewhere) <= set(commands)
-    assert {command for command in commands if command not in elsewhere} == {command for command in commands if command.startswith("bg-remover remove")}
+    assert {command for command in commands if command not in elsewhere} == {command
+                                                                             for command in commands
+                                                                             if command.startswith("bg-remover remove")}
 
 
 @pytest.mark.parametrize("command", [command for command in commands if command not in elsewhere])
@@ -55,7 +62,8 @@ def test_a_command_of_the_readme(command, folder):
     for path in made: shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     done = sh(command, folder)
     assert done.returncode == 0, done.stderr
-    found = [file for path in made for file in ([path] if path.is_file() else path.rglob("[!.]*.*"))]
+    found = [file for path in made
+             for file in ([path] if path.is_file() else path.rglob("[!.]*.*"))]
     assert len(found) == (2 if "photos" in command else 1)
     for file in found: assert read_image(file).shape == read_image(folder / "photo.jpg").shape
 
@@ -83,7 +91,9 @@ def test_the_drawing_of_quality_is_of_todays_table(tmp_path):
 
 def test_the_home_page_says_what_it_is_before_what_to_install():
     text = (root / "README.md").read_text(encoding="utf-8")
-    first = [text.index(words) for words in ("**Background removal**", "](nbs/images/steps.jpg)", "make demo", "make test", "pip install", "apt-get")]
+    first = [text.index(words)
+             for words in ("**Background removal**", "](nbs/images/steps.jpg)", "make demo",
+                           "make test", "pip install", "apt-get")]
     assert first == sorted(first) and "csv" not in text
 
 
@@ -100,7 +110,8 @@ def copy_of(folder: Path, *names: str) -> Path:
 
 def test_the_demo_says_how_good_and_where(tmp_path):
     copy = copy_of(tmp_path, "examples/demo.py", "nbs/samples")
-    done = subprocess.run([sys.executable, "examples/demo.py"], cwd=copy, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "examples/demo.py"], cwd=copy, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     assert "IoU" in done.stdout and list((copy / "demo").iterdir()) and "demo" in done.stdout.splitlines()[-1]
 
@@ -115,6 +126,8 @@ def test_the_site_is_served(tmp_path):
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
         try:
             address = server.stdout.readline().split()[0]
-            for name, kind in (("", "text/html"), ("a.mjs", "text/javascript"), ("a.wasm", "application/wasm")):
-                with urllib.request.urlopen(address + name, timeout=10) as answer: assert answer.headers["content-type"].startswith(kind) and answer.read() == b"here"
+            for name, kind in (("", "text/html"), ("a.mjs", "text/javascript"),
+                               ("a.wasm", "application/wasm")):
+                with urllib.request.urlopen(address + name, timeout=10) as answer:
+                    assert answer.headers["content-type"].startswith(kind) and answer.read() == b"here"
         finally: server.terminate()

@@ -1,4 +1,5 @@
-"""The solutions run as nbdev runs notebooks: all in one process, without the cells that need a screen; offline, their files untouched."""
+"""The solutions run as nbdev runs notebooks: all in one process, without the cells that need a
+screen; offline, their files untouched."""
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ root, solutions = house.root, house.solutions()
 def test_solutions_run():
     before = [path.read_bytes() for path in solutions]
     code = "import sys; from nbdev.test import nbdev_test; nbdev_test(path=sys.argv[1], n_workers=0)"
-    done = subprocess.run([sys.executable, "-c", code, str(root / "nbs/solutions")], cwd=root, env={**environment, "TQDM_DISABLE": "1"}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, str(root / "nbs/solutions")], cwd=root,
+                          env={**environment, "TQDM_DISABLE": "1"}, capture_output=True, text=True)
     assert done.returncode == 0 and "Success." in done.stdout, done.stdout[-4000:] + done.stderr[-8000:]
     assert [path.read_bytes() for path in solutions] == before

@@ -14,7 +14,8 @@ from bg_remover.metrics import iou
 
 samples = Path(__file__).resolve().parents[2] / "nbs" / "samples" / "mini_coco"
 
-methods = {"fixed": lambda image: threshold_mask(image, 128), "Otsu": threshold_mask, "k-means": kmeans_mask,
+methods = {"fixed": lambda image: threshold_mask(image, 128), "Otsu": threshold_mask,
+           "k-means": kmeans_mask,
            "growing": region_growing_mask, "GrabCut": grabcut_mask}
 every_method = pytest.mark.parametrize("method", methods.values(), ids=methods.keys())
 
@@ -29,7 +30,8 @@ def disc(person=(240, 220, 200), background=(20, 40, 60), noise=6, size=(72, 96)
 
 
 @every_method
-@pytest.mark.parametrize("colours", [dict(), dict(person=(20, 40, 60), background=(240, 220, 200))], ids=["bright", "dark"])
+@pytest.mark.parametrize("colours", [dict(), dict(person=(20, 40, 60), background=(240, 220, 200))],
+                         ids=["bright", "dark"])
 def test_a_disc_is_found_bright_on_dark_and_dark_on_bright(method, colours):
     image, truth = disc(**colours)
     before = image.copy()
@@ -41,7 +43,8 @@ def test_a_disc_is_found_bright_on_dark_and_dark_on_bright(method, colours):
 
 @pytest.mark.parametrize("method", [kmeans_mask, region_growing_mask, grabcut_mask])
 def test_colour_alone_is_enough_for_those_who_see_it(method):
-    image, truth = disc(person=(200, 60, 60), background=(60, 122, 60), noise=3)  # nearly the same grey
+    # nearly the same grey
+    image, truth = disc(person=(200, 60, 60), background=(60, 122, 60), noise=3)
     assert iou(method(image), truth) > 0.95
     assert iou(threshold_mask(image, 128), truth) < 0.5
 
@@ -56,7 +59,8 @@ def test_the_same_photo_gives_the_same_mask_whatever_came_before(method):
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("method", [methods[name] for name in ("fixed", "Otsu", "k-means", "GrabCut")])
+@pytest.mark.parametrize("method",
+                         [methods[name] for name in ("fixed", "Otsu", "k-means", "GrabCut")])
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_a_flat_photo_holds_nobody(method, value):
     assert not method(np.full((40, 50, 3), value, np.uint8)).any()
@@ -86,7 +90,9 @@ def test_otsu_on_every_grey_value():
     values = np.arange(256)
 
     def within(cut):
-        return sum(counts[side].sum() * np.average((values[side] - np.average(values[side], weights=counts[side])) ** 2, weights=counts[side])
+        return sum(counts[side].sum() * np.average((values[side] - np.average(values[side],
+                                                                              weights=counts[side])) ** 2,
+                                                   weights=counts[side])
                    for side in (values <= cut, values > cut) if counts[side].sum())
 
     best = min(range(256), key=within)
@@ -99,7 +105,8 @@ def test_region_growing_is_the_connected_part_of_fitting_colours():
     mask = region_growing_mask(image, seed=(15, 15))
     fits = image[..., 0] == 220
     components = cv2.connectedComponents(fits.astype(np.uint8), connectivity=4)[1]
-    assert iou(mask, components == components[15, 15]) > 0.95  # the median filter rounds the corners
+    # the median filter rounds the corners
+    assert iou(mask, components == components[15, 15]) > 0.95
     assert not mask[:, 30:].any()
     assert not region_growing_mask(image)[15, 15]  # from the middle, which lies between the squares
 
@@ -115,7 +122,8 @@ def test_growth_starts_at_the_seed_and_adds_neighbours_only():
 
 
 def test_a_wider_tolerance_never_loses_a_pixel():
-    image = cv2.GaussianBlur(np.random.default_rng(2).integers(0, 256, (40, 50, 3), dtype=np.uint8), (0, 0), 4)
+    image = cv2.GaussianBlur(np.random.default_rng(2).integers(0, 256, (40, 50, 3), dtype=np.uint8),
+                             (0, 0), 4)
     narrow, wide = (region_growing_mask(image, tolerance=tolerance) for tolerance in (5, 15))
     assert (narrow & wide == narrow).all() and wide.sum() > narrow.sum()
 
@@ -123,7 +131,8 @@ def test_a_wider_tolerance_never_loses_a_pixel():
 def test_grabcut_stays_inside_its_rectangle():
     image = np.full((60, 90, 3), (30, 60, 30), np.uint8)
     image[15:45, 10:35], image[15:45, 55:80] = (220, 40, 40), (40, 40, 220)
-    image = np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+    image = np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0,
+                    255).astype(np.uint8)
     left = np.zeros((60, 90), bool)
     left[15:45, 10:35] = True
     assert iou(grabcut_mask(image, rectangle=(5, 5, 55, 42)), left) > 0.95

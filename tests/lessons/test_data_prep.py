@@ -29,7 +29,9 @@ def polygon_pixels(polygon: list[float], shape: tuple[int, int]) -> np.ndarray:
     rows, columns = np.indices(shape) + 0.5
     corners, inside = np.reshape(polygon, (-1, 2)), np.zeros(shape, bool)
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, 1, 0)):
-        if y0 != y1: inside ^= ((y0 > rows) != (y1 > rows)) & (columns < (x1 - x0) * (rows - y0) / (y1 - y0) + x0)
+        if y0 != y1:
+            inside ^= ((y0 > rows) != (y1 > rows)) & (columns < (x1 - x0) * (rows - y0) / (y1 - y0)
+                                                      + x0)
     return inside
 
 
@@ -42,14 +44,19 @@ def run_pixels(counts: list[int], shape: tuple[int, int]) -> np.ndarray:
 def test_masks_are_the_union_that_a_plain_oracle_draws(split):
     coco = open_coco(samples, split)
     for image_id in person_ids(coco)[::3]:
-        mask, annotations = person_mask(coco, image_id), data_prep.person_annotations(coco, image_id)
-        people, crowds, rims = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool), np.zeros(mask.shape, np.uint8)
+        mask, annotations = person_mask(coco, image_id), data_prep.person_annotations(coco,
+                                                                                      image_id)
+        people, crowds, rims = np.zeros(mask.shape, bool), np.zeros(mask.shape,
+                                                                    bool), np.zeros(mask.shape,
+                                                                                    np.uint8)
         for annotation in annotations:
-            if annotation["iscrowd"]: crowds |= run_pixels(annotation["segmentation"]["counts"], mask.shape)
+            if annotation["iscrowd"]:
+                crowds |= run_pixels(annotation["segmentation"]["counts"], mask.shape)
             else:
                 for polygon in annotation["segmentation"]:
                     people |= polygon_pixels(polygon, mask.shape)
-                    cv2.polylines(rims, [np.reshape(polygon, (-1, 1, 2)).round().astype(int)], True, 1, thickness=3)
+                    cv2.polylines(rims, [np.reshape(polygon, (-1, 1, 2)).round().astype(int)], True,
+                                  1, thickness=3)
         assert set(np.unique(mask)) <= {0, 128, 255}
         sure = rims == 0 # on an outline the two round differently
         assert np.array_equal((mask == 255)[sure], people[sure]) and people[sure].any()
@@ -58,15 +65,18 @@ def test_masks_are_the_union_that_a_plain_oracle_draws(split):
 
 def test_crowd_is_128_and_a_person_in_it_wins_whatever_the_order():
     person = dict(id=1, iscrowd=0, segmentation=[[1, 1, 3, 1, 3, 3, 1, 3]])
-    crowd = dict(id=2, iscrowd=1, segmentation=dict(counts=[0, 30, 6], size=[6, 6])) # five columns of six
+    # five columns of six
+    crowd = dict(id=2, iscrowd=1, segmentation=dict(counts=[0, 30, 6], size=[6, 6]))
     expected = np.zeros((6, 6), np.uint8)
     expected[:, :5] = 128
     expected[1:3, 1:3] = 255
-    for order in ([person, crowd], [crowd, person]): assert np.array_equal(draw_mask(order, (6, 6)), expected)
+    for order in ([person, crowd], [crowd, person]):
+        assert np.array_equal(draw_mask(order, (6, 6)), expected)
 
 
 def test_compressed_runs_polygons_in_pieces_and_nobody():
-    pieces = dict(id=1, iscrowd=0, segmentation=[[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 4, 1, 4, 4, 1, 4]])
+    pieces = dict(id=1, iscrowd=0,
+                  segmentation=[[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 4, 1, 4, 4, 1, 4]])
     mask = draw_mask([pieces], (6, 6))
     assert mask[0, 0] == mask[1, 1] == mask[3, 3] == 255 and mask[0, 3] == 0
     packed = data_prep.runs.encode(np.asfortranarray(mask // 255))
@@ -78,15 +88,20 @@ def test_compressed_runs_polygons_in_pieces_and_nobody():
 def test_a_mask_drawn_at_a_size_is_the_full_one_resized(size):
     coco = open_coco(samples, "val")
     for image_id in person_ids(coco)[::2]:
-        people = [coco.annToMask(one) for one in data_prep.person_annotations(coco, image_id)] # pycocotools' own way, crowds too
+        # pycocotools' own way, crowds too
+        people = [coco.annToMask(one) for one in data_prep.person_annotations(coco, image_id)]
         full, record = np.max(people, axis=0), coco.imgs[image_id]
-        mask = draw_mask(data_prep.person_annotations(coco, image_id), (record["height"], record["width"]), size)
+        mask = draw_mask(data_prep.person_annotations(coco, image_id),
+                         (record["height"], record["width"]), size)
         assert np.array_equal(mask > 0, (full if size is None else resize_mask(full, size)) > 0)
 
 
-@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3, 4]], [["a", "b"]], dict(counts=[500], size=[6, 6]), dict(counts=[4, 5], size=[3, 3])])
+@pytest.mark.parametrize("segmentation",
+                         [[], [[1, 2, 3, 4]], [["a", "b"]], dict(counts=[500], size=[6, 6]),
+                          dict(counts=[4, 5], size=[3, 3])])
 def test_a_damaged_annotation_is_named(segmentation):
-    with pytest.raises(DataError, match="annotation 77 cannot be drawn"): draw_mask([dict(id=77, iscrowd=1, segmentation=segmentation)], (6, 6))
+    with pytest.raises(DataError, match="annotation 77 cannot be drawn"):
+        draw_mask([dict(id=77, iscrowd=1, segmentation=segmentation)], (6, 6))
 
 
 # --- pairs
@@ -110,11 +125,13 @@ def test_pairs_have_one_size_and_only_the_three_values(whole):
     for name, data in whole.items():
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         assert pixels.shape[:2] == (256, 256)
-        if name.startswith("masks"): assert pixels.ndim == 2 and set(np.unique(pixels)) <= {0, 128, 255}
+        if name.startswith("masks"):
+            assert pixels.ndim == 2 and set(np.unique(pixels)) <= {0, 128, 255}
 
 
 def test_native_size_keeps_photo_and_mask_as_they_are(tmp_path):
-    dest, coco = prepare_pairs(samples, "val", tmp_path, size=None, limit=2), open_coco(samples, "val")
+    dest, coco = prepare_pairs(samples, "val", tmp_path, size=None, limit=2), open_coco(samples,
+                                                                                        "val")
     for image_id in person_ids(coco, 2):
         name = f"{image_id:012}"
         assert (dest / f"frames/{name}.jpg").read_bytes() == (samples / f"val2017/{name}.jpg").read_bytes()
@@ -127,9 +144,12 @@ def test_size_is_height_then_width(tmp_path):
 
 
 @pytest.mark.parametrize("shape, size, factor", [
-    ((480, 640), (256, 256), 2), ((427, 640), (256, 256), 1), ((460, 461), (256, 256), 1), ((461, 461), (256, 256), 2),
-    ((480, 640), (480, 640), 1), ((4000, 3000), (256, 256), 8), ((4000, 3000), (512, 512), 4), ((90, 90), (256, 256), 1), ((480, 640), None, 1)])
-def test_a_photo_is_decoded_smaller_where_that_is_enough(shape, size, factor): assert data_prep.decoding_factor(shape, size) == factor
+    ((480, 640), (256, 256), 2), ((427, 640), (256, 256), 1), ((460, 461), (256, 256), 1),
+                                                 ((461, 461), (256, 256), 2),
+    ((480, 640), (480, 640), 1), ((4000, 3000), (256, 256), 8), ((4000, 3000), (512, 512), 4),
+                                                 ((90, 90), (256, 256), 1), ((480, 640), None, 1)])
+def test_a_photo_is_decoded_smaller_where_that_is_enough(shape, size, factor):
+    assert data_prep.decoding_factor(shape, size) == factor
 
 
 @pytest.mark.parametrize("size, factor", [((200, 200), 2), ((100, 100), 4), ((50, 50), 8)])
@@ -140,7 +160,9 @@ def test_decoding_smaller_changes_little(size, factor):
         whole = read_image(path)
         if data_prep.decoding_factor(whole.shape[:2], size) > factor / 2:
             right = resize_image(whole, size).astype(int)
-            smaller.append(np.abs(right - data_prep.read_frame(data_prep.Job(path, [], whole.shape[:2]), size)).mean())
+            smaller.append(np.abs(right - data_prep.read_frame(data_prep.Job(path, [],
+                                                                             whole.shape[:2]),
+                                                               size)).mean())
             skipped.append(np.abs(right - cv2.resize(whole, size[::-1])).mean())
     assert 0 < np.mean(smaller) < 4 and np.mean(smaller) < np.mean(skipped) # of 255
 
@@ -148,9 +170,11 @@ def test_decoding_smaller_changes_little(size, factor):
 @pytest.mark.parametrize("name", ["odd.jpg", "odd.png"])
 def test_a_photo_of_another_size_is_seen_though_it_was_decoded_smaller(tmp_path, name):
     write_image(tmp_path / name, np.zeros((203, 301, 3), np.uint8))
-    assert data_prep.read_frame(data_prep.Job(tmp_path / name, [], (203, 301)), (40, 40)).shape == (40, 40, 3)
+    assert data_prep.read_frame(data_prep.Job(tmp_path / name, [], (203, 301)),
+                                (40, 40)).shape == (40, 40, 3)
     for wrong in ((301, 203), (203, 310), (190, 301)):
-        with pytest.raises(DataError, match=r"odd.*the photo is \(203, 301\), its annotations say"): data_prep.read_frame(data_prep.Job(tmp_path / name, [], wrong), (40, 40))
+        with pytest.raises(DataError, match=r"odd.*the photo is \(203, 301\), its annotations say"):
+            data_prep.read_frame(data_prep.Job(tmp_path / name, [], wrong), (40, 40))
 
 
 def test_a_pair_that_lost_its_frame_is_made_again(tmp_path, whole):
@@ -180,7 +204,8 @@ class Immediate(Executor):
 
 
 @pytest.mark.parametrize("make", [Immediate, lambda: ThreadPoolExecutor(3),
-                                  lambda: ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))])
+                                  lambda: ProcessPoolExecutor(2,
+                                                              multiprocessing.get_context("spawn"))])
 def test_any_executor_makes_the_same_pairs(tmp_path, whole, make):
     executor = make()
     assert contents(prepare_pairs(samples, "val", tmp_path, executor=executor)) == whole
@@ -194,7 +219,8 @@ def test_missing_and_truncated_photos_are_named_and_the_rest_is_done(tmp_path, w
     lost.unlink()
     short.write_bytes(short.read_bytes()[:8000])
     swapped.write_bytes((root / "val2017/000000168974.jpg").read_bytes())
-    with pytest.warns(UserWarning, match="3 left out") as caught: prepare_pairs(root, "val", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="3 left out") as caught:
+        prepare_pairs(root, "val", tmp_path / "pairs")
     assert all(path.name in str(caught[-1].message) for path in (lost, short, swapped))
     made = contents(tmp_path / "pairs")
     assert len(made) == len(whole) - 6 and all(whole[name] == data for name, data in made.items())
@@ -205,24 +231,32 @@ def test_missing_and_truncated_photos_are_named_and_the_rest_is_done(tmp_path, w
 def test_many_problems_make_a_short_message(tmp_path):
     root = copy_coco(tmp_path)
     for path in sorted((root / "train2017").iterdir())[3:]: path.unlink()
-    with pytest.warns(UserWarning, match="(?s)23 left out.*…$") as caught: prepare_pairs(root, "train", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="(?s)23 left out.*…$") as caught:
+        prepare_pairs(root, "train", tmp_path / "pairs")
     assert len(str(caught[-1].message).splitlines()) == 12
 
 
 def test_a_folder_without_photos_or_annotations_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="instances_val2017.json: no such file; download_coco"): prepare_pairs(tmp_path, "val", tmp_path / "pairs")
+    with pytest.raises(DataError, match="instances_val2017.json: no such file; download_coco"):
+        prepare_pairs(tmp_path, "val", tmp_path / "pairs")
     root = copy_coco(tmp_path)
     for path in (root / "val2017").iterdir(): path.unlink()
-    with pytest.raises(DataError, match="not one pair could be made.*no such file"): prepare_pairs(root, "val", tmp_path / "pairs")
+    with pytest.raises(DataError, match="not one pair could be made.*no such file"):
+        prepare_pairs(root, "val", tmp_path / "pairs")
     (root / "val2017").rmdir()
-    with pytest.raises(DataError, match="val2017: no such folder; download_coco"): prepare_pairs(root, "val", tmp_path / "other")
+    with pytest.raises(DataError, match="val2017: no such folder; download_coco"):
+        prepare_pairs(root, "val", tmp_path / "other")
     annotations = root / "annotations/instances_val2017.json"
     annotations.write_bytes(annotations.read_bytes()[:1000])
-    with pytest.raises(DataError, match="instances_val2017.json: cannot be used.*export or download it again"): prepare_pairs(root, "val", tmp_path / "other")
+    with pytest.raises(DataError, match="instances_val2017.json: cannot be used.*export or "
+                       "download it again"):
+        prepare_pairs(root, "val", tmp_path / "other")
 
 
 @pytest.mark.parametrize("changes, message", [
-    (dict(size=(128, 128)), r"size was \[256, 256\], is \[128, 128\]"), (dict(size=None), "size was"), (dict(split="train"), "split was val, is train")])
+    (dict(size=(128, 128)), r"size was \[256, 256\], is \[128, 128\]"),
+                                              (dict(size=None), "size was"),
+                                              (dict(split="train"), "split was val, is train")])
 def test_a_folder_is_not_mixed(tmp_path, changes, message):
     asked = dict(root=samples, split="val", dest=tmp_path, limit=2)
     prepare_pairs(**asked)
@@ -236,19 +270,23 @@ def test_other_annotations_or_somebody_elses_folder_are_refused(tmp_path):
     prepare_pairs(root, "val", tmp_path / "pairs", limit=2)
     annotations = root / "annotations/instances_val2017.json"
     annotations.write_text(annotations.read_text() + " ")
-    with pytest.raises(DataError, match="annotations was"): prepare_pairs(root, "val", tmp_path / "pairs", limit=2)
+    with pytest.raises(DataError, match="annotations was"):
+        prepare_pairs(root, "val", tmp_path / "pairs", limit=2)
     (tmp_path / "mine/frames").mkdir(parents=True)
-    with pytest.raises(DataError, match="mine: has frames or masks that were not prepared here"): prepare_pairs(root, "val", tmp_path / "mine")
+    with pytest.raises(DataError, match="mine: has frames or masks that were not prepared here"):
+        prepare_pairs(root, "val", tmp_path / "mine")
 
 
 @pytest.mark.parametrize("wrong", [256, (256,), (256, 256, 3), (0, 256)])
 def test_a_wrong_size_is_said_so(tmp_path, wrong):
-    with pytest.raises(ValueError, match="give \\(height, width\\)"): prepare_pairs(samples, "val", tmp_path, size=wrong)
+    with pytest.raises(ValueError, match="give \\(height, width\\)"):
+        prepare_pairs(samples, "val", tmp_path, size=wrong)
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_wrong_limit_is_said_so(tmp_path, limit):
-    with pytest.raises(ValueError, match="limit is"): prepare_pairs(samples, "val", tmp_path, limit=limit)
+    with pytest.raises(ValueError, match="limit is"):
+        prepare_pairs(samples, "val", tmp_path, limit=limit)
 
 
 def test_a_larger_limit_goes_on(tmp_path, whole):
@@ -275,16 +313,19 @@ data_prep.prepare_pairs(sys.argv[1], "val", sys.argv[2], executor=ThreadPoolExec
 def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(tmp_path, whole):
     kills = 0
     for enough in (3, 9): # kill after so many files
-        process = subprocess.Popen([sys.executable, "-c", slow_preparation, str(samples), str(tmp_path)])
+        process = subprocess.Popen([sys.executable, "-c", slow_preparation, str(samples),
+                                    str(tmp_path)])
         while process.poll() is None and len(seen(tmp_path)) < enough: time.sleep(0.01)
         process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
         kills += process.wait() != 0
     assert kills == 2 and 9 <= len(contents(tmp_path)) < len(whole)
-    assert all(whole[name] == data for name, data in contents(tmp_path).items()) # each whole or not at all
+    # each whole or not at all
+    assert all(whole[name] == data for name, data in contents(tmp_path).items())
     assert contents(prepare_pairs(samples, "val", tmp_path)) == whole
 
 
-def seen(folder: Path) -> list[Path]: return [*folder.glob("frames/*.jpg"), *folder.glob("masks/*.png")]
+def seen(folder: Path) -> list[Path]:
+    return [*folder.glob("frames/*.jpg"), *folder.glob("masks/*.png")]
 
 
 def test_a_call_killed_before_its_first_pair_can_go_on(tmp_path, monkeypatch):
@@ -292,12 +333,15 @@ def test_a_call_killed_before_its_first_pair_can_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "write_bytes", full_disk)
     with pytest.raises(OSError): prepare_pairs(samples, "val", tmp_path / "pairs", limit=1)
     monkeypatch.undo()
-    assert len(list((prepare_pairs(samples, "val", tmp_path / "pairs", limit=1) / "masks").glob("*.png"))) == 1
+    assert len(list((prepare_pairs(samples, "val", tmp_path / "pairs",
+                                   limit=1) / "masks").glob("*.png"))) == 1
 
 
 def test_annotations_without_people_are_refused(tmp_path):
     root = tmp_path / "coco"
     shutil.copytree(samples, root)
     path = root / "annotations/instances_val2017.json"
-    path.write_text(path.read_text().replace('"name": "person"', '"name": "human"').replace('"name":"person"', '"name":"human"'))
+    path.write_text(path.read_text().replace('"name": "person"',
+                                             '"name": "human"').replace('"name":"person"',
+                                                                        '"name":"human"'))
     with pytest.raises(DataError, match="person"): prepare_pairs(root, "val", tmp_path / "pairs")

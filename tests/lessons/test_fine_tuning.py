@@ -1,4 +1,5 @@
-"""Fine-tuning: own photos become pairs, who is held out, what a run keeps from its start, and what a comparison may claim."""
+"""Fine-tuning: own photos become pairs, who is held out, what a run keeps from its start, and
+what a comparison may claim."""
 import json
 import os
 import random
@@ -34,9 +35,11 @@ def mine(tmp_path_factory) -> Path:
         mask[50:150, 60 + 10 * number:200] = 255
         write_image(folder / f"photos/{number}.jpg", photo)
         if number == 0: write_mask(folder / "masks/0.png", mask)
-        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask])) # a cut-out
+        # a cut-out
+        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask]))
         if number == 2: write_image(folder / "masks/2.jpg", np.dstack([mask] * 3)) # smeared by JPEG
-        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3)) # zeros and ones
+        # zeros and ones
+        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3))
         if number == 4: write_image(folder / "masks/4.webp", np.dstack([mask] * 3))
     return folder
 
@@ -71,13 +74,16 @@ def test_pairs_follow_their_photos(tmp_path, mine):
 @pytest.mark.skipif(os.name == "nt", reason="names there are text")
 def test_own_photos_may_have_any_name(tmp_path, mine):
     source, odd = shutil.copytree(mine, tmp_path / "source"), os.fsdecode(b"caf\xe9")
-    for folder, suffix in (("photos", ".jpg"), ("masks", ".png")): shutil.copy(source / folder / f"0{suffix}", source / folder / f"{odd}{suffix}")
+    for folder, suffix in (("photos", ".jpg"), ("masks", ".png")):
+        shutil.copy(source / folder / f"0{suffix}", source / folder / f"{odd}{suffix}")
     (source / "photos/folder.jpg").mkdir()
     (source / "photos/dead.jpg").symlink_to(source / "nowhere.jpg")
     shutil.copy(source / "masks/0.png", source / "masks/dead.png")
-    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"): pairs = prepare_own(source, tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"):
+        pairs = prepare_own(source, tmp_path / "pairs")
     names = by_photo(pairs / "frames")
-    assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)), [])) == sorted(names)
+    assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)),
+                                                               [])) == sorted(names)
 
 
 # --- who is held out
@@ -85,7 +91,9 @@ def test_own_photos_may_have_any_name(tmp_path, mine):
 def test_a_split_is_the_same_for_everyone():
     names = [str(number) for number in range(50)]
     trained, held = hold_out(names)
-    assert sorted(trained + held) == sorted(names) and 5 <= len(held) <= 15 and hold_out(names[::-1]) == (trained, held)
+    assert sorted(trained
+                  + held) == sorted(names) and 5 <= len(held) <= 15 and hold_out(names[::-1]) == (trained,
+                                                                                                  held)
     assert len(hold_out(["a", "b"], 0.9)[0]) == 1 and len(hold_out(["a", "b"], 0.01)[1]) == 1
     for names, fraction in ((["a"], 0.2), ([], 0.2), (["a", "b"], 0), (["a", "b"], 1)):
         with pytest.raises(ValueError): hold_out(names, fraction)
@@ -113,7 +121,8 @@ tiny = dict(image_size=(32, 32), epochs=1, steps=1, batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def pairs(mine, tmp_path_factory) -> Path: return prepare_own(mine, tmp_path_factory.mktemp("pairs") / "pairs", longest=64)
+def pairs(mine, tmp_path_factory) -> Path:
+    return prepare_own(mine, tmp_path_factory.mktemp("pairs") / "pairs", longest=64)
 
 
 @pytest.fixture(scope="module")
@@ -127,26 +136,30 @@ def run(pairs, tmp_path_factory) -> tuple[Path, dict]:
 def exported(monkeypatch) -> list[dict]:
     "What is handed to `export_onnx`, which takes seconds, in its place."
     calls = []
-    monkeypatch.setattr(fine_tuning, "export_onnx", lambda model, path, **settings: calls.append(settings))
+    monkeypatch.setattr(fine_tuning, "export_onnx", lambda model, path,
+                        **settings: calls.append(settings))
     return calls
 
 
 def test_a_run_keeps_the_limits_of_the_network_it_started_from(run):
     tuned, shipped = Remover(run[0] / "model.onnx"), Remover()
-    assert (tuned.threshold, tuned.min_peak_probability) == (shipped.threshold, shipped.min_peak_probability) and tuned.min_peak_probability > 0
+    assert (tuned.threshold, tuned.min_peak_probability) == (shipped.threshold,
+                                                             shipped.min_peak_probability) and tuned.min_peak_probability > 0
 
 
 def test_limits_can_be_chosen(run, exported):
     shipped = Remover()
     export_run(run[0], "strict.onnx", threshold=0.7)
     export_run(run[0], "all.onnx", min_peak_probability=0.0)
-    assert [(one["threshold"], one["min_peak_probability"]) for one in exported] == [(0.7, shipped.min_peak_probability), (shipped.threshold, 0.0)]
+    assert [(one["threshold"], one["min_peak_probability"])
+            for one in exported] == [(0.7, shipped.min_peak_probability), (shipped.threshold, 0.0)]
 
 
 def test_before_is_the_shipped_file_and_after_the_exported_one(run, pairs):
     folder, result = run
     held_out = split_pairs(pairs)["held_out"]
-    assert result == compare_networks(Remover(), Remover(folder / "model.onnx"), held_out) and result["photos"] == len(held_out)
+    assert result == compare_networks(Remover(), Remover(folder / "model.onnx"),
+                                      held_out) and result["photos"] == len(held_out)
 
 
 def test_a_run_goes_on_from_another(run, pairs, tmp_path):
@@ -156,15 +169,18 @@ def test_a_run_goes_on_from_another(run, pairs, tmp_path):
     onnx.helper.set_model_props(model, {"bg_remover": json.dumps(description)})
     onnx.save(model, first / "model.onnx")
     second = fine_tune(pairs, tmp_path / "second", start=first, **tiny)
-    noted = [json.loads((folder / "pairs.json").read_text()) for folder in (first, tmp_path / "second")]
+    noted = [json.loads((folder / "pairs.json").read_text())
+             for folder in (first, tmp_path / "second")]
     assert noted[0]["trained"].keys() <= noted[1]["trained"].keys()
     assert Remover(tmp_path / "second/model.onnx").threshold == 0.6
     held_out = split_pairs(pairs)["held_out"]
-    assert second == compare_networks(Remover(first / "model.onnx"), Remover(tmp_path / "second/model.onnx"), held_out)
+    assert second == compare_networks(Remover(first / "model.onnx"),
+                                      Remover(tmp_path / "second/model.onnx"), held_out)
 
 
 def test_a_network_that_knows_nothing_of_people_has_the_usual_limits(run, tmp_path, exported):
-    fine_tuning._save_finished(fine_tuning.pretrained_unet(run[0]), tmp_path, json.loads((run[0] / "person.json").read_text()), {})
+    fine_tuning._save_finished(fine_tuning.pretrained_unet(run[0]), tmp_path,
+                               json.loads((run[0] / "person.json").read_text()), {})
     assert exported[0]["threshold"] == 0.5 and exported[0]["min_peak_probability"] == 0
 
 
@@ -179,17 +195,21 @@ def test_runs_of_earlier_versions_go_on(run, pairs, tmp_path, exported):
     parts = fine_tuning._keep_split(folder, split_pairs(pairs), 0.2)
     assert [path.stem for path in parts["held_out"].mask_paths] == list(old["held_out"])
     export_run(folder, tmp_path / "net.onnx")
-    assert exported[0]["threshold"] == Remover().threshold and exported[0]["photos"] == dict(trained=4, held_out=1)
+    assert exported[0]["threshold"] == Remover().threshold and exported[0]["photos"] == dict(trained=4,
+                                                                                             held_out=1)
 
 
 def test_a_run_refuses_another_share_and_other_masks(run, pairs, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "run")
-    with pytest.raises(RunError, match="name a new run folder"): fine_tune(pairs, folder, **tiny, holdout_fraction=0.5)
+    with pytest.raises(RunError, match="name a new run folder"):
+        fine_tune(pairs, folder, **tiny, holdout_fraction=0.5)
     changed = shutil.copytree(pairs, tmp_path / "pairs")
     write_mask(changed / "masks/0.png", 255 - read_mask(changed / "masks/0.png"))
     with pytest.raises(RunError, match="other photos or masks"): fine_tune(changed, folder, **tiny)
-    with pytest.raises(RunError, match="no finished run"): fine_tune(pairs, tmp_path / "new", start=tmp_path, **tiny)
-    with pytest.raises(RunError, match="no finished run"): export_run(tmp_path, tmp_path / "none.onnx")
+    with pytest.raises(RunError, match="no finished run"):
+        fine_tune(pairs, tmp_path / "new", start=tmp_path, **tiny)
+    with pytest.raises(RunError, match="no finished run"):
+        export_run(tmp_path, tmp_path / "none.onnx")
 
 
 # --- what a comparison may claim
@@ -215,7 +235,8 @@ def halves(folder: Path, count: int) -> Pairs:
 
 def test_a_comparison_by_hand(tmp_path):
     result = compare_networks(network(0.5), network(0.75), halves(tmp_path, min_photos))
-    assert result == dict(photos=min_photos, before=0.5, after=0.75, difference=0.25, low=0.25, high=0.25, scatter=0.0)
+    assert result == dict(photos=min_photos, before=0.5, after=0.75, difference=0.25, low=0.25,
+                          high=0.25, scatter=0.0)
     assert "better" in explain_difference(result)
     worse = compare_networks(network(0.75), network(0.5), halves(tmp_path / "more", min_photos))
     assert worse["high"] == -0.25 and "keep the one you have" in explain_difference(worse)
@@ -231,4 +252,5 @@ def test_few_photos_show_nothing(tmp_path):
 def test_a_small_difference_says_how_many_photos_could_show_it():
     result = dict(photos=12, difference=0.02, low=-0.03, high=0.07, scatter=0.09)
     assert explain_difference(result) == "12 photos cannot show a difference this small; about 78 held out could"
-    assert explain_difference(result | dict(difference=0.0)) == "12 photos cannot show a difference this small"
+    assert explain_difference(result
+                              | dict(difference=0.0)) == "12 photos cannot show a difference this small"

@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bg_remover.generator import (Batches, PairError, Pairs, Step, all_steps, as_mask, augment_pair, batches, find_place, ignored, light_steps,
+from bg_remover.generator import (Batches, PairError, Pairs, Step, all_steps, as_mask, augment_pair,
+                                  batches, find_place, ignored, light_steps,
                                   make_plan, paste_people, view_steps)
 from bg_remover.base.files import ImageError
 from bg_remover.images import resize_image, resize_mask, write_image, write_mask
@@ -45,10 +46,13 @@ def epoch_of(stream, epoch):
 def test_frames_and_masks_are_matched_by_name(tmp_path):
     for name in ("b", "a", "c.d"): make_pair(tmp_path, name)
     (tmp_path / "frames" / "a.png").rename(tmp_path / "frames" / "a.JPG") # the suffix plays no part
-    make_pair(tmp_path, "0"); (tmp_path / "frames" / "0.png").unlink() # a mask without frame shifts nothing
+    # a mask without frame shifts nothing
+    make_pair(tmp_path, "0"); (tmp_path / "frames" / "0.png").unlink()
     (tmp_path / "frames" / ".a.png.part").write_bytes(b"half written")
     pairs = pairs_of(tmp_path)
-    assert [path.stem for path in pairs.frame_paths] == [path.stem for path in pairs.mask_paths] == ["a", "b", "c.d"]
+    assert [path.stem for path in pairs.frame_paths] == [path.stem
+                                                         for path in pairs.mask_paths] == ["a", "b",
+                                                                                           "c.d"]
 
 
 def test_a_pair_is_rgb_and_its_crowd_stays_apart(tmp_path):
@@ -57,20 +61,27 @@ def test_a_pair_is_rgb_and_its_crowd_stays_apart(tmp_path):
     write_image(tmp_path / "frames" / "one.png", red)
     frame, mask = pairs_of(tmp_path)[0]
     assert frame.dtype == mask.dtype == np.uint8 and (frame == (200, 0, 0)).all()
-    assert mask.shape == (30, 40, 1) and set(np.unique(mask)) == {0, 1, 128} and mask[0, -1] == 128 and mask[-1, -1] == 0
+    assert mask.shape == (30, 40, 1) and set(np.unique(mask)) == {0, 1, 128} and mask[0,
+                                                                                      -1] == 128 and mask[-1,
+                                                                                                          -1] == 0
 
 
 def test_without_masks_frames_come_alone(folder):
     frames = Pairs(folder / "frames")
-    assert frames.mask_paths is None and frames[2:4].mask_paths is None and frames[-1].shape == (30, 40, 3)
+    assert frames.mask_paths is None and frames[2:4].mask_paths is None and frames[-1].shape == (30,
+                                                                                                 40,
+                                                                                                 3)
     with pytest.raises(PairError, match="no masks"): batches(frames)
 
 
-@pytest.mark.parametrize("part", [slice(None), slice(2, 9, 3), slice(-3, None), slice(8, 100), slice(None, None, -2), slice(5, 5), slice(-100, 4)])
+@pytest.mark.parametrize("part",
+                         [slice(None), slice(2, 9, 3), slice(-3, None), slice(8, 100),
+                          slice(None, None, -2), slice(5, 5), slice(-100, 4)])
 def test_slices_are_those_of_a_list(folder, part):
     pairs, everything = pairs_of(folder), list(range(10))
     kept = pairs[part]
-    assert [int(path.stem[5:]) for path in kept.frame_paths] == [int(path.stem[5:]) for path in kept.mask_paths] == everything[part]
+    assert [int(path.stem[5:]) for path in kept.frame_paths] == [int(path.stem[5:])
+                                                                 for path in kept.mask_paths] == everything[part]
     assert len(pairs) == 10 # the original is whole
 
 
@@ -82,12 +93,15 @@ def test_index(folder):
 
 
 def test_start_and_count(folder):
-    assert [path.stem for path in pairs_of(folder, start=7, count=2).frame_paths] == ["photo7", "photo8"]
+    assert [path.stem for path in pairs_of(folder, start=7, count=2).frame_paths] == ["photo7",
+                                                                                      "photo8"]
     assert len(pairs_of(folder, start=7)) == 3
     assert len(pairs_of(folder, start=7, count=3)) == 3
 
 
-@pytest.mark.parametrize("settings", [dict(count=11), dict(start=7, count=4), dict(start=10), dict(start=-1), dict(count=0), dict(count=-2)])
+@pytest.mark.parametrize("settings",
+                         [dict(count=11), dict(start=7, count=4), dict(start=10), dict(start=-1),
+                          dict(count=0), dict(count=-2)])
 def test_more_than_there_is(folder, settings):
     with pytest.raises(PairError, match="frames: 10 frames, too few"): pairs_of(folder, **settings)
 
@@ -95,28 +109,34 @@ def test_more_than_there_is(folder, settings):
 def test_names_choose_and_order(folder):
     pairs = pairs_of(folder, names=(name for name in ("photo5", "photo2")))
     assert [path.stem for path in pairs.mask_paths] == ["photo5", "photo2"]
-    with pytest.raises(PairError, match="no frame named photo99"): pairs_of(folder, names=["photo2", "photo99"])
+    with pytest.raises(PairError, match="no frame named photo99"):
+        pairs_of(folder, names=["photo2", "photo99"])
 
 
 def test_frame_without_mask(folder):
     (folder / "masks" / "photo3.png").unlink()
-    with pytest.raises(PairError, match=r"photo3\.png: no mask photo3\.png in .*masks"): pairs_of(folder)
+    with pytest.raises(PairError, match=r"photo3\.png: no mask photo3\.png in .*masks"):
+        pairs_of(folder)
     assert len(pairs_of(folder, names=["photo2"])) == 1
 
 
 def test_two_frames_of_one_name(folder):
     make_pair(folder, "photo3")
     (folder / "frames" / "photo3.jpg").write_bytes(b"")
-    with pytest.raises(PairError, match="photo3.png: photo3.jpg has the same name; remove one"): pairs_of(folder)
+    with pytest.raises(PairError, match="photo3.png: photo3.jpg has the same name; remove one"):
+        pairs_of(folder)
 
 
 def test_mask_of_another_size(folder):
     write_mask(folder / "masks" / "photo4.png", np.zeros((30, 41), np.uint8))
-    with pytest.raises(PairError, match=r"photo4.png: the mask is \(30, 41\), its frame .*photo4.png is \(30, 40\); remove"): pairs_of(folder)[4]
+    with pytest.raises(PairError, match=r"photo4.png: the mask is \(30, 41\), its frame "
+                       r".*photo4.png is \(30, 40\); remove"):
+        pairs_of(folder)[4]
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(PairError, match="nowhere: no such folder; run `prepare_pairs`"): Pairs(tmp_path / "nowhere")
+    with pytest.raises(PairError, match="nowhere: no such folder; run `prepare_pairs`"):
+        Pairs(tmp_path / "nowhere")
     with pytest.raises(PairError, match="no .jpg or .jpeg or .png here; fill it"): Pairs(tmp_path)
     make_pair(tmp_path, "one"); (tmp_path / "masks" / "one.png").unlink()
     with pytest.raises(PairError, match="masks: no .png here"): pairs_of(tmp_path)
@@ -145,7 +165,9 @@ def test_frame_and_mask_move_together(seed, size):
     rng = np.random.default_rng(seed)
     mask = blobs(rng, 120, 90)
     frame, moved = view(mask.repeat(3, axis=2) * 255, mask, size, rng)
-    assert frame.shape == (*size, 3) and moved.shape == (*size, 1) and moved.dtype == np.uint8 and set(np.unique(moved)) <= {0, 1}
+    assert frame.shape == (*size, 3) and moved.shape == (*size,
+                                                         1) and moved.dtype == np.uint8 and set(np.unique(moved)) <= {0,
+                                                                                                                      1}
     rim = (cv2.dilate(moved, np.ones((5, 5))) != cv2.erode(moved, np.ones((5, 5))))[..., None]
     different = (frame[..., :1] > 127) != moved
     assert (different & ~rim).mean() < 0.005 # a speck of a pixel or two may vanish
@@ -154,7 +176,8 @@ def test_frame_and_mask_move_together(seed, size):
 
 def test_views_differ_in_place_and_in_handedness():
     half = np.zeros((64, 64, 1), np.uint8); half[:, :32] = 1
-    views = [view(half.repeat(3, axis=2), half, (64, 64), np.random.default_rng(seed))[1][..., 0] for seed in range(40)]
+    views = [view(half.repeat(3, axis=2), half, (64, 64), np.random.default_rng(seed))[1][..., 0]
+             for seed in range(40)]
     left = sum(view[:, :8].mean() > view[:, -8:].mean() for view in views)
     assert 10 <= left <= 30 # about half are mirrored
     assert len({view.tobytes() for view in views}) == 40
@@ -162,12 +185,17 @@ def test_views_differ_in_place_and_in_handedness():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_colour_is_what_its_steps_give_one_after_the_other(seed):
-    "Saturation, contrast, brightness, tint, grey, focus: as numbers with a point, in this order, rounded once before the focus."
+    """Saturation, contrast, brightness, tint, grey, focus: as numbers with a point, in this
+    order, rounded once before the focus."""
     frame = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), np.uint8)
     rng, same = np.random.default_rng(seed), np.random.default_rng(seed)
     def happens(probability): return rng.random() < probability
     pixels, average = frame.astype(float), frame.mean()
-    if happens(1): pixels = pixels.mean(2, keepdims=True) + (pixels - pixels.mean(2, keepdims=True)) * rng.uniform(0.5, 1.5)
+    if happens(1):
+        pixels = pixels.mean(2,
+                             keepdims=True) + (pixels - pixels.mean(2,
+                                                                    keepdims=True)) * rng.uniform(0.5,
+                                                                                                  1.5)
     if happens(1): pixels = (pixels - average) * rng.uniform(0.7, 1.4) + average
     if happens(1): pixels = pixels + average * rng.uniform(-0.4, 0.4)
     if happens(1): pixels = pixels * rng.uniform(0.9, 1.1, 3)
@@ -175,12 +203,14 @@ def test_colour_is_what_its_steps_give_one_after_the_other(seed):
     pixels = pixels.clip(0, 255)
     if happens(0.15): pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.5))
     mask = np.zeros((24, 24, 1), np.uint8)
-    assert np.abs(augment_pair(frame, mask, (24, 24), same, light_steps)[0] - pixels).max() < 2.1 # bytes after the mix, and after the focus
+    # bytes after the mix, and after the focus
+    assert np.abs(augment_pair(frame, mask, (24, 24), same, light_steps)[0] - pixels).max() < 2.1
     assert same.random() == rng.random() # and nothing more was drawn
 
 
 def test_grey_is_grey_whatever_else_happens():
-    frame, mask = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8), np.zeros((32, 32, 1), np.uint8)
+    frame, mask = np.random.default_rng(0).integers(0, 256, (32, 32, 3),
+                                                    np.uint8), np.zeros((32, 32, 1), np.uint8)
     always = tuple(Step(change, 1) for change, _ in all_steps)
     changed = augment_pair(frame, mask, (32, 32), np.random.default_rng(1), always)[0]
     assert (changed == changed[..., :1]).all() and changed.std() > 5
@@ -191,7 +221,10 @@ def test_a_step_with_probability_0_draws_nothing_and_a_step_in_the_list_happens_
     def note(plan, rng): happened.append(rng.random())
     for place in range(len(all_steps) + 1):
         rngs = [np.random.default_rng(3), np.random.default_rng(3)]
-        plans = [make_plan(steps, (32, 48), rng) for steps, rng in zip((all_steps, (*all_steps[:place], Step(note, 0), *all_steps[place:])), rngs)]
+        plans = [make_plan(steps, (32, 48), rng)
+                 for steps, rng in zip((all_steps,
+                                        (*all_steps[:place], Step(note, 0), *all_steps[place:])),
+                                       rngs)]
         assert (plans[0].view == plans[1].view).all() and (plans[0].colour == plans[1].colour).all()
         assert rngs[0].random() == rngs[1].random()
     assert not happened
@@ -206,19 +239,25 @@ def test_a_crowd_moves_with_its_frame_and_is_not_pasted():
     assert set(np.unique(moved)) <= {0, 1, 128} and (moved == 128).any()
     both = paste_people(frame, 0 * mask, frame, mask)[1]
     assert (both == (mask == 1)).all() # the crowd stays where it was
-    kept = paste_people(frame, mask, frame, np.roll(mask, 20, axis=1))[1][..., 0] # people of the other pair in columns 40 to 59
+    # people of the other pair in columns 40 to 59
+    kept = paste_people(frame, mask, frame, np.roll(mask, 20, axis=1))[1][..., 0]
     assert (kept[:, :20] == 128).all() and (kept[:, 20:] == 1).all()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 150)])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_view_is_a_window_into_the_whole_photo_enlarged(seed, size):
-    "Another way to the same picture: bring the whole photo to its size first, then look up each pixel of the window."
+    """Another way to the same picture: bring the whole photo to its size first, then look up
+    each pixel of the window."""
     mask = blobs(np.random.default_rng(seed), 120, 90)
-    frame = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (120, 90, 3), np.uint8), (0, 0), 3)
+    frame = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (120, 90, 3), np.uint8),
+                             (0, 0), 3)
     rng = np.random.default_rng(seed)
-    def drawn(*limits, count=None): rng.random(); return rng.uniform(*limits, count) # first whether, then how much
-    zoom, wider, shift, angle = np.exp(drawn(-0.22, 0.7)), np.exp(drawn(-0.2, 0.2)), drawn(-1, 1, count=2), drawn(-0.15, 0.15)
+    # first whether, then how much
+    def drawn(*limits, count=None): rng.random(); return rng.uniform(*limits, count)
+    zoom, wider, shift, angle = np.exp(drawn(-0.22, 0.7)), np.exp(drawn(-0.2, 0.2)), drawn(-1, 1,
+                                                                                           count=2), drawn(-0.15,
+                                                                                                           0.15)
     mirror = -1 if rng.random() < 0.5 else 1
     whole = round(size[0] * zoom * wider), round(size[1] * zoom / wider)
     middle, window = (np.array(whole[::-1]) - 1) / 2, (np.array(size[::-1]) - 1) / 2
@@ -226,7 +265,8 @@ def test_a_view_is_a_window_into_the_whole_photo_enlarged(seed, size):
     columns, rows = np.meshgrid(*(np.arange(side) - half for side, half in zip(size[::-1], window)))
     x = center[0] + np.cos(angle) * mirror * columns - np.sin(angle) * rows
     y = center[1] + np.sin(angle) * mirror * columns + np.cos(angle) * rows
-    maps, inside = (x.astype(np.float32), y.astype(np.float32)), (x > 2) & (x < whole[1] - 3) & (y > 2) & (y < whole[0] - 3)
+    maps, inside = (x.astype(np.float32),
+                    y.astype(np.float32)), (x > 2) & (x < whole[1] - 3) & (y > 2) & (y < whole[0] - 3)
     seen, moved = view(frame, mask, size, np.random.default_rng(seed))
     expected = cv2.remap(resize_image(frame, whole), *maps, cv2.INTER_LINEAR)
     assert inside.mean() > 0.5 and np.abs(seen.astype(int) - expected)[inside].mean() < 2.5
@@ -254,7 +294,9 @@ def test_pasted_people_cover_and_nothing_else_changes():
     assert (pasted[far] == frame[far]).all()
     seam = pasted[28, 17:23].astype(int) # neither frame alone, but always between the two
     low, high = np.minimum(frame, other)[28, 17:23], np.maximum(frame, other)[28, 17:23]
-    assert (seam >= low).all() and (seam <= high).all() and (seam != frame[28, 17:23]).any() and (seam != other[28, 17:23]).any()
+    assert (seam >= low).all() and (seam <= high).all() and (seam != frame[28,
+                                                                           17:23]).any() and (seam != other[28,
+                                                                                                            17:23]).any()
 
 
 # The shipped recipe
@@ -276,7 +318,8 @@ def smooth_pairs(count=12):
     "Pairs without noise, so that another processor's rounding changes next to nothing."
     rng = np.random.default_rng(0)
     for _ in range(count):
-        colours = cv2.resize(rng.integers(0, 256, (4, 4, 3)).astype(np.float32), (96, 72), interpolation=cv2.INTER_LINEAR)
+        colours = cv2.resize(rng.integers(0, 256, (4, 4, 3)).astype(np.float32), (96, 72),
+                             interpolation=cv2.INTER_LINEAR)
         yield np.uint8(colours), blobs(rng, 72, 96)
 
 
@@ -284,10 +327,13 @@ def test_the_first_batch_of_the_shipped_recipe_is_what_it_was():
     import person_model
     pairs, found = list(smooth_pairs()), {}
     for seed, phase in enumerate(person_model.phases[3:], 3): # the three ways to vary that it has
-        frames, masks = batches(pairs, (64, 64), 6, shuffle=True, augment=phase.vary, paste=phase.paste, seed=seed)[0]
+        frames, masks = batches(pairs, (64, 64), 6, shuffle=True, augment=phase.vary,
+                                paste=phase.paste, seed=seed)[0]
         means = *frames.mean(axis=(1, 2, 3)), *100 * masks.mean(axis=(1, 2, 3))
         found[phase.folder] = [round(float(mean), 1) for mean in means]
-    near = found.keys() == first_batches.keys() and all(np.allclose(found[name], first_batches[name], atol=0.5) for name in found)
+    near = found.keys() == first_batches.keys() and all(np.allclose(found[name],
+                                                                    first_batches[name], atol=0.5)
+                                                        for name in found)
     assert near, stale + "\n".join(f"    {name!r}: {values}," for name, values in found.items())
 
 
@@ -297,7 +343,8 @@ def test_some_pairs_get_the_people_of_another(folder):
     pairs = pairs_of(folder)
     def stream(paste): return batches(pairs, (30, 40), 10, paste=paste, seed=0)[0][0]
     never, sometimes, always, again = stream(0), stream(0.5), stream(1), stream(1)
-    backgrounds, people = always[:, 15, 30, 0], always[:, 15, 5, 0] # right half: background; left half: people
+    # right half: background; left half: people
+    backgrounds, people = always[:, 15, 30, 0], always[:, 15, 5, 0]
     assert backgrounds.tolist() == list(range(0, 100, 10)) == never[:, 15, 5, 0].tolist()
     assert set(people) <= set(backgrounds) and (people != backgrounds).sum() > 5
     assert 0 < (sometimes != never).any(axis=(1, 2, 3)).sum() < 10
@@ -310,45 +357,60 @@ def test_batches_hold_what_fit_needs(folder):
     assert len(plain) == 3 and [len(frames) for frames, _ in got] == [4, 4, 2]
     for frames, masks in got:
         assert frames.shape[1:] == (32, 64, 3) and masks.shape[1:] == (32, 64, 1)
-        assert frames.dtype == masks.dtype == np.float32 and set(np.unique(masks)) == {0, ignored, 1}
-    assert np.concatenate([frames for frames, _ in got])[:, 0, 0, 0].tolist() == list(range(0, 100, 10)) # pixels 0–255, in order
+        assert frames.dtype == masks.dtype == np.float32 and set(np.unique(masks)) == {0, ignored,
+                                                                                       1}
+    # pixels 0–255, in order
+    assert np.concatenate([frames for frames, _ in got])[:, 0, 0,
+                                                         0].tolist() == list(range(0, 100, 10))
     with pytest.raises(IndexError): plain[3]
     with pytest.raises(IndexError): plain[-1]
 
 
 def test_a_list_of_pairs_will_do(folder):
     pairs = pairs_of(folder)
-    for one, other in zip(batches(pairs, (32, 32), 4, seed=2, shuffle=True), batches(list(pairs), (32, 32), 4, seed=2, shuffle=True)):
+    for one, other in zip(batches(pairs, (32, 32), 4, seed=2, shuffle=True),
+                          batches(list(pairs), (32, 32), 4, seed=2, shuffle=True)):
         assert all((a == b).all() for a, b in zip(one, other))
 
 
 @pytest.mark.parametrize("as_given", [
-    lambda mask: mask, lambda mask: mask == 1, lambda mask: (mask == 1) * np.uint8(255), lambda mask: (mask == 1)[..., 0], lambda mask: np.float32(mask == 1),
+    lambda mask: mask, lambda mask: mask == 1, lambda mask: (mask == 1) * np.uint8(255),
+                                      lambda mask: (mask == 1)[..., 0],
+                                      lambda mask: np.float32(mask == 1),
     lambda mask: np.int64(mask == 1) * 255, lambda mask: mask * np.uint8(255)])
 def test_masks_of_any_form_are_converted_once(folder, as_given):
     "Issue: 0 and 255 in a list gave a loss of −22."
     pairs = list(pairs_of(folder)[:3])
     given = [(frame, as_given(mask)) for frame, mask in pairs]
     for settings in ({}, dict(augment=augment_pair, paste=0.5)):
-        masks, expected = (batches(those, (32, 32), 3, **settings)[0][1] for those in (given, pairs))
-        assert ((masks == expected) | (expected == ignored)).all() and set(np.unique(masks)) <= {0, 1, ignored}
+        masks, expected = (batches(those, (32, 32), 3, **settings)[0][1]
+                           for those in (given, pairs))
+        assert ((masks == expected) | (expected == ignored)).all() and set(np.unique(masks)) <= {0,
+                                                                                                 1,
+                                                                                                 ignored}
 
 
-@pytest.mark.parametrize("values", [(0, 2), (0, 1, 255), (0, 254, 255), (0, 0.5), (-1, 0, 1), (0, 100)])
+@pytest.mark.parametrize("values",
+                         [(0, 2), (0, 1, 255), (0, 254, 255), (0, 0.5), (-1, 0, 1), (0, 100)])
 def test_a_mask_with_other_values_is_refused(values):
     mask = np.resize(np.array(values), (20, 20, 1))
-    with pytest.raises(PairError, match="a mask holds 0 and 1, or 0, 128 and 255, not"): batches([(np.zeros((20, 20, 3), np.uint8), mask)], (16, 16))[0]
+    with pytest.raises(PairError, match="a mask holds 0 and 1, or 0, 128 and 255, not"):
+        batches([(np.zeros((20, 20, 3), np.uint8), mask)], (16, 16))[0]
 
 
 def test_one_form_for_all_masks():
     disk = np.uint8([[0, 128], [255, 0]])
-    assert as_mask(disk).tolist() == [[[0], [128]], [[1], [0]]] and as_mask(as_mask(disk)).tolist() == as_mask(disk).tolist()
-    assert not as_mask(np.zeros((2, 2), bool)).any() and as_mask(np.ones((2, 2), bool)).dtype == np.uint8
+    assert as_mask(disk).tolist() == [[[0], [128]],
+                                      [[1],
+                                       [0]]] and as_mask(as_mask(disk)).tolist() == as_mask(disk).tolist()
+    assert not as_mask(np.zeros((2, 2), bool)).any() and as_mask(np.ones((2, 2),
+                                                                         bool)).dtype == np.uint8
 
 
 @pytest.mark.parametrize("settings", [dict(batch_size=0), dict(steps=0), dict(pairs=[])])
 def test_nothing_to_read(folder, settings):
-    with pytest.raises(ValueError, match="must be at least 1"): batches(**dict(pairs=pairs_of(folder)) | settings)
+    with pytest.raises(ValueError, match="must be at least 1"):
+        batches(**dict(pairs=pairs_of(folder)) | settings)
 
 
 def test_an_epoch_holds_every_pair_once():
@@ -364,7 +426,8 @@ def test_an_epoch_holds_every_pair_once():
 def test_the_stream_has_no_gap_and_no_repeat(count, batch_size, steps):
     "Epochs of any length, laid end to end, are whole turns through all pairs."
     stream = numbers(count, batch_size=batch_size, steps=steps)
-    epochs = [epoch_of(stream, epoch) for epoch in range(count)] # count epochs are a whole number of turns
+    # count epochs are a whole number of turns
+    epochs = [epoch_of(stream, epoch) for epoch in range(count)]
     assert all(len(epoch) == steps * batch_size for epoch in epochs)
     turns = np.reshape(epochs, (-1, count))
     assert (np.sort(turns) == np.arange(count)).all()
@@ -377,12 +440,15 @@ def test_the_shares_of_the_workers_are_the_batch(workers):
     stream, read = numbers(12, batch_size=4), []
     stream.read_one = lambda index, rng: read.append(index) or (np.int64(index),)
     shares = [stream.part(number, workers) for number in range(workers)]
-    for step in range(3): assert np.concatenate([share[step][0] for share in shares]).tolist() == numbers(12, batch_size=4)[step][0].tolist()
+    for step in range(3):
+        assert np.concatenate([share[step][0] for share in shares]).tolist() == numbers(12,
+                                                                                        batch_size=4)[step][0].tolist()
     assert sorted(read) == list(range(12)) # each pair once, by one worker
 
 
 def test_same_seed_same_batches(folder):
-    def make(seed): return batches(pairs_of(folder), (32, 32), 4, shuffle=True, augment=augment_pair, seed=seed)
+    def make(seed):
+        return batches(pairs_of(folder), (32, 32), 4, shuffle=True, augment=augment_pair, seed=seed)
     first, again, other = make(5), make(5), make(6)
     again.epoch = 1
     last = again[2] # asked for out of order
@@ -395,7 +461,8 @@ def test_same_seed_same_batches(folder):
 
 
 def test_each_turn_varies_a_pair_anew():
-    chance = Batches(lambda index, rng: (rng.random(),), 5, batch_size=5, shuffle=False, seed=0, steps=None)
+    chance = Batches(lambda index, rng: (rng.random(),), 5, batch_size=5, shuffle=False, seed=0,
+                     steps=None)
     draws = [value for epoch in range(10) for value in epoch_of(chance, epoch)]
     assert len(set(draws)) == 50
 
@@ -406,7 +473,8 @@ class Watch:
     "Batches that note what is read, and a network of one weight that notes what arrives."
     def __init__(self, **settings):
         import keras
-        self.batches = Batches(self.read, 10, **dict(batch_size=4, shuffle=True, seed=1, steps=None) | settings)
+        self.batches = Batches(self.read, 10,
+                               **dict(batch_size=4, shuffle=True, seed=1, steps=None) | settings)
         self.seen = []
         watch = self
 
@@ -444,18 +512,23 @@ def test_fit_sees_the_batches_in_the_order_promised(steps):
 
 
 def test_an_interrupted_epoch_can_be_seen_again():
-    "As when a notebook's cell is stopped and run again: `train` sets the epoch when Keras begins one."
+    """As when a notebook's cell is stopped and run again: `train` sets the epoch when Keras
+    begins one."""
     import keras
     watch = Watch()
-    follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(watch.batches, "epoch", epoch))
+    follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch,
+                                            logs: setattr(watch.batches, "epoch", epoch))
 
     def stop(step, logs):
         if len(watch.seen) == 4: raise KeyboardInterrupt
     interrupt = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
-    with pytest.raises(KeyboardInterrupt): watch.model.fit(watch.batches, epochs=3, shuffle=False, verbose=0, callbacks=[follow, interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        watch.model.fit(watch.batches, epochs=3, shuffle=False, verbose=0,
+                        callbacks=[follow, interrupt])
     assert watch.seen == promised(range(2))[:4]
     watch.seen.clear()
-    watch.model.fit(watch.batches, initial_epoch=1, epochs=3, shuffle=False, verbose=0, callbacks=[follow])
+    watch.model.fit(watch.batches, initial_epoch=1, epochs=3, shuffle=False, verbose=0,
+                    callbacks=[follow])
     assert watch.seen == promised([1, 2])
 
 
@@ -473,4 +546,5 @@ def test_an_error_in_fit_names_the_file(folder):
     import keras
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(1, 1)])
     model.compile(loss="mse")
-    with pytest.raises(Exception, match="photo9.png: the mask is"): model.fit(batches(pairs_of(folder), (32, 32), 2), shuffle=False, verbose=0)
+    with pytest.raises(Exception, match="photo9.png: the mask is"):
+        model.fit(batches(pairs_of(folder), (32, 32), 2), shuffle=False, verbose=0)

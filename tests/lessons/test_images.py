@@ -13,7 +13,8 @@ from bg_remover.base.files import ImageError
 from bg_remover.images import composite, read_image, read_mask, resize_image, resize_mask, resize_probability, write_image, write_mask
 from picture_files import encoded
 
-quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=30, deadline=None,
+                 suppress_health_check=[HealthCheck.function_scoped_fixture])
 corners = [(10, 15), (10, 45), (30, 15), (30, 45)]  # a pixel well inside each of the four colours
 
 
@@ -21,7 +22,12 @@ corners = [(10, 15), (10, 45), (30, 15), (30, 45)]  # a pixel well inside each o
 def photo():
     "Four colours, wider than high, unlike any of its mirror images."
     photo = np.zeros((40, 60, 3), np.uint8)
-    photo[:20, :30], photo[:20, 30:], photo[20:, :30], photo[20:, 30:] = (220, 30, 30), (30, 220, 30), (30, 30, 220), (200, 200, 40)
+    photo[:20, :30], photo[:20, 30:], photo[20:, :30], photo[20:, 30:] = (220, 30, 30), (30, 220,
+                                                                                         30), (30,
+                                                                                               30,
+                                                                                               220), (200,
+                                                                                                      200,
+                                                                                                      40)
     return photo
 
 
@@ -34,7 +40,9 @@ def assert_same_colours(result, expected, tolerance):
 # --- which way is up, and which colour is which
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format, options", [("JPEG", dict(quality=100, subsampling=0)), ("PNG", {}), ("WEBP", dict(lossless=True))])
+@pytest.mark.parametrize("format, options",
+                         [("JPEG", dict(quality=100, subsampling=0)), ("PNG", {}),
+                          ("WEBP", dict(lossless=True))])
 def test_exif_orientation_as_pillow_understands_it(photo, orientation, format, options):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -59,14 +67,19 @@ def odd_formats():
     "Name → how Pillow stores our photo in it; how far colours may drift."
     half = np.uint8(255) * (np.indices((40, 60))[1] < 30)
     return {
-        "jpeg": (lambda p: encoded(p, "JPEG"), 4), "progressive jpeg": (lambda p: encoded(p, "JPEG", progressive=True), 4),
+        "jpeg": (lambda p: encoded(p, "JPEG"), 4),
+            "progressive jpeg": (lambda p: encoded(p, "JPEG", progressive=True), 4),
         "cmyk jpeg": (lambda p: encoded(Image.fromarray(p).convert("CMYK"), "JPEG"), 4),
-        "png": (lambda p: encoded(p, "PNG"), 0), "webp": (lambda p: encoded(p, "WEBP", lossless=True), 0),
+        "png": (lambda p: encoded(p, "PNG"), 0),
+            "webp": (lambda p: encoded(p, "WEBP", lossless=True), 0),
         "palette png": (lambda p: encoded(Image.fromarray(p).quantize(16), "PNG"), 2),
         "palette gif": (lambda p: encoded(Image.fromarray(p).quantize(16), "GIF"), 2),
         "rgba png": (lambda p: encoded(np.dstack([p, half]), "PNG"), 0),
-        "rgba webp": (lambda p: encoded(np.dstack([p, half]), "WEBP", lossless=True, exact=True), 0),
-        "16-bit png": (lambda p: cv2.imencode(".png", p[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), 0),
+        "rgba webp": (lambda p: encoded(np.dstack([p, half]), "WEBP", lossless=True, exact=True),
+                      0),
+        "16-bit png": (lambda p: cv2.imencode(".png",
+                                              p[..., ::-1].astype(np.uint16) * 257)[1].tobytes(),
+                       0),
         "bmp": (lambda p: encoded(p, "BMP"), 0), "tiff": (lambda p: encoded(p, "TIFF"), 0),
     }
 
@@ -75,7 +88,8 @@ def odd_formats():
 def test_every_format_becomes_rgb_of_8_bits(photo, name):
     store, tolerance = odd_formats()[name]
     expected = photo.copy()
-    if "rgba" in name: expected[:, 30:] = 255 # transparent there: on white, whatever colour the file hides
+    # transparent there: on white, whatever colour the file hides
+    if "rgba" in name: expected[:, 30:] = 255
     assert_same_colours(read_image(store(photo)), expected, tolerance)
 
 
@@ -90,7 +104,8 @@ def test_grey_becomes_three_equal_channels(photo, mode, format):
 
 # --- masks
 
-@given(mask=arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.sampled_from([0, 128, 255])))
+@given(mask=arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)),
+                   elements=st.sampled_from([0, 128, 255])))
 @quick
 def test_a_mask_comes_back_as_it_was(tmp_path, mask):
     write_mask(tmp_path / "mask.png", mask)
@@ -98,16 +113,22 @@ def test_a_mask_comes_back_as_it_was(tmp_path, mask):
     assert result.dtype == np.uint8 and (result == mask).all()
 
 
-@pytest.mark.parametrize("mask", [np.ones((4, 4), np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)], ids=["zeros and ones", "greys"])
+@pytest.mark.parametrize("mask",
+                         [np.ones((4, 4), np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)],
+                         ids=["zeros and ones", "greys"])
 def test_a_mask_of_other_values_is_refused(tmp_path, mask):
     (tmp_path / "mask.png").write_bytes(encoded(mask, "PNG"))
-    with pytest.raises(ImageError, match="mask.png: a mask holds 0, 128"): read_mask(tmp_path / "mask.png")
+    with pytest.raises(ImageError, match="mask.png: a mask holds 0, 128"):
+        read_mask(tmp_path / "mask.png")
     with pytest.raises(ImageError, match="a mask is uint8"): write_mask(tmp_path / "new.png", mask)
     assert not (tmp_path / "new.png").exists()
 
 
-@pytest.mark.parametrize("mask", [np.zeros((4, 4), bool), np.zeros((4, 4), int), np.zeros((4, 4)), np.zeros((4, 4, 1), np.uint8),
-                                  np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)], ids=lambda mask: f"{mask.dtype}{mask.shape}")
+@pytest.mark.parametrize("mask",
+                         [np.zeros((4, 4), bool), np.zeros((4, 4), int), np.zeros((4, 4)),
+                          np.zeros((4, 4, 1), np.uint8),
+                                  np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)],
+                         ids=lambda mask: f"{mask.dtype}{mask.shape}")
 def test_write_mask_refuses_other_arrays(tmp_path, mask):
     with pytest.raises(ImageError, match="a mask is uint8"): write_mask(tmp_path / "mask.png", mask)
     assert not list(tmp_path.iterdir())
@@ -115,7 +136,8 @@ def test_write_mask_refuses_other_arrays(tmp_path, mask):
 
 def test_write_mask_refuses_other_formats(tmp_path):
     for name in ("mask.jpg", "mask.webp", "mask"):
-        with pytest.raises(ImageError, match="only PNG"): write_mask(tmp_path / name, np.zeros((4, 4), np.uint8))
+        with pytest.raises(ImageError, match="only PNG"):
+            write_mask(tmp_path / name, np.zeros((4, 4), np.uint8))
 
 
 # --- cut-outs
@@ -133,8 +155,10 @@ def mix(cutout, background): # the formula, for every pixel and in whole numbers
 def test_composite_is_the_formula_rounded(cutout, seed):
     photo = np.random.default_rng(seed).integers(0, 256, (*cutout.shape[:2], 3), dtype=np.uint8)
     before = cutout.copy(), photo.copy()
-    for background in (photo, (7, 130, 255), np.float64(photo)): assert np.array_equal(composite(cutout, background), mix(cutout, background))
-    assert np.array_equal(composite(cutout, photo[..., :1]), mix(cutout, photo[..., :1])) # one grey for three colours
+    for background in (photo, (7, 130, 255), np.float64(photo)):
+        assert np.array_equal(composite(cutout, background), mix(cutout, background))
+    # one grey for three colours
+    assert np.array_equal(composite(cutout, photo[..., :1]), mix(cutout, photo[..., :1]))
     assert np.array_equal(cutout, before[0]) and np.array_equal(photo, before[1])
 
 
@@ -147,16 +171,20 @@ def test_composite_takes_alpha_by_itself(cutout):
 
 # --- writing
 
-@given(image=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([3, 4]))),
+@given(image=arrays(np.uint8,
+                    st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([3, 4]))),
        suffix=st.sampled_from([".png", ".PNG", ".webp"]))
 @quick
 def test_what_is_written_lossless_comes_back(tmp_path, image, suffix):
     path = tmp_path / f"ein Photo é 人{suffix}"
-    if suffix == ".webp" and image.shape[2] == 4: image[..., 3] |= 1  # WebP drops colours that nobody can see
+    # WebP drops colours that nobody can see
+    if suffix == ".webp" and image.shape[2] == 4: image[..., 3] |= 1
     write_image(path, image)
-    assert (np.asarray(Image.open(path).convert("RGBA" if image.shape[2] == 4 else "RGB")) == image).all()
+    assert (np.asarray(Image.open(path).convert("RGBA" if image.shape[2] == 4
+                                                else "RGB")) == image).all()
     alpha = image[..., 3:] / 255 if image.shape[2] == 4 else 1
-    assert np.abs(read_image(path) - (image[..., :3] * alpha + 255 * (1 - alpha))).max() <= 0.501 # on white
+    # on white
+    assert np.abs(read_image(path) - (image[..., :3] * alpha + 255 * (1 - alpha))).max() <= 0.501
 
 
 def test_jpeg_keeps_colours_in_order(tmp_path, photo):
@@ -164,31 +192,39 @@ def test_jpeg_keeps_colours_in_order(tmp_path, photo):
     assert_same_colours(np.asarray(Image.open(tmp_path / "photo.jpg")), photo, 4)
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), np.zeros((4, 4, 3), bool), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8),
-                                   np.zeros((4, 4, 1), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.uint8)],
+@pytest.mark.parametrize("image",
+                         [np.zeros((4, 4, 3)), np.zeros((4, 4, 3), bool),
+                          np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8),
+                                   np.zeros((4, 4, 1), np.uint8), np.zeros((0, 4, 3), np.uint8),
+                          np.zeros((1, 4, 4, 3), np.uint8)],
                          ids=lambda image: f"{image.dtype}{image.shape}")
 def test_write_image_refuses_other_arrays(tmp_path, image):
-    with pytest.raises(ImageError, match="photo.png: a photo is uint8"): write_image(tmp_path / "photo.png", image)
+    with pytest.raises(ImageError, match="photo.png: a photo is uint8"):
+        write_image(tmp_path / "photo.png", image)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["cutout.jpg", "cutout.JPEG", "cutout.bmp"])
 def test_a_format_without_transparency_refuses_a_cutout(tmp_path, name):
-    with pytest.raises(ImageError, match="no transparency"): write_image(tmp_path / name, np.zeros((4, 4, 4), np.uint8))
+    with pytest.raises(ImageError, match="no transparency"):
+        write_image(tmp_path / name, np.zeros((4, 4, 4), np.uint8))
 
 
 @pytest.mark.parametrize("name", ["photo", "photo.txt", "photo.gif.bak"])
 def test_an_unknown_format(tmp_path, photo, name):
-    with pytest.raises(ImageError, match="cannot be written in this format"): write_image(tmp_path / name, photo)
+    with pytest.raises(ImageError, match="cannot be written in this format"):
+        write_image(tmp_path / name, photo)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path, photo):
-    with pytest.raises(FileNotFoundError, match="no_such_folder"): write_image(tmp_path / "no_such_folder" / "photo.png", photo)
+    with pytest.raises(FileNotFoundError, match="no_such_folder"):
+        write_image(tmp_path / "no_such_folder" / "photo.png", photo)
 
 
 # --- sizes
 
-@given(mask=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.sampled_from([0, 128, 255])),
+@given(mask=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)),
+                   elements=st.sampled_from([0, 128, 255])),
        size=st.tuples(st.integers(1, 40), st.integers(1, 40)))
 @quick
 def test_resize_mask_takes_the_pixel_under_each_new_centre(mask, size):
@@ -200,7 +236,8 @@ def test_resize_mask_takes_the_pixel_under_each_new_centre(mask, size):
     assert result.shape == size and np.any([result == one for one in allowed], axis=0).all()
 
 
-@given(image=arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3))), factor=st.integers(1, 5))
+@given(image=arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3))),
+       factor=st.integers(1, 5))
 @quick
 def test_a_photo_shrinks_by_averaging(image, factor):
     big = image.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -214,7 +251,8 @@ def test_shrinking_skips_no_pixel():
     assert (resize_image(stripes, (20, 10)) == 30).all()  # one side shrinks, the other grows
 
 
-@given(probability=arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(0, 1, width=32)),
+@given(probability=arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)),
+                          elements=st.floats(0, 1, width=32)),
        size=st.tuples(st.integers(1, 20), st.integers(1, 20)))
 @quick
 def test_a_probability_stays_one(probability, size):
@@ -225,4 +263,6 @@ def test_a_probability_stays_one(probability, size):
 
 def test_size_is_height_then_width(photo):
     assert resize_image(photo, (7, 11)).shape == (7, 11, 3)
-    assert resize_mask(photo[..., 0], (7, 11)).shape == resize_probability(photo[..., 0] / np.float32(255), (7, 11)).shape == (7, 11)
+    assert resize_mask(photo[..., 0],
+                       (7, 11)).shape == resize_probability(photo[..., 0] / np.float32(255),
+                                                            (7, 11)).shape == (7, 11)

@@ -1,4 +1,5 @@
-"""What pictures show, read back from matplotlib's axes and from widgets; nothing here compares with a stored picture."""
+"""What pictures show, read back from matplotlib's axes and from widgets; nothing here compares
+with a stored picture."""
 import datetime
 import itertools
 
@@ -37,7 +38,8 @@ def pictures(): return [np.asarray(axis.images[0].get_array()) for axis in drawn
 def legend(): return [text.get_text() for text in plt.gcf().legends[0].get_texts()]
 
 def rows(val_ious, **more):
-    return [dict(epoch=float(epoch), loss=1 / epoch, iou=0.9, val_loss=2 / epoch, val_iou=value) | more for epoch, value in enumerate(val_ious, 1)]
+    return [dict(epoch=float(epoch), loss=1 / epoch, iou=0.9, val_loss=2 / epoch, val_iou=value)
+            | more for epoch, value in enumerate(val_ious, 1)]
 
 
 @pytest.mark.parametrize("image, wanted", [
@@ -66,7 +68,8 @@ def test_checkerboard_squares_alternate_and_alpha_mixes():
     cutout[3, 3] = 0, 0, 0, 128
     board = show.on_checkerboard(cutout, square=2)
     assert board.shape == (4, 4, 3) and board[0, 0].tolist() == [10, 20, 30]
-    assert board[1, 1].tolist() == [255] * 3 and board[0, 2].tolist() == [204] * 3 and board[2, 0].tolist() == [204] * 3
+    assert board[1, 1].tolist() == [255] * 3 and board[0, 2].tolist() == [204] * 3 and board[2,
+                                                                                             0].tolist() == [204] * 3
     assert board[3, 3].tolist() == [round(255 * 127 / 255)] * 3
 
 
@@ -82,15 +85,19 @@ def test_lay_on_takes_a_colour_or_a_photo():
 
 
 def test_show_images_titles_rows_and_kinds():
-    show.show_images([photo(), left_half(value=1), left_half() / 255, np.dstack([photo(), left_half()])], list("abcd"), columns=3)
+    show.show_images([photo(), left_half(value=1), left_half() / 255,
+                      np.dstack([photo(), left_half()])], list("abcd"), columns=3)
     assert titles() == list("abcd") and len(plt.gcf().axes) == 6
-    assert pictures()[1].max() == 255 and pictures()[2].max() == 255 and pictures()[3].shape == (12, 16, 3)
+    assert pictures()[1].max() == 255 and pictures()[2].max() == 255 and pictures()[3].shape == (12,
+                                                                                                 16,
+                                                                                                 3)
     assert all(axis.images[0].get_clim() == (0, 255) for axis in drawn())
 
 
 def test_show_images_fills_rows_of_five():
     show.show_images([photo()] * 7)
-    assert len(drawn()) == 7 and plt.gcf().axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 5)
+    assert len(drawn()) == 7 and plt.gcf().axes[0].get_subplotspec().get_gridspec().get_geometry() == (2,
+                                                                                                       5)
 
 
 def test_a_tall_picture_makes_only_its_own_row_high():
@@ -101,7 +108,8 @@ def test_a_tall_picture_makes_only_its_own_row_high():
 
 
 def test_long_titles_do_not_touch():
-    show.show_images([photo()] * 3, ["a rather long title that wants more room than its picture has"] * 3, size=2)
+    show.show_images([photo()] * 3,
+                     ["a rather long title that wants more room than its picture has"] * 3, size=2)
     plt.gcf().canvas.draw()
     boxes = [axis.title.get_window_extent() for axis in drawn()]
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
@@ -120,7 +128,8 @@ def test_long_titles_do_not_touch():
     (lambda: show.plot_history([dict(epoch=1.0, loss=1.0, iou=0.5)]), "val_iou.*epoch, loss, iou"),
     (lambda: show.show_images([photo()], ["one", "two"]), "2 titles for 1 pictures"),
     (lambda: show.show_pairs([(photo(), left_half(10, 16))]), r"pair 0.*\(12, 16\).*\(10, 16\)"),
-    (lambda: show.plot_worst(lambda image: image[..., 0], [(photo(), left_half())], which="ugliest"), "ugliest"),
+    (lambda: show.plot_worst(lambda image: image[..., 0], [(photo(), left_half())],
+                             which="ugliest"), "ugliest"),
 ])
 def test_what_cannot_be_shown_is_said(call, message):
     with pytest.raises(ValueError, match=message): call()
@@ -131,7 +140,9 @@ def test_overlay_mask_colours_people_and_crowds():
     mask[:, 30:] = 128
     overlay = show.overlay_mask(photo(30, 40), mask)
     blue, orange = np.array(show.colours["blue"]), np.array(show.colours["orange"])
-    assert (overlay[15, 10] == np.round((100 + blue) / 2)).all() and (overlay[15, 35] == np.round((100 + orange) / 2)).all()
+    assert (overlay[15, 10] == np.round((100 + blue) / 2)).all() and (overlay[15,
+                                                                              35] == np.round((100
+                                                                                               + orange) / 2)).all()
     assert (overlay[15, 19] == blue).all() and (overlay[15, 30] == orange).all()
     assert (overlay[15, 25] == 100).all()
 
@@ -140,7 +151,8 @@ def test_tint_without_outline_changes_those_pixels_only():
     where = left_half().astype(bool)
     image = photo()
     tinted = show.tint(image, where, (200, 0, 0), strength=1)
-    assert (tinted[where] == (200, 0, 0)).all() and (tinted[~where] == 100).all() and (image == 100).all()
+    assert (tinted[where] == (200, 0,
+                              0)).all() and (tinted[~where] == 100).all() and (image == 100).all()
 
 
 def test_show_pairs_takes_a_batch():
@@ -149,12 +161,16 @@ def test_show_pairs_takes_a_batch():
     show.show_pairs(list(zip(frames, masks)), ["one", "two"])
     assert titles() == ["one", "two"]
     for picture, value in zip(pictures(), (100, 250)):
-        assert (picture[6, 3] == np.round((value + np.array(show.colours["blue"])) / 2)).all() and (picture[6, 12] == value).all()
+        assert (picture[6,
+                        3] == np.round((value
+                                        + np.array(show.colours["blue"])) / 2)).all() and (picture[6,
+                                                                                                   12] == value).all()
 
 
 @pytest.fixture
 def pairs(tmp_path):
-    "Three pairs: the person is the left half, twice beside a crowd; the frames say how well `predict` will do."
+    """Three pairs: the person is the left half, twice beside a crowd; the frames say how well
+    `predict` will do."""
     for folder in ("frames", "masks"): (tmp_path / folder).mkdir()
     for name, value in dict(a_good=200, b_bad=50, c_fair=120).items():
         write_image(tmp_path / "frames" / f"{name}.png", photo(value=value))
@@ -165,7 +181,8 @@ def pairs(tmp_path):
 
 
 def predict(image):
-    "All of the person on a bright frame, half on a middling one, none on a dark one; and always the right edge."
+    """All of the person on a bright frame, half on a middling one, none on a dark one; and
+    always the right edge."""
     probability = np.zeros(image.shape[:2], np.float32)
     probability[:, :{50: 0, 120: 4, 200: 8}[int(image[0, 0, 0])]] = 0.9
     probability[:, 14:] = 0.8
@@ -175,7 +192,8 @@ def predict(image):
 def test_show_pairs_reads_crowds_from_disk(pairs):
     show.show_pairs(pairs)
     good, bad, fair = pictures()
-    assert (bad[6, 14] == np.round((50 + np.array(show.colours["orange"])) / 2)).all() and (good[6, 14] == 200).all()
+    assert (bad[6, 14] == np.round((50 + np.array(show.colours["orange"])) / 2)).all() and (good[6,
+                                                                                                 14] == 200).all()
 
 
 def test_rank_pairs_scores_as_metrics_does_and_sorts(pairs):
@@ -184,26 +202,34 @@ def test_rank_pairs_scores_as_metrics_does_and_sorts(pairs):
     for index, value in ranked:
         frame, mask = show.read_pair(pairs, index)
         assert value == score(predict(frame), mask)["iou"]
-    assert [value for _, value in ranked] == [0, 0.5, 0.8] # the right edge counts against `good` alone: elsewhere it is crowd
+    # the right edge counts against `good` alone: elsewhere it is crowd
+    assert [value for _, value in ranked] == [0, 0.5, 0.8]
 
 
 def test_rank_pairs_leaves_out_small_people():
     small = left_half()
     small[:, 1:] = 0
-    ranked = show.rank_pairs(lambda image: np.ones(image.shape[:2]), [(photo(), small), (photo(), left_half())], min_person_fraction=0.1)
+    ranked = show.rank_pairs(lambda image: np.ones(image.shape[:2]),
+                             [(photo(), small), (photo(), left_half())], min_person_fraction=0.1)
     assert ranked == [(1, 0.5)]
     with pytest.raises(ValueError, match="none of 1 has at least 10% person"):
-        show.rank_pairs(lambda image: np.ones(image.shape[:2]), [(photo(), small)], min_person_fraction=0.1)
+        show.rank_pairs(lambda image: np.ones(image.shape[:2]), [(photo(), small)],
+                        min_person_fraction=0.1)
 
 
 def test_plot_predictions_shows_four_pictures_a_pair(pairs):
     show.plot_predictions(predict, pairs)
     assert len(drawn()) == 12 and legend() == ["correct", "false negative", "false positive"]
-    assert titles()[:4] == ["a_good", "truth", "probability", "IoU 0.80"] and titles()[4::4] == ["b_bad", "c_fair"] and titles()[7::4] == ["IoU 0.00", "IoU 0.50"]
+    assert titles()[:4] == ["a_good", "truth", "probability",
+                            "IoU 0.80"] and titles()[4::4] == ["b_bad",
+                                                               "c_fair"] and titles()[7::4] == ["IoU 0.00",
+                                                                                                "IoU 0.50"]
     assert pictures()[5][6, 14] == 128 and pictures()[6][6, 15] == 204
 
 
-@pytest.mark.parametrize("which, names", [("worst", ["b_bad", "c_fair"]), ("best", ["a_good", "c_fair"]), ("median", ["b_bad", "c_fair"])])
+@pytest.mark.parametrize("which, names",
+                         [("worst", ["b_bad", "c_fair"]), ("best", ["a_good", "c_fair"]),
+                          ("median", ["b_bad", "c_fair"])])
 def test_plot_worst_chooses_by_iou(pairs, which, names):
     show.plot_worst(predict, pairs, count=2, which=which)
     assert titles()[::4] == names
@@ -222,13 +248,17 @@ def test_more_asked_than_there_are(pairs):
 def test_the_threshold_reaches_score_and_overlay(pairs):
     show.plot_predictions(predict, pairs, indices=[0], threshold=0.85) # above the right edge's 0.8
     assert titles()[3] == "IoU 1.00" and (pictures()[3][6, 15] == round(200 * 0.55 + 40)).all()
-    assert dict(show.rank_pairs(predict, pairs, threshold=0.85))[0] == 1 and dict(show.rank_pairs(predict, pairs, threshold=0.95))[0] == 0
+    assert dict(show.rank_pairs(predict, pairs,
+                                threshold=0.85))[0] == 1 and dict(show.rank_pairs(predict, pairs,
+                                                                                  threshold=0.95))[0] == 0
     show.plot_worst(predict, pairs, count=1, which="best", threshold=0.85)
     assert titles()[3] == "IoU 1.00"
 
 
 def test_pairs_without_files_are_numbered():
-    show.plot_predictions(predict, [(photo(value=200), left_half()), (photo(value=50), left_half())], indices=[1])
+    show.plot_predictions(predict,
+                          [(photo(value=200), left_half()), (photo(value=50), left_half())],
+                          indices=[1])
     assert titles()[0] == "1" and titles()[3] == "IoU 0.00"
 
 
@@ -238,14 +268,16 @@ def test_a_damaged_frame_is_named(pairs):
 
 
 def test_a_predictor_of_the_wrong_size_is_refused():
-    with pytest.raises(ValueError): show.plot_predictions(lambda image: np.zeros((3, 3)), [(photo(), left_half())])
+    with pytest.raises(ValueError):
+        show.plot_predictions(lambda image: np.zeros((3, 3)), [(photo(), left_half())])
 
 
 def test_overlay_errors_verdict_of_each_pixel():
     mask = np.array([[255, 255, 0, 0, 128, 128]], np.uint8)
     probability = np.array([[0.5, 0.49, 0.9, 0.1, 0.9, 0.1]])
     frame = photo(1, 6)
-    right, missed, false, quiet, crowd, other_crowd = show.overlay_errors(frame, probability, mask)[0].astype(int)
+    right, missed, false, quiet, crowd, other_crowd = show.overlay_errors(frame, probability,
+                                                                          mask)[0].astype(int)
     grey = 95
     for pixel, name in ((right, "correct"), (missed, "false negative"), (false, "false positive")):
         assert (pixel == np.round(grey * 0.4 + np.array(show.verdicts[name]) * 0.6)).all()
@@ -254,12 +286,16 @@ def test_overlay_errors_verdict_of_each_pixel():
     assert (show.overlay_errors(frame, probability, mask, threshold=0.95)[0, 0] == missed).all()
 
 
-# What Machado, Oliveira and Fernandes (2009) compute for the three kinds of dichromacy, in linear RGB.
+# What Machado, Oliveira and Fernandes (2009) compute for the three kinds of dichromacy, in linear
+# RGB.
 vision = dict(
     full=np.eye(3),
-    protan=np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-    deutan=np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-    tritan=np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]))
+    protan=np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                     [-0.003882, -0.048116, 1.051998]]),
+    deutan=np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                     [-0.011820, 0.042940, 0.968881]]),
+    tritan=np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                     [0.004733, 0.691367, 0.303900]]))
 
 def seen(colour, matrix):
     "Lab coordinates of an RGB colour as somebody sees it."
@@ -276,20 +312,26 @@ def test_verdicts_stay_apart_for_every_colour_vision(matrix, brightness):
     mask, probability = np.array([[255, 255, 0, 0]], np.uint8), np.array([[1, 0, 1, 0]], np.float32)
     overlay = show.overlay_errors(photo(1, 4, brightness), probability, mask)[0]
     for one, other in itertools.combinations([seen(pixel, matrix) for pixel in overlay], 2):
-        assert np.linalg.norm(one - other) > 12 # 2 to 3 is what an eye just tells apart side by side
+        # 2 to 3 is what an eye just tells apart side by side
+        assert np.linalg.norm(one - other) > 12
 
 
 def test_plot_history_lines_styles_and_best_epoch():
     show.plot_history({"one": rows([0.2, 0.6, 0.4]), "two": rows([0.3, 0.3])})
     loss, iou = plt.gcf().axes
     assert (loss.get_title(), iou.get_title()) == ("loss", "IoU")
-    assert legend() == ["training photos", "validation photos", "one: best 0.600 in epoch 2", "two: best 0.300 in epoch 1"]
+    assert legend() == ["training photos", "validation photos", "one: best 0.600 in epoch 2",
+                        "two: best 0.300 in epoch 1"]
     training, validation, dot = iou.lines[:3]
-    assert (training.get_linestyle(), validation.get_linestyle(), dot.get_marker()) == ("--", "-", "o")
-    assert list(training.get_ydata()) == [0.9] * 3 and list(validation.get_ydata()) == [0.2, 0.6, 0.4]
+    assert (training.get_linestyle(), validation.get_linestyle(), dot.get_marker()) == ("--", "-",
+                                                                                        "o")
+    assert list(training.get_ydata()) == [0.9] * 3 and list(validation.get_ydata()) == [0.2, 0.6,
+                                                                                        0.4]
     assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (2, 0.6)
-    assert list(loss.lines[0].get_ydata()) == [1, 1 / 2, 1 / 3] and loss.lines[2].get_ydata()[0] == 1
-    assert len({tuple(axis.lines[number].get_color()) for axis in (loss, iou) for number in (0, 1, 2)}) == 1
+    assert list(loss.lines[0].get_ydata()) == [1, 1 / 2,
+                                               1 / 3] and loss.lines[2].get_ydata()[0] == 1
+    assert len({tuple(axis.lines[number].get_color()) for axis in (loss, iou)
+                for number in (0, 1, 2)}) == 1
     assert tuple(iou.lines[0].get_color()) != tuple(iou.lines[3].get_color())
 
 
@@ -324,7 +366,9 @@ def test_plot_cutouts_on_black_and_white():
     assert titles() == ["photo", "cut-out", "on black", "on white"] * 2
     _, board, black, white = pictures()[4:]
     assert (black[6, 3] == 150).all() and (white[6, 3] == 150).all()
-    assert (black[6, 12] == 0).all() and (white[6, 12] == 255).all() and set(board[:, 8:].ravel()) == {204, 255}
+    assert (black[6, 12] == 0).all() and (white[6, 12] == 255).all() and set(board[:,
+                                                                                   8:].ravel()) == {204,
+                                                                                                    255}
 
 
 def test_the_figure_can_be_saved_in_a_script(tmp_path):
@@ -342,7 +386,8 @@ def test_plot_reliability_puts_promise_against_truth():
     np.testing.assert_allclose(line.get_ydata(), [0.2, 0.8])
     few, many = axis.collections[0].get_sizes()
     assert few < many
-    assert [text.get_text() for text in axis.get_legend().texts] == ["ours, error 0.100"] # (1 + 3) / 40
+    # (1 + 3) / 40
+    assert [text.get_text() for text in axis.get_legend().texts] == ["ours, error 0.100"]
 
 
 # Widgets
@@ -350,7 +395,9 @@ def test_plot_reliability_puts_promise_against_truth():
 def upload(box, name: str, data: bytes):
     "What the browser does when somebody chooses a file."
     button = box.children[0]
-    button.value = ({"name": name, "type": "image/png", "size": len(data), "last_modified": datetime.datetime.now(datetime.timezone.utc), "content": memoryview(data)},)
+    button.value = ({"name": name, "type": "image/png", "size": len(data),
+                     "last_modified": datetime.datetime.now(datetime.timezone.utc),
+                     "content": memoryview(data)},)
 
 
 def shown(comparison) -> np.ndarray: return read_image(bytes(comparison.children[1].value))
@@ -359,7 +406,10 @@ def shown(comparison) -> np.ndarray: return read_image(bytes(comparison.children
 def test_split_view_has_before_on_the_left():
     before, after = photo(value=50), np.dstack([photo(value=200), left_half()])
     view = show.split_view(before, after, 0.25)
-    assert (view[:, :3] == 50).all() and (view[:, 3:5] == 255).all() and (view[:, 5:8] == 200).all() and set(view[:, 8:].ravel()) <= {204, 255}
+    assert (view[:, :3] == 50).all() and (view[:, 3:5] == 255).all() and (view[:,
+                                                                               5:8] == 200).all() and set(view[:,
+                                                                                                               8:].ravel()) <= {204,
+                                                                                                                                255}
     assert np.array_equal(show.split_view(before, after, 1), before)
     with pytest.raises(ValueError, match="same size"): show.split_view(before, after[:-1])
 
@@ -377,12 +427,14 @@ def test_the_slider_moves_the_line():
 
 
 def test_a_large_photo_is_shown_smaller():
-    assert shown(show.before_after(photo(1000, 2000), photo(1000, 2000), longest=400)).shape == (200, 400, 3)
+    assert shown(show.before_after(photo(1000, 2000), photo(1000, 2000),
+                                   longest=400)).shape == (200, 400, 3)
 
 
 def test_an_uploaded_photo_is_cut_out(tmp_path):
     write_image(tmp_path / "mine.png", photo(60, 100, 50))
-    box = show.try_photo(lambda image: np.dstack([image + np.uint8(150), left_half(*image.shape[:2])]))
+    box = show.try_photo(lambda image: np.dstack([image + np.uint8(150),
+                                                  left_half(*image.shape[:2])]))
     assert len(box.children) == 1, "a button alone, before anything was chosen"
     upload(box, "mine.png", (tmp_path / "mine.png").read_bytes())
     comparison = box.children[1]

@@ -1,4 +1,5 @@
-"""The command as users meet it: files, folders and pipes, messages and exit statuses, interruption, and a network of one's own."""
+"""The command as users meet it: files, folders and pipes, messages and exit statuses,
+interruption, and a network of one's own."""
 import errno
 import hashlib
 import json
@@ -34,8 +35,10 @@ start = "import sys; from bg_remover.tool.cli import main; sys.argv[0] = 'bg-rem
 
 def command(*arguments, folder: Path = root, **how) -> subprocess.CompletedProcess:
     "The command in a process of its own."
-    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONUTF8": "1"} | how.pop("environment", {})
-    return subprocess.run([sys.executable, "-c", how.pop("start", start), *map(str, arguments)], cwd=folder, env=environment, capture_output=True, **how)
+    environment = {**os.environ, "PYTHONPATH": str(root),
+                   "PYTHONUTF8": "1"} | how.pop("environment", {})
+    return subprocess.run([sys.executable, "-c", how.pop("start", start), *map(str, arguments)],
+                          cwd=folder, env=environment, capture_output=True, **how)
 
 
 @pytest.fixture
@@ -58,7 +61,8 @@ def refused(done: subprocess.CompletedProcess, status: int) -> str:
     return message
 
 
-def test_a_network_that_finds_nobody_is_not_what_these_tests_run_on(): assert Remover().mask(person).any()
+def test_a_network_that_finds_nobody_is_not_what_these_tests_run_on():
+    assert Remover().mask(person).any()
 
 
 # --- one photo
@@ -108,7 +112,8 @@ def test_a_file_goes_into_a_folder_under_its_own_name(tmp_path):
 def test_several_photos_go_into_a_folder(tmp_path, call):
     other = samples / "000000547336.jpg"
     assert call("remove", person, other, "out/").returncode == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{person.name}.png", f"{other.name}.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{person.name}.png",
+                                                                    f"{other.name}.png"}
     again = call("remove", person, other, "out")
     assert again.returncode == 0 and b"2 there already" in again.stderr
     assert "need a folder" in refused(call("remove", person, other, "one.png"), 2)
@@ -122,16 +127,20 @@ def test_several_photos_go_into_a_folder(tmp_path, call):
 
 
 def test_a_file_may_be_named_by_its_address(tmp_path, call):
-    assert call("remove", person.as_uri(), (tmp_path / "a.png").as_uri(), "--background", person.as_uri()).returncode == 0
+    assert call("remove", person.as_uri(), (tmp_path / "a.png").as_uri(), "--background",
+                person.as_uri()).returncode == 0
     assert (tmp_path / "a.png").read_bytes() == cut_photo(person, Remover(), background=person).data
 
 
-@pytest.mark.parametrize("content", [b"my notes", nobody.read_bytes(), b""], ids=["text", "a JPEG", "empty"])
+@pytest.mark.parametrize("content", [b"my notes", nobody.read_bytes(), b""],
+                         ids=["text", "a JPEG", "empty"])
 @pytest.mark.parametrize("source", ["file", "pipe"])
 def test_nothing_is_replaced_unasked(tmp_path, content, source):
     (tmp_path / "there.png").write_bytes(content)
-    done = command("remove", person if source == "file" else "-", tmp_path / "there.png", input=person.read_bytes())
-    assert "is there already; --overwrite replaces it" in refused(done, 1) and (tmp_path / "there.png").read_bytes() == content
+    done = command("remove", person if source == "file" else "-", tmp_path / "there.png",
+                   input=person.read_bytes())
+    assert "is there already; --overwrite replaces it" in refused(done,
+                                                                  1) and (tmp_path / "there.png").read_bytes() == content
 
 
 def test_what_is_no_photo_is_named_and_changes_the_status(tmp_path, call):
@@ -146,7 +155,8 @@ def test_what_is_no_photo_is_named_and_changes_the_status(tmp_path, call):
 def test_nobody_makes_no_file_but_a_pipe_flows(tmp_path):
     write_image(tmp_path / "wall.png", np.full((64, 64, 3), 127, np.uint8))
     done = command("remove", tmp_path / "wall.png", tmp_path / "out.png")
-    if Remover().mask(tmp_path / "wall.png").any(): pytest.skip("this network sees somebody on a grey wall")
+    if Remover().mask(tmp_path / "wall.png").any():
+        pytest.skip("this network sees somebody on a grey wall")
     assert done.returncode == 0 and b"nobody" in done.stderr and not (tmp_path / "out.png").exists()
     piped = command("remove", tmp_path / "wall.png", "-")
     assert piped.returncode == 0 and b"nobody" in piped.stderr and piped.stdout.startswith(b"\x89PNG")
@@ -169,10 +179,14 @@ def test_a_folder_is_mirrored_told_of_and_gone_on_with(tmp_path, holiday):
     done = command("remove", holiday, tmp_path / "out", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1 and {line["path"]: line["verdict"] for line in lines} == {
-        str(holiday / "beach/one.jpg"): "done", str(holiday / "two.jpg"): "done", str(holiday / "broken.jpg"): "failed"}
+        str(holiday / "beach/one.jpg"): "done", str(holiday / "two.jpg"): "done",
+                                                                                          str(holiday / "broken.jpg"): "failed"}
     assert all({"path", "verdict", "share", "milliseconds", "error"} <= set(line) for line in lines)
-    assert all((line["verdict"] == "done") == (line["share"] > 0) and bool(line["error"]) == (line["verdict"] == "failed") for line in lines)
-    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")) == ["beach/one.jpg.png", "two.jpg.png"]
+    assert all((line["verdict"] == "done") == (line["share"] > 0)
+               and bool(line["error"]) == (line["verdict"] == "failed") for line in lines)
+    assert sorted(path.relative_to(tmp_path / "out").as_posix()
+                  for path in (tmp_path / "out").rglob("*.png")) == ["beach/one.jpg.png",
+                                                                     "two.jpg.png"]
     again = command("remove", holiday, tmp_path / "out")
     assert again.returncode == 1 and again.stdout == b"" and b"2 there already, 1 failed" in again.stderr
 
@@ -198,7 +212,9 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path, holiday):
         (tmp_path / "truth").mkdir(exist_ok=True)
         write_mask(tmp_path / "truth/one.png", np.zeros((8, 8), np.uint8))
         line = f"{sys.executable} -c \"{start}\" {arguments.format(tmp_path, tmp_path)} | head -c 0"
-        done = subprocess.run(line, shell=True, cwd=holiday.parent, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True)
+        done = subprocess.run(line, shell=True, cwd=holiday.parent,
+                              env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True,
+                              text=True)
         assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr and "Exception" not in done.stderr, done.stderr
 
 
@@ -209,7 +225,9 @@ def test_ctrl_c_leaves_nothing_partial_and_the_same_call_goes_on(tmp_path, worke
     photos.mkdir()
     for number in range(40): shutil.copy(person, photos / f"{number}.jpg")
     line = [sys.executable, "-c", start, "remove", str(photos), str(out), "--workers", str(workers)]
-    running = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    running = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": str(root)},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("*.png")) and time.monotonic() < deadline: time.sleep(0.02)
     os.killpg(running.pid, signal.SIGINT) # as a terminal does: to all of its processes
@@ -238,8 +256,10 @@ def test_ctrl_c_while_it_is_still_loading_is_quiet(tmp_path, loading):
 def on_a_screen(arguments: list[str], folder: Path, columns: int = 80) -> str:
     "What a terminal of this width shows of the command's messages."
     near, far = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": str(columns), "TERM": "xterm", "LINES": "24"}
-    running = subprocess.Popen([sys.executable, "-c", start, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=far)
+    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": str(columns), "TERM": "xterm",
+                   "LINES": "24"}
+    running = subprocess.Popen([sys.executable, "-c", start, *arguments], cwd=folder,
+                               env=environment, stdout=subprocess.PIPE, stderr=far)
     os.close(far)
     shown = b""
     while True:
@@ -257,8 +277,10 @@ def test_progress_is_for_terminals_alone(tmp_path, holiday):
     shown = on_a_screen(["remove", str(holiday), str(tmp_path / "out")], tmp_path)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert "3/3" in plain and "2 done, 1 failed" in plain
-    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 160 # messages name files; the bar itself stays narrow
-    assert max(len(line) for line in re.split(r"[\r\n]+", plain) if "/3" in line and "bg-remover" not in line) <= 80
+    # messages name files; the bar itself stays narrow
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= 160
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain) if "/3" in line
+               and "bg-remover" not in line) <= 80
     assert b"\x1b" not in command("remove", holiday, tmp_path / "other").stderr
 
 
@@ -295,7 +317,9 @@ def test_a_wrong_call_is_one_line_and_status_2(call, tmp_path, arguments, said):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("data, said", [(b"", "standard input: the file is empty"), (b"no photo", "standard input: not a photo"),
+@pytest.mark.parametrize("data, said",
+                         [(b"", "standard input: the file is empty"),
+                          (b"no photo", "standard input: not a photo"),
                                         (person.read_bytes()[:5000], "standard input: damaged")])
 def test_a_bad_photo_is_one_line_and_status_1(data, said):
     assert said in refused(command("remove", "-", "-", input=data), 1)
@@ -309,15 +333,20 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="terminals")
 def test_a_keyboard_gives_no_photo_and_a_screen_takes_none(tmp_path):
     near, far = pty.openpty()
-    for arguments, ends in ((["-", "out.png"], dict(stdin=far, stdout=subprocess.PIPE)), ([str(person), "-"], dict(stdout=far))):
-        done = subprocess.run([sys.executable, "-c", start, "remove", *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.PIPE, **ends)
+    for arguments, ends in ((["-", "out.png"], dict(stdin=far, stdout=subprocess.PIPE)),
+                            ([str(person), "-"], dict(stdout=far))):
+        done = subprocess.run([sys.executable, "-c", start, "remove", *arguments], cwd=tmp_path,
+                              env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.PIPE,
+                              **ends)
         assert done.returncode == 2 and done.stderr.count(b"\n") == 1
     for end in (near, far): os.close(end)
 
 
 @pytest.mark.parametrize("arguments, missing", [
-    (["prepare", "a", "b"], "pycocotools"), (["train", "a", "b"], "pycocotools"), (["train", "a", "b"], "keras"),
-    (["train", "a", "b"], "tensorflow"), (["export", "a", "b.onnx"], "keras"), (["export", "a", "b.onnx"], "tensorflow")])
+    (["prepare", "a", "b"], "pycocotools"), (["train", "a", "b"], "pycocotools"),
+                                                (["train", "a", "b"], "keras"),
+    (["train", "a", "b"], "tensorflow"), (["export", "a", "b.onnx"], "keras"),
+                                                (["export", "a", "b.onnx"], "tensorflow")])
 def test_without_the_learners_packages_it_says_what_to_install(arguments, missing):
     hidden = f"import sys; sys.modules[{missing!r}] = None; {start}"
     assert 'pip install "bg-remover[learn]"' in refused(command(*arguments, start=hidden), 1)
@@ -327,9 +356,12 @@ def test_without_the_learners_packages_it_says_what_to_install(arguments, missin
 
 @pytest.mark.parametrize("name", [None, "remove", "prepare", "train", "export", "evaluate"])
 def test_help_is_a_lesson_that_fits_the_screen(name):
-    done = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], terminal_width=80, prog_name="bg-remover")
+    done = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], terminal_width=80,
+                              prog_name="bg-remover")
     assert done.exit_code == 0 and f"bg-remover {name or 'remove'} " in done.output
-    assert max(map(len, done.output.splitlines())) <= 80 and not re.search(r"[a-z,]\.\.\.", done.output) # a summary that was cut off
+    # a summary that was cut off
+    assert max(map(len, done.output.splitlines())) <= 80 and not re.search(r"[a-z,]\.\.\.",
+                                                                           done.output)
 
 
 def test_version_and_no_command():
@@ -339,10 +371,13 @@ def test_version_and_no_command():
 
 
 def test_completion_knows_commands_and_options():
-    words = dict(_BG_REMOVER_COMPLETE="complete_bash", COMP_WORDS="bg-remover remove --ba", COMP_CWORD="2")
+    words = dict(_BG_REMOVER_COMPLETE="complete_bash", COMP_WORDS="bg-remover remove --ba",
+                 COMP_CWORD="2")
     assert b"--background" in command(environment=words).stdout
-    assert b"evaluate" in command(environment=words | dict(COMP_WORDS="bg-remover ev", COMP_CWORD="1")).stdout
-    script = command("--show-completion", "bash", environment=dict(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")).stdout
+    assert b"evaluate" in command(environment=words
+                                  | dict(COMP_WORDS="bg-remover ev", COMP_CWORD="1")).stdout
+    script = command("--show-completion", "bash",
+                     environment=dict(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")).stdout
     assert b"_BG_REMOVER_COMPLETE=complete_bash" in script and b"bg-remover" in script
 
 
@@ -367,9 +402,11 @@ def mine(tmp_path_factory) -> Path:
         mask[50:150, 60 + 10 * number:200] = 255
         write_image(folder / f"photos/{number}.jpg", photo)
         if number == 0: write_mask(folder / "masks/0.png", mask)
-        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask])) # a cut-out
+        # a cut-out
+        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask]))
         if number == 2: write_image(folder / "masks/2.jpg", np.dstack([mask] * 3)) # smeared by JPEG
-        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3)) # zeros and ones
+        # zeros and ones
+        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3))
         if number == 4: write_image(folder / "masks/4.webp", np.dstack([mask] * 3))
     return folder
 
@@ -387,13 +424,16 @@ def run(mine, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
 def test_from_own_photos_to_an_own_network_to_a_cut_out(run, tmp_path):
     folder, done = run
     assert done.returncode == 0, done.stderr.decode()
-    assert re.search(r"photos held out: 1, mean IoU 0\.\d{3} before, 0\.\d{3} after", done.stdout.decode()) and b"epoch 1 of 1" in done.stderr
+    assert re.search(r"photos held out: 1, mean IoU 0\.\d{3} before, 0\.\d{3} after",
+                     done.stdout.decode()) and b"epoch 1 of 1" in done.stderr
     assert "1 photo cannot show which network is better" in done.stdout.decode() and "use it with" not in done.stdout.decode()
-    assert all(line.startswith(b"bg-remover: ") for line in done.stderr.splitlines()), "TensorFlow talks"
+    assert all(line.startswith(b"bg-remover: ")
+               for line in done.stderr.splitlines()), "TensorFlow talks"
     assert Remover(folder / "model.onnx").image_size == (32, 32)
     noted = json.loads((folder / "pairs.json").read_text())
     assert len(noted["trained"]) == 4 and len(noted["held_out"]) == 1 and not set(noted["trained"]) & set(noted["held_out"])
-    cut = command("remove", person, tmp_path / "own.png", "--model", folder / "model.onnx", "--json")
+    cut = command("remove", person, tmp_path / "own.png", "--model", folder / "model.onnx",
+                  "--json")
     assert cut.returncode == 0 and json.loads(cut.stdout)["verdict"] in ("done", "nobody")
 
 
@@ -401,13 +441,15 @@ def test_a_finished_run_is_not_trained_again_and_refuses_other_photos(run, mine,
     folder, done = run
     before = {path.name: path.read_bytes() for path in folder.glob("last-*")}
     again = call("train", mine, folder, *tiny)
-    assert again.stdout == done.stdout and {path.name: path.read_bytes() for path in folder.glob("last-*")} == before
+    assert again.stdout == done.stdout and {path.name: path.read_bytes()
+                                            for path in folder.glob("last-*")} == before
     other = shutil.copytree(mine, tmp_path / "other")
     (other / "photos/4.jpg").unlink()
     moved = shutil.copytree(folder, tmp_path / "run")
     done = call("train", other, moved, *tiny)
     masks, why = done.stderr.decode().splitlines()
-    assert masks.endswith("look at " + str(moved / "pairs/pairs.jpg")) and "4 photos; person: smallest" in masks
+    assert masks.endswith("look at "
+                          + str(moved / "pairs/pairs.jpg")) and "4 photos; person: smallest" in masks
     assert done.returncode == 1 and "other photos" in why
 
 
@@ -416,7 +458,8 @@ def test_export_writes_another_threshold(run, tmp_path, call):
     done = call("export", folder, tmp_path / "strict.onnx", "--threshold", "0.7")
     assert done.returncode == 0 and Remover(tmp_path / "strict.onnx").threshold == 0.7
     photo = read_image(person)
-    assert np.array_equal(Remover(tmp_path / "strict.onnx").answer(photo), Remover(folder / "model.onnx").answer(photo))
+    assert np.array_equal(Remover(tmp_path / "strict.onnx").answer(photo),
+                          Remover(folder / "model.onnx").answer(photo))
     assert "no finished run" in refused(call("export", tmp_path, tmp_path / "none.onnx"), 1)
 
 
@@ -434,14 +477,21 @@ def test_evaluate_gives_figures_one_can_compute_by_hand(tmp_path):
     for folder in ("truth", "masks"): (tmp_path / folder).mkdir()
     half, quarter, none = (np.zeros((8, 8), np.uint8) for _ in range(3))
     half[:4], quarter[:2] = 255, 255
-    for name, mask in (("a", half), ("b", half), ("c", half), ("d", none)): write_mask(tmp_path / f"truth/{name}.png", mask)
+    for name, mask in (("a", half), ("b", half), ("c", half), ("d", none)):
+        write_mask(tmp_path / f"truth/{name}.png", mask)
     write_mask(tmp_path / "masks/a.jpg.png", half)
-    write_image(tmp_path / "masks/b.png", np.dstack([half, half, half, quarter])) # a cut-out; c and d have none
+    # a cut-out; c and d have none
+    write_image(tmp_path / "masks/b.png", np.dstack([half, half, half, quarter]))
     done = command("evaluate", tmp_path / "masks", tmp_path / "truth", "--json")
     figures = json.loads(done.stdout)
-    assert done.returncode == 0 and figures["photos"] == 4 and figures["iou"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)
-    assert figures["whole_set_iou"] == pytest.approx((32 + 16) / 96) and figures["iou_low"] <= figures["iou"] <= figures["iou_high"]
-    assert json.loads(command("evaluate", tmp_path / "masks", tmp_path / "truth", "--json", "--least-share", "0.05").stdout)["photos"] == 3
+    assert done.returncode == 0 and figures["photos"] == 4 and figures["iou"] == pytest.approx((1
+                                                                                                + 0.5
+                                                                                                + 0
+                                                                                                + 1) / 4)
+    assert figures["whole_set_iou"] == pytest.approx((32
+                                                      + 16) / 96) and figures["iou_low"] <= figures["iou"] <= figures["iou_high"]
+    assert json.loads(command("evaluate", tmp_path / "masks", tmp_path / "truth", "--json",
+                              "--least-share", "0.05").stdout)["photos"] == 3
     table = command("evaluate", tmp_path / "masks", tmp_path / "truth").stdout.decode()
     assert "mean IoU      0.625   (95 % interval" in table and "worst         c 0.000" in table
     write_mask(tmp_path / "masks/d.png", np.zeros((9, 8), np.uint8))
@@ -450,7 +500,8 @@ def test_evaluate_gives_figures_one_can_compute_by_hand(tmp_path):
 
 
 def test_names_are_matched_whatever_tools_add(tmp_path):
-    for name in ("cat.JPG.png", "dog.heic", "a.b.png", ".hidden.png", "notes.txt"): (tmp_path / name).touch()
+    for name in ("cat.JPG.png", "dog.heic", "a.b.png", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
     assert sorted(by_photo(tmp_path)) == ["a.b", "cat", "dog"]
     (tmp_path / "cat.png").touch()
     with pytest.raises(ValueError, match="cat"): by_photo(tmp_path)
@@ -462,18 +513,22 @@ def test_sixteen_bits_and_solid_alpha_are_masks_too(tmp_path):
     mask[2:4] = 255
     cv2.imwrite(str(tmp_path / "deep.png"), np.uint16(mask) * 257)
     write_image(tmp_path / "solid.png", np.dstack([mask, mask, mask, np.full_like(mask, 255)]))
-    for name in ("deep", "solid"): assert np.array_equal(read_any_mask(tmp_path / f"{name}.png"), mask)
+    for name in ("deep", "solid"):
+        assert np.array_equal(read_any_mask(tmp_path / f"{name}.png"), mask)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_a_closed_stream_is_no_reason_to_fail(tmp_path, closed):
     line = f'"{sys.executable}" -m bg_remover remove "{person}" out.png {closed}'
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"") and (tmp_path / "out.png").exists()
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"",
+                                                           b"") and (tmp_path / "out.png").exists()
 
 
 def test_the_size_of_a_training_is_checked_first(call, tmp_path, mine):
-    assert "--image-size 50 is no multiple of 32" in refused(call("train", mine, "run", "--image-size", "50"), 2)
+    assert "--image-size 50 is no multiple of 32" in refused(call("train", mine, "run",
+                                                                  "--image-size", "50"), 2)
     assert not (tmp_path / "run").exists()
 
 
@@ -481,7 +536,8 @@ def test_masks_of_other_photos_are_no_result(call, tmp_path):
     for folder, name in (("masks", "a.png"), ("truth", "b.png")):
         (tmp_path / folder).mkdir()
         write_mask(tmp_path / folder / name, np.full((4, 4), 255, np.uint8))
-    assert "not one mask has the name of a true one" in refused(call("evaluate", "masks", "truth"), 2)
+    assert "not one mask has the name of a true one" in refused(call("evaluate", "masks", "truth"),
+                                                                2)
 
 
 # One photo without OUT, films, the server
@@ -489,7 +545,8 @@ def test_masks_of_other_photos_are_no_result(call, tmp_path):
 def test_one_photo_needs_no_out(tmp_path):
     photo = shutil.copy(person, tmp_path / "me.jpg")
     assert command("remove", photo).returncode == 0 and (tmp_path / "me.cutout.png").exists()
-    assert command("remove", photo, "--mask", "--format", "webp").returncode == 0 and (tmp_path / "me.mask.webp").exists()
+    assert command("remove", photo, "--mask", "--format",
+                   "webp").returncode == 0 and (tmp_path / "me.mask.webp").exists()
     again = command("remove", photo)
     assert again.returncode == 0 and b"there already" in again.stderr
     assert command("remove", tmp_path).returncode == 2, "a folder needs a folder for its results"
@@ -501,10 +558,12 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
     with av.open(str(tmp_path / "clip.mp4"), "w") as file:
         stream = file.add_stream("libx264", rate=5)
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-        for _ in range(3): file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for _ in range(3):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         file.mux(stream.encode())
     done = command("remove", tmp_path / "clip.mp4", tmp_path / "clip.mov")
-    assert done.returncode == 0 and ((tmp_path / "clip.mov").exists() or b"nobody" in done.stderr), done.stderr
+    assert done.returncode == 0 and ((tmp_path / "clip.mov").exists()
+                                     or b"nobody" in done.stderr), done.stderr
     wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
     assert wrong.returncode != 0 and b"background" in wrong.stderr and not (tmp_path / "out.mp4").exists()
 
@@ -513,7 +572,8 @@ def test_serve_says_what_it_is(): assert b"127.0.0.1" in command("serve", "--hel
 
 
 def test_crop_and_what_it_does_not_go_with(tmp_path):
-    done = command("remove", person, tmp_path / "a.png", "--crop", "--padding", "0", "--feather", "1")
+    done = command("remove", person, tmp_path / "a.png", "--crop", "--padding", "0", "--feather",
+                   "1")
     assert done.returncode == 0 and read_image(tmp_path / "a.png").size < read_image(person).size
     refused = command("remove", person, tmp_path / "b.png", "--crop", "--keep-metadata")
     assert refused.returncode == 2 and b"crop or keep" in refused.stderr and not (tmp_path / "b.png").exists()

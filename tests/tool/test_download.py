@@ -48,10 +48,12 @@ class Handler(BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and not server.ignores_range else 0
         if start >= len(data): return self.answer(416, {"Content-Range": f"bytes */{len(data)}"})
         headers = {} if server.hides_length else {"Content-Length": str(len(data) - start)}
-        if wanted and not server.ignores_range: headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if wanted and not server.ignores_range:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self.answer(206 if "Content-Range" in headers else 200, headers)
         sent = data[start:]
-        self.wfile.write(sent[:len(sent) // 2] if fault == "drop" else b"" if fault == "drop at once" else sent)
+        self.wfile.write(sent[:len(sent) // 2] if fault == "drop" else b""
+                         if fault == "drop at once" else sent)
         self.close_connection = True
 
     def answer(self, status, headers):
@@ -79,7 +81,8 @@ def test_dropped_connections_are_resumed_where_they_broke(server, tmp_path):
     fetch(f"{server.address}/file", tmp_path / "file", tries=3)
     assert (tmp_path / "file").read_bytes() == payload
     starts = [int(wanted[6:-1]) if wanted else 0 for _, wanted in server.requests]
-    assert len(starts) == 5 and starts == sorted(set(starts)) # each request goes on behind the one before
+    # each request goes on behind the one before
+    assert len(starts) == 5 and starts == sorted(set(starts))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -122,7 +125,8 @@ def test_a_busy_server_is_asked_again(server, tmp_path, status):
 
 @pytest.mark.parametrize("path, message", [("/nothing", "404"), ("/loop", "redirect")])
 def test_a_wrong_address_fails_at_once_and_is_named(server, tmp_path, path, message):
-    with pytest.raises(DownloadError, match=f"{path}.*{message}.*check the address"): fetch(server.address + path, tmp_path / "file")
+    with pytest.raises(DownloadError, match=f"{path}.*{message}.*check the address"):
+        fetch(server.address + path, tmp_path / "file")
     assert not (tmp_path / "file").exists()
     assert path == "/loop" or len(server.requests) == 1
 
@@ -130,14 +134,18 @@ def test_a_wrong_address_fails_at_once_and_is_named(server, tmp_path, path, mess
 def test_no_server_at_all(server, tmp_path):
     address = server.address
     server.shutdown(), server.server_close()
-    with pytest.raises(DownloadError, match="no new byte in 5 tries"): fetch(f"{address}/file", tmp_path / "file")
+    with pytest.raises(DownloadError, match="no new byte in 5 tries"):
+        fetch(f"{address}/file", tmp_path / "file")
 
 
-@pytest.mark.parametrize("extra, message", [(b"", "SHA-1"), (b"x", f"{len(payload) + 1} bytes came, {len(payload)} were expected")])
+@pytest.mark.parametrize("extra, message",
+                         [(b"", "SHA-1"),
+                          (b"x", f"{len(payload) + 1} bytes came, {len(payload)} were expected")])
 def test_wrong_content_is_not_kept_and_the_next_call_starts_anew(server, tmp_path, extra, message):
     good = hashlib.sha1(payload).hexdigest()
     server.files["/file"] = payload[:-1] + b"?" + extra
-    with pytest.raises(DownloadError, match=message): fetch(f"{server.address}/file", tmp_path / "file", len(payload), good)
+    with pytest.raises(DownloadError, match=message):
+        fetch(f"{server.address}/file", tmp_path / "file", len(payload), good)
     assert not list(tmp_path.iterdir())
     server.files["/file"] = payload
     fetch(f"{server.address}/file", tmp_path / "file", len(payload), good)
@@ -166,26 +174,34 @@ def make_zip(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil", "\\\\host\\share\\evil"])
+@pytest.mark.parametrize("name",
+                         ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil",
+                          "\\\\host\\share\\evil"])
 def test_an_archive_with_a_member_outside_is_refused_before_anything_is_written(tmp_path, name):
     hostile = make_zip(tmp_path / "hostile.zip", {"good.txt": b"good", name: b"evil"})
-    with pytest.raises(DownloadError, match="hostile.zip.*outside"): extract_zip(hostile, tmp_path / "a/b")
+    with pytest.raises(DownloadError, match="hostile.zip.*outside"):
+        extract_zip(hostile, tmp_path / "a/b")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [hostile]
 
 
 def test_unpacking_goes_on_after_an_interruption(tmp_path):
-    archive = make_zip(tmp_path / "some.zip", {f"folder/{index}.txt": b"text %d" % index for index in range(4)})
+    archive = make_zip(tmp_path / "some.zip",
+                       {f"folder/{index}.txt": b"text %d" % index for index in range(4)})
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/0.txt").write_bytes(b"TEXT 0") # whole: left alone
     (tmp_path / "folder/1.txt").write_bytes(b"te") # cut short: made again
     extract_zip(archive, tmp_path)
-    assert [(tmp_path / f"folder/{index}.txt").read_bytes() for index in range(4)] == [b"TEXT 0", b"text 1", b"text 2", b"text 3"]
+    assert [(tmp_path / f"folder/{index}.txt").read_bytes() for index in range(4)] == [b"TEXT 0",
+                                                                                       b"text 1",
+                                                                                       b"text 2",
+                                                                                       b"text 3"]
 
 
 def test_a_damaged_member_or_archive_is_named(tmp_path):
     archive = make_zip(tmp_path / "some.zip", {"a.txt": b"unmistakable content"})
     archive.write_bytes(archive.read_bytes().replace(b"unmistakable", b"unmistakeable"[:12]))
-    with pytest.raises(DownloadError, match="some.zip: damaged.*CRC"): extract_zip(archive, tmp_path)
+    with pytest.raises(DownloadError, match="some.zip: damaged.*CRC"):
+        extract_zip(archive, tmp_path)
     assert not (tmp_path / "a.txt").exists()
     archive.write_bytes(b"not a zip")
     with pytest.raises(DownloadError, match="some.zip: damaged"): extract_zip(archive, tmp_path)
@@ -199,28 +215,37 @@ def serve_coco(server, monkeypatch):
     for record in content["images"]:
         record["coco_url"] = f"{server.address}/val2017/{record['file_name']}"
         server.files[f"/val2017/{record['file_name']}"] = (samples / "val2017" / record["file_name"]).read_bytes()
-    zips = {"val": ("val2017", {f"val2017/{path.name}": path.read_bytes() for path in sorted((samples / "val2017").iterdir())}),
-            "annotations": ("annotations", {"annotations/instances_val2017.json": json.dumps(content).encode()})}
+    zips = {"val": ("val2017",
+                    {f"val2017/{path.name}": path.read_bytes()
+                     for path in sorted((samples / "val2017").iterdir())}),
+            "annotations": ("annotations",
+                            {"annotations/instances_val2017.json": json.dumps(content).encode()})}
     for name, (folder, members) in zips.items():
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:
             for member, data in members.items(): archive.writestr(member, data)
         data = server.files[f"/zips/{folder}.zip"] = stream.getvalue()
-        monkeypatch.setitem(download.coco_zips, name, CocoZip(f"zips/{folder}.zip", folder, len(data), hashlib.sha1(data).hexdigest()))
+        monkeypatch.setitem(download.coco_zips, name,
+                            CocoZip(f"zips/{folder}.zip", folder, len(data),
+                                    hashlib.sha1(data).hexdigest()))
 
 
-def test_whole_archives_come_over_a_bad_line_and_are_not_fetched_twice(server, tmp_path, monkeypatch):
+def test_whole_archives_come_over_a_bad_line_and_are_not_fetched_twice(server, tmp_path,
+                                                                       monkeypatch):
     serve_coco(server, monkeypatch)
     server.faults = ["drop", 503, "drop"]
-    for split in ("annotations", "val"): download_coco(tmp_path, split, server=server.address, keep_zip=split == "annotations")
+    for split in ("annotations", "val"):
+        download_coco(tmp_path, split, server=server.address, keep_zip=split == "annotations")
     assert (tmp_path / "annotations.zip").exists() and not (tmp_path / "val2017.zip").exists()
-    for path in (samples / "val2017").iterdir(): assert (tmp_path / "val2017" / path.name).read_bytes() == path.read_bytes()
+    for path in (samples / "val2017").iterdir():
+        assert (tmp_path / "val2017" / path.name).read_bytes() == path.read_bytes()
     asked = len(server.requests)
     download_coco(tmp_path, "val", server=server.address)
     assert len(server.requests) == asked
 
 
-def test_limit_fetches_the_first_photos_with_people_and_prepare_takes_the_same(server, tmp_path, monkeypatch):
+def test_limit_fetches_the_first_photos_with_people_and_prepare_takes_the_same(server, tmp_path,
+                                                                               monkeypatch):
     serve_coco(server, monkeypatch)
     download_coco(tmp_path / "coco", "val", limit=3, server=server.address)
     expected = person_ids(open_coco(samples, "val"), 3)
@@ -234,7 +259,8 @@ def test_photos_that_do_not_come_are_counted_and_fetched_next_time(server, tmp_p
     names = [f"{image_id:012}.jpg" for image_id in person_ids(open_coco(samples, "val"), 3)]
     gone, cut = server.files.pop(f"/val2017/{names[0]}"), server.files[f"/val2017/{names[1]}"]
     server.files[f"/val2017/{names[1]}"] = cut[:5000] # a length that fits, a photo that does not
-    with pytest.warns(UserWarning, match=f"(?s)2 left out.*{names[0]}.*{names[1]}"): download_coco(tmp_path, "val", 3, server.address)
+    with pytest.warns(UserWarning, match=f"(?s)2 left out.*{names[0]}.*{names[1]}"):
+        download_coco(tmp_path, "val", 3, server.address)
     assert [path.name for path in (tmp_path / "val2017").iterdir()] == names[2:]
     server.files |= {f"/val2017/{names[0]}": gone, f"/val2017/{names[1]}": cut}
     download_coco(tmp_path, "val", 3, server.address)
@@ -242,16 +268,21 @@ def test_photos_that_do_not_come_are_counted_and_fetched_next_time(server, tmp_p
 
 
 def test_download_refuses_what_cannot_work(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="choose one of train, val, test, annotations"): download_coco(tmp_path, "validation")
-    with pytest.raises(ValueError, match="only 'train' and 'val' have annotations"): download_coco(tmp_path, "test", limit=5)
+    with pytest.raises(ValueError, match="choose one of train, val, test, annotations"):
+        download_coco(tmp_path, "validation")
+    with pytest.raises(ValueError, match="only 'train' and 'val' have annotations"):
+        download_coco(tmp_path, "test", limit=5)
     monkeypatch.setitem(download.coco_zips, "val", CocoZip("x.zip", "x", 10**18, None))
-    with pytest.raises(DownloadError, match="GB free, 2000000000.0 GB needed"): download_coco(tmp_path, "val")
+    with pytest.raises(DownloadError, match="GB free, 2000000000.0 GB needed"):
+        download_coco(tmp_path, "val")
 
 
 @pytest.mark.parametrize("free, fits", [(150, True), (50, False)])
 def test_what_is_there_counts_when_space_is_checked(tmp_path, monkeypatch, free, fits):
     archive = CocoZip("zips/some.zip", "some", 100, None)
     (tmp_path / "some.zip.part").write_bytes(bytes(80)) # 120 bytes to go
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 1000 - free, free))
+    monkeypatch.setattr(shutil, "disk_usage",
+                        lambda path: shutil._ntuple_diskusage(1000, 1000 - free, free))
     if fits: return download.check_space(archive, tmp_path / "some.zip")
-    with pytest.raises(DownloadError, match="free"): download.check_space(archive, tmp_path / "some.zip")
+    with pytest.raises(DownloadError, match="free"):
+        download.check_space(archive, tmp_path / "some.zip")

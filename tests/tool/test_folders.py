@@ -1,4 +1,5 @@
-"""A folder one can trust: names, resuming, kills, crashes, full disks, loops, two runs at once. The network is a stand-in where quality plays no part."""
+"""A folder one can trust: names, resuming, kills, crashes, full disks, loops, two runs at once.
+The network is a stand-in where quality plays no part."""
 import concurrent.futures
 import errno
 import json
@@ -31,7 +32,8 @@ from stand_in import BrightRemover as Stub
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
 somebody = samples / "000000343937.jpg"
-on_unix = pytest.mark.skipif(os.name == "nt", reason="needs signals and file systems as Unix has them")
+on_unix = pytest.mark.skipif(os.name == "nt", reason="needs signals and file systems as Unix has "
+                             "them")
 
 
 def write_photo(path: Path, shade: int = 200, width: int = 12):
@@ -43,7 +45,8 @@ def write_photo(path: Path, shade: int = 200, width: int = 12):
 def photos(tmp_path) -> Path:
     "Two photos of one name, one in a folder, one with nobody, one broken, and what is no photo."
     folder = tmp_path / "photos"
-    for name in ("a.jpg", "a.png", "in here/a.jpg", "in here/deeper/ü 人.webp"): write_photo(folder / name)
+    for name in ("a.jpg", "a.png", "in here/a.jpg", "in here/deeper/ü 人.webp"):
+        write_photo(folder / name)
     write_photo(folder / "dark.png", shade=20)
     (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
     (folder / "notes.txt").write_text("no photo")
@@ -55,10 +58,13 @@ def photos(tmp_path) -> Path:
 whole = {"a.jpg.png", "a.png.png", "in here/a.jpg.png", "in here/deeper/ü 人.webp.png"}
 
 
-def files_in(folder: Path) -> set[str]: return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != ".bg_remover.json"}
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+            and path.name != ".bg_remover.json"}
 
 
-def contents(folder: Path) -> dict[str, bytes]: return {name: (folder / name).read_bytes() for name in files_in(folder)}
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files_in(folder)}
 
 
 def verdicts(records) -> dict[str, list[str]]:
@@ -73,7 +79,8 @@ def verdicts(records) -> dict[str, list[str]]:
 def test_a_folder(photos, tmp_path):
     before = contents(photos)
     records = list(remove_folder(photos, tmp_path / "out", Stub()))
-    assert verdicts(records) == {"done": ["a.jpg", "a.jpg", "a.png", "ü 人.webp"], "nobody": ["dark.png"], "failed": ["broken.jpg"]}
+    assert verdicts(records) == {"done": ["a.jpg", "a.jpg", "a.png", "ü 人.webp"],
+                                 "nobody": ["dark.png"], "failed": ["broken.jpg"]}
     assert files_in(tmp_path / "out") == whole | {"nobody.txt"}
     assert contents(photos) == before
     for record in records:
@@ -87,10 +94,12 @@ def test_again(photos, tmp_path):
     list(remove_folder(photos, tmp_path / "out", Stub()))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     again = list(remove_folder(photos, tmp_path / "out", Stub()))
-    assert verdicts(again) == {"skipped": ["a.jpg", "a.jpg", "a.png", "dark.png", "ü 人.webp"], "failed": ["broken.jpg"]}
+    assert verdicts(again) == {"skipped": ["a.jpg", "a.jpg", "a.png", "dark.png", "ü 人.webp"],
+                               "failed": ["broken.jpg"]}
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
     anew = list(remove_folder(photos, tmp_path / "out", Stub(), overwrite=True))
-    assert verdicts(anew) == {"done": ["a.jpg", "a.jpg", "a.png", "ü 人.webp"], "nobody": ["dark.png"], "failed": ["broken.jpg"]}
+    assert verdicts(anew) == {"done": ["a.jpg", "a.jpg", "a.png", "ü 人.webp"],
+                              "nobody": ["dark.png"], "failed": ["broken.jpg"]}
     assert (tmp_path / "out/nobody.txt").read_text() == "dark.png\n"
 
 
@@ -102,23 +111,36 @@ def test_records_come_as_they_finish(photos, tmp_path):
     assert len(files_in(tmp_path / "out")) == 1
 
 
-@pytest.mark.parametrize("how, mode", [(dict(form="webp"), ("RGB", "RGBA")), (dict(mask=True), "L"), (dict(form="jpg", background="blur"), "RGB"), (dict(background=(1, 2, 3)), "RGB")])
+@pytest.mark.parametrize("how, mode",
+                         [(dict(form="webp"), ("RGB", "RGBA")), (dict(mask=True), "L"),
+                          (dict(form="jpg", background="blur"), "RGB"),
+                          (dict(background=(1, 2, 3)), "RGB")])
 def test_what_may_be_asked_for(photos, tmp_path, how, mode):
-    records = [record for record in remove_folder(photos, tmp_path / "out", Stub(), **how) if record.output]
+    records = [record for record in remove_folder(photos, tmp_path / "out", Stub(), **how)
+               if record.output]
     assert len(records) == 4
-    for record in records: assert record.output.suffix == "." + how.get("form", "png") and Image.open(record.output).mode in mode
+    for record in records:
+        assert record.output.suffix == "." + how.get("form",
+                                                     "png") and Image.open(record.output).mode in mode
 
 
 def test_a_background_photo_is_read_once(photos, tmp_path, monkeypatch):
     write_photo(tmp_path / "backdrop.png", shade=77)
     read, asked = removal.as_image, []
     monkeypatch.setattr(removal, "as_image", lambda photo: asked.append(photo) or read(photo))
-    assert len([record for record in remove_folder(photos, tmp_path / "out", Stub(), background=tmp_path / "backdrop.png") if record.output]) == 4
+    assert len([record
+                for record in remove_folder(photos, tmp_path / "out", Stub(),
+                                            background=tmp_path / "backdrop.png")
+                if record.output]) == 4
     assert [photo for photo in asked if isinstance(photo, Path)] == [tmp_path / "backdrop.png"]
 
 
-@pytest.mark.parametrize("how, error", [(dict(form="jpg"), ValueError), (dict(form="gif"), ValueError), (dict(mask=True, background=(1, 2, 3)), ValueError), (dict(background=(1, 2, 300)), ValueError),
-                                        (dict(background="nowhere.jpg"), FileNotFoundError), (dict(colour="red"), TypeError)])
+@pytest.mark.parametrize("how, error",
+                         [(dict(form="jpg"), ValueError), (dict(form="gif"), ValueError),
+                          (dict(mask=True, background=(1, 2, 3)), ValueError),
+                          (dict(background=(1, 2, 300)), ValueError),
+                                        (dict(background="nowhere.jpg"), FileNotFoundError),
+                          (dict(colour="red"), TypeError)])
 def test_a_wrong_wish_is_refused_at_once(photos, tmp_path, how, error):
     with pytest.raises(error): remove_folder(photos, tmp_path / "out", Stub(), **how)
     with pytest.raises(error): remove_file(photos / "a.jpg", tmp_path / "a.png", Stub(), **how)
@@ -126,11 +148,13 @@ def test_a_wrong_wish_is_refused_at_once(photos, tmp_path, how, error):
 
 
 def test_a_wrong_model_is_refused_at_once(photos, tmp_path):
-    with pytest.raises(ModelError, match="nowhere.onnx"): remove_folder(photos, tmp_path / "out", tmp_path / "nowhere.onnx")
+    with pytest.raises(ModelError, match="nowhere.onnx"):
+        remove_folder(photos, tmp_path / "out", tmp_path / "nowhere.onnx")
 
 
 def test_an_open_network_stays_in_its_process(photos, tmp_path):
-    with pytest.raises(TypeError, match="onnx file"): remove_folder(photos, tmp_path / "out", Remover(), workers=2)
+    with pytest.raises(TypeError, match="onnx file"):
+        remove_folder(photos, tmp_path / "out", Remover(), workers=2)
 
 
 def test_an_empty_folder(tmp_path):
@@ -142,10 +166,13 @@ def test_an_empty_folder(tmp_path):
 
 def test_one_file(photos, tmp_path):
     stub, dest = Stub(), tmp_path / "new/a.webp"
-    assert remove_file(photos / "a.jpg", dest, stub).verdict == "done" and Image.open(dest).format == "WEBP"
+    assert remove_file(photos / "a.jpg", dest,
+                       stub).verdict == "done" and Image.open(dest).format == "WEBP"
     assert remove_file(photos / "a.jpg", dest, stub) == Record(photos / "a.jpg", dest, "skipped")
     assert remove_file(photos / "dark.png", dest, stub).verdict == "skipped"
-    assert remove_file(photos / "dark.png", dest, stub, overwrite=True).verdict == "nobody" and not dest.exists() # what is there now would be another photo's
+    # what is there now would be another photo's
+    assert remove_file(photos / "dark.png", dest, stub,
+                       overwrite=True).verdict == "nobody" and not dest.exists()
     missing = remove_file(photos / "missing.jpg", dest, stub)
     assert (missing.verdict, missing.output) == ("failed", None) and "missing.jpg" in missing.error
 
@@ -153,13 +180,15 @@ def test_one_file(photos, tmp_path):
 def test_a_photo_is_never_its_own_result(photos):
     before = contents(photos)
     for dest in (photos / "a.png", photos / "in here/../a.png"):
-        with pytest.raises(FolderError, match="the photo itself"): remove_file(photos / "a.png", dest, Stub(), overwrite=True)
+        with pytest.raises(FolderError, match="the photo itself"):
+            remove_file(photos / "a.png", dest, Stub(), overwrite=True)
     assert contents(photos) == before
 
 
 # --- names
 
-names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=90).filter(lambda name: name not in (".", ".."))
+names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1,
+                max_size=90).filter(lambda name: name not in (".", ".."))
 
 
 @given(names, names, st.sampled_from(["png", "webp", "jpg"]))
@@ -167,14 +196,17 @@ names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 def test_no_two_photos_share_a_result(one, other, form):
     results = [output_path(Path("folder") / name, form) for name in (one, other)]
     assert (results[0] == results[1]) == (one == other)
-    for result in results: assert result.parent == Path("folder") and result.suffix == f".{form}" and len(os.fsencode(result.name)) <= 255
+    for result in results:
+        assert result.parent == Path("folder") and result.suffix == f".{form}" and len(os.fsencode(result.name)) <= 255
 
 
 @pytest.mark.parametrize("length", [248, 251, 252, 255])
 def test_the_longest_names(tmp_path, length):
     for letter in "ab": write_photo(tmp_path / "photos" / ("x" * (length - 5) + letter + ".png"))
-    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(), form="webp"))["done"] and len(files_in(tmp_path / "out")) == 2
-    assert list(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(), form="webp"))) == ["skipped"]
+    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(),
+                                  form="webp"))["done"] and len(files_in(tmp_path / "out")) == 2
+    assert list(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(),
+                                       form="webp"))) == ["skipped"]
 
 
 @on_unix
@@ -188,13 +220,21 @@ def test_a_name_that_is_no_text(tmp_path):
 
 @on_unix
 def test_names_that_a_disk_takes_for_one(tmp_path, monkeypatch):
-    for number, name in enumerate(("IMG_1.png", "img_1.PNG", "\u00e9.png", "e\u0301.png", "other.png")): write_photo(tmp_path / "photos" / name, shade=150 + 20 * number)
-    plain = {record.output.name for record in remove_folder(tmp_path / "photos", tmp_path / "apart", Stub())}
-    assert plain == {"IMG_1.png.png", "img_1.PNG.png", "\u00e9.png.png", "e\u0301.png.png", "other.png.png"} # this disk keeps them apart
+    for number, name in enumerate(("IMG_1.png", "img_1.PNG", "\u00e9.png", "e\u0301.png",
+                                   "other.png")):
+        write_photo(tmp_path / "photos" / name, shade=150 + 20 * number)
+    plain = {record.output.name
+             for record in remove_folder(tmp_path / "photos", tmp_path / "apart", Stub())}
+    # this disk keeps them apart
+    assert plain == {"IMG_1.png.png", "img_1.PNG.png", "\u00e9.png.png", "e\u0301.png.png",
+                     "other.png.png"}
     monkeypatch.setattr(folders, "_folding", lambda folder: (True, True))
     for verdict in ("done", "skipped"):
         records = list(remove_folder(tmp_path / "photos", tmp_path / "out", Stub()))
-        assert {record.verdict for record in records} == {verdict} and len({unicodedata.normalize("NFC", record.output.name.lower()) for record in records}) == 5
+        assert {record.verdict
+                for record in records} == {verdict} and len({unicodedata.normalize("NFC",
+                                                                                   record.output.name.lower())
+                                                             for record in records}) == 5
     assert "other.png.png" in files_in(tmp_path / "out")
 
 
@@ -213,14 +253,19 @@ def test_any_name_is_found(tmp_path):
     for ending in endings: shutil.copy(tmp_path / "photo.jpg", tmp_path / f"photos/a.{ending}")
     shutil.copy(tmp_path / "photo.jpg", tmp_path / "photos/no ending")
     (tmp_path / "photos/notes.md").write_text("GIF, BM and other words")
-    assert len(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub()))["done"]) == len(endings) + 1
+    assert len(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out",
+                                      Stub()))["done"]) == len(endings) + 1
     (tmp_path / "photos/notes.md").unlink()
 
 
 def test_what_cannot_be_processed_is_reported(photos, tmp_path):
-    for name, data in (("film.mov", b"\0\0\0\x14ftypqt  \0\0\0\0qt  "), ("IMG.CR3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"), ("IMG.raf", b"FUJIFILMCCD-RAW 0201"), ("x.psd", b"8BPS\0\1\0\0")):
+    for name, data in (("film.mov", b"\0\0\0\x14ftypqt  \0\0\0\0qt  "),
+                       ("IMG.CR3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"),
+                       ("IMG.raf", b"FUJIFILMCCD-RAW 0201"), ("x.psd", b"8BPS\0\1\0\0")):
         (photos / name).write_bytes(data)
-    failed = {record.path.name: record.error for record in remove_folder(photos, tmp_path / "out", Stub()) if record.verdict == "failed"}
+    failed = {record.path.name: record.error
+              for record in remove_folder(photos, tmp_path / "out", Stub())
+              if record.verdict == "failed"}
     assert "a film" in failed["film.mov"] and "raw" in failed["IMG.CR3"] and "raw" in failed["IMG.raf"] and "Photoshop" in failed["x.psd"]
     assert set(failed) == {"broken.jpg", "film.mov", "IMG.CR3", "IMG.raf", "x.psd"}
 
@@ -236,10 +281,12 @@ def test_nothing_is_replaced_unasked(photos, tmp_path, content):
     dest = tmp_path / "out/a.png.png"
     dest.parent.mkdir()
     dest.write_bytes(data)
-    with pytest.raises(FileExistsError, match="is there already; overwrite=True"): remove_file(photos / "a.jpg", dest, Stub())
+    with pytest.raises(FileExistsError, match="is there already; overwrite=True"):
+        remove_file(photos / "a.jpg", dest, Stub())
     found = {record.path.name: record for record in remove_folder(photos, tmp_path / "out", Stub())}
     assert found["a.png"].verdict == "failed" and "is there already" in found["a.png"].error and dest.read_bytes() == data
-    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), overwrite=True))["failed"] == ["broken.jpg"] and is_finished(dest)
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(),
+                                  overwrite=True))["failed"] == ["broken.jpg"] and is_finished(dest)
 
 
 @on_unix
@@ -253,7 +300,8 @@ def test_links_pipes_and_modes_stay_what_they_are(photos, tmp_path):
     for name in ("link.png", "dead.png"):
         with pytest.raises(FileExistsError): remove_file(photos / "a.jpg", tmp_path / name, Stub())
     assert target.read_bytes() == b"old"
-    assert remove_file(photos / "a.jpg", tmp_path / "link.png", Stub(), overwrite=True).verdict == "done"
+    assert remove_file(photos / "a.jpg", tmp_path / "link.png", Stub(),
+                       overwrite=True).verdict == "done"
     assert (tmp_path / "link.png").is_symlink() and is_finished(target) and target.stat().st_mode & 0o777 == 0o640
     os.mkfifo(tmp_path / "pipe.png")
     got = []
@@ -265,14 +313,18 @@ def test_links_pipes_and_modes_stay_what_they_are(photos, tmp_path):
 
 
 def test_a_result_with_a_large_ending_is_found_again(photos, tmp_path):
-    for verdict in ("done", "skipped"): assert remove_file(photos / "a.jpg", tmp_path / "A.PNG", Stub()).verdict == verdict
+    for verdict in ("done", "skipped"):
+        assert remove_file(photos / "a.jpg", tmp_path / "A.PNG", Stub()).verdict == verdict
 
 
 def test_empty_names_are_refused(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(photos)
     before = contents(photos)
-    for call in (lambda: remove_folder("", tmp_path / "out", Stub()), lambda: remove_folder(photos, "", Stub()), lambda: remove_file("", "a.png", Stub()),
-                 lambda: remove_file("a.jpg", "", Stub()), lambda: remove_folder(photos, tmp_path / "out", Stub(), background="")):
+    for call in (lambda: remove_folder("", tmp_path / "out", Stub()),
+                 lambda: remove_folder(photos, "", Stub()),
+                 lambda: remove_file("", "a.png", Stub()),
+                 lambda: remove_file("a.jpg", "", Stub()),
+                 lambda: remove_folder(photos, tmp_path / "out", Stub(), background="")):
         with pytest.raises(ValueError, match="empty name"): call()
     assert contents(photos) == before and not (tmp_path / "out").exists()
 
@@ -284,24 +336,28 @@ def test_results_inside_are_no_photos(photos):
 @pytest.mark.parametrize("dest", [".", "in here/..", ".."])
 def test_results_among_the_photos_are_refused(photos, dest):
     before = contents(photos.parent)
-    with pytest.raises(FolderError, match="holds the photos"): remove_folder(photos, photos / dest, Stub())
+    with pytest.raises(FolderError, match="holds the photos"):
+        remove_folder(photos, photos / dest, Stub())
     assert contents(photos.parent) == before
 
 
 @on_unix
 def test_results_through_a_link_are_seen_through(photos, tmp_path):
     os.symlink(photos, tmp_path / "link")
-    with pytest.raises(FolderError, match="holds the photos"): remove_folder(photos, tmp_path / "link", Stub())
+    with pytest.raises(FolderError, match="holds the photos"):
+        remove_folder(photos, tmp_path / "link", Stub())
 
 
 @pytest.mark.parametrize("source", ["missing", "a.jpg"])
 def test_no_folder_of_photos(photos, tmp_path, source):
-    with pytest.raises(FolderError, match="no such folder"): remove_folder(photos / source, tmp_path / "out", Stub())
+    with pytest.raises(FolderError, match="no such folder"):
+        remove_folder(photos / source, tmp_path / "out", Stub())
 
 
 def test_results_cannot_go_into_a_file(photos, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(FolderError, match="cannot be a folder"): remove_folder(photos, tmp_path / "out", Stub())
+    with pytest.raises(FolderError, match="cannot be a folder"):
+        remove_folder(photos, tmp_path / "out", Stub())
 
 
 @on_unix
@@ -313,7 +369,8 @@ def test_links(photos, tmp_path):
     os.symlink("nowhere.jpg", photos / "dead.jpg")
     os.symlink("itself.jpg", photos / "itself.jpg")
     found = verdicts(remove_folder(photos, tmp_path / "out", Stub()))
-    assert found == {"done": ["a.jpg", "a.jpg", "a.png", "linked.jpg", "ü 人.webp"], "nobody": ["dark.png"], "failed": ["broken.jpg", "dead.jpg", "itself.jpg"]}
+    assert found == {"done": ["a.jpg", "a.jpg", "a.png", "linked.jpg", "ü 人.webp"],
+                     "nobody": ["dark.png"], "failed": ["broken.jpg", "dead.jpg", "itself.jpg"]}
 
 
 @on_unix
@@ -323,18 +380,21 @@ def test_what_only_looks_like_a_photo(photos):
     with socket.socket(socket.AF_UNIX) as ear:
         os.chdir(photos)
         ear.bind("socket.jpg")
-        assert not {"pipe.jpg", "folder.jpg", "socket.jpg"} & {path.name for path in find_photos(photos)}
+        assert not {"pipe.jpg", "folder.jpg",
+                    "socket.jpg"} & {path.name for path in find_photos(photos)}
 
 
 def test_a_folder_that_cannot_be_read_is_reported(photos, tmp_path, monkeypatch):
     look = os.scandir
 
     def refuse(path):
-        if str(path).endswith("in here"): raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        if str(path).endswith("in here"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return look(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    records = {record.path.name: record for record in remove_folder(photos, tmp_path / "out", Stub())}
+    records = {record.path.name: record
+               for record in remove_folder(photos, tmp_path / "out", Stub())}
     assert records["in here"].verdict == "failed" and records["a.jpg"].verdict == "done"
 
 
@@ -347,7 +407,8 @@ def test_a_result_that_is_in_the_way_is_one_photos_affair(photos, tmp_path):
 
 # --- what counts as finished
 
-@pytest.mark.parametrize("form, options", [("png", {}), ("webp", {}), ("jpg", dict(background="blur"))])
+@pytest.mark.parametrize("form, options",
+                         [("png", {}), ("webp", {}), ("jpg", dict(background="blur"))])
 def test_only_a_whole_file_is_finished(photos, tmp_path, form, options):
     path = remove_file(photos / "a.jpg", tmp_path / f"a.{form}", Stub(), **options).output
     data = path.read_bytes()
@@ -355,32 +416,40 @@ def test_only_a_whole_file_is_finished(photos, tmp_path, form, options):
     for part in (b"", data[:1], data[:20], data[:-1], b"x" + data[1:], b"text"):
         path.write_bytes(part)
         assert not is_finished(path)
-        with pytest.raises(FileExistsError, match="overwrite=True"): remove_file(photos / "a.jpg", path, Stub(), **options)
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            remove_file(photos / "a.jpg", path, Stub(), **options)
         assert path.read_bytes() == part
-        assert remove_file(photos / "a.jpg", path, Stub(), overwrite=True, **options).verdict == "done" and path.read_bytes() == data
+        assert remove_file(photos / "a.jpg", path, Stub(), overwrite=True,
+                           **options).verdict == "done" and path.read_bytes() == data
     assert not is_finished(tmp_path / f"missing.{form}") and not is_finished(tmp_path)
 
 
-@pytest.mark.parametrize("form, options", [("png", {}), ("webp", {}), ("jpg", dict(background="blur"))])
+@pytest.mark.parametrize("form, options",
+                         [("png", {}), ("webp", {}), ("jpg", dict(background="blur"))])
 def test_bytes_behind_the_end_do_not_make_a_file_half(photos, tmp_path, form, options):
     path = remove_file(photos / "a.jpg", tmp_path / f"a.{form}", Stub(), **options).output
     path.write_bytes(path.read_bytes() + b"a film, as some phones add it")
     before = path.read_bytes()
-    assert remove_file(photos / "a.jpg", path, Stub(), **options).verdict == "skipped" and path.read_bytes() == before
+    assert remove_file(photos / "a.jpg", path, Stub(),
+                       **options).verdict == "skipped" and path.read_bytes() == before
 
 
 def test_results_of_an_earlier_run_are_no_photos(photos):
     list(remove_folder(photos, photos / "cutouts", Stub()))
     records = list(remove_folder(photos, photos / "masks", Stub(), mask=True))
-    assert files_in(photos / "masks") == whole | {"nobody.txt"} and not [record for record in records if "cutouts" in str(record.path)]
+    assert files_in(photos / "masks") == whole | {"nobody.txt"} and not [record
+                                                                         for record in records
+                                                                         if "cutouts" in str(record.path)]
 
 
 @on_unix
 def test_a_name_of_two_lines_is_not_two_names(tmp_path):
     write_photo(tmp_path / "photos/x\nb.png", shade=20)
-    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub())) == {"nobody": ["x\nb.png"]}
+    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out",
+                                  Stub())) == {"nobody": ["x\nb.png"]}
     write_photo(tmp_path / "photos/b.png")
-    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub())) == {"done": ["b.png"], "nobody": ["x\nb.png"]}
+    assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out",
+                                  Stub())) == {"done": ["b.png"], "nobody": ["x\nb.png"]}
 
 
 def test_leftovers_of_the_dead_go_those_of_the_living_stay(photos, tmp_path):
@@ -388,26 +457,42 @@ def test_leftovers_of_the_dead_go_those_of_the_living_stay(photos, tmp_path):
     dead.wait()
     out = tmp_path / "out/in here"
     out.mkdir(parents=True)
-    mine, its, elsewhere = (out / f".{machine}-{process}-0123abcd.part" for machine, process in ((images._machine, os.getpid()), (images._machine, dead.pid), ("another_machine", dead.pid)))
-    for part in (mine, its, elsewhere, out / ".somebody_elses.part", out / "notes.part"): part.touch()
+    mine, its, elsewhere = (out / f".{machine}-{process}-0123abcd.part"
+                            for machine, process in ((images._machine, os.getpid()),
+                                                     (images._machine, dead.pid),
+                                                     ("another_machine", dead.pid)))
+    for part in (mine, its, elsewhere, out / ".somebody_elses.part", out / "notes.part"):
+        part.touch()
     list(remove_folder(photos, tmp_path / "out", Stub()))
-    assert {path.name for path in out.glob(".*")} | {path.name for path in out.glob("*.part")} == {mine.name, elsewhere.name, ".somebody_elses.part", "notes.part"}
+    assert {path.name for path in out.glob(".*")} | {path.name
+                                                     for path in out.glob("*.part")} == {mine.name,
+                                                                                         elsewhere.name,
+                                                                                         ".somebody_elses.part",
+                                                                                         "notes.part"}
 
 
 def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
     list(remove_folder(photos, tmp_path / "out", Stub()))
     before = contents(tmp_path / "out")
-    for how, name in ((dict(mask=True), "mask"), (dict(form="webp"), "form"), (dict(background=(1, 2, 3)), "background"), (dict(background=photos / "a.png"), "background"), (dict(keep_metadata=True), "keep_metadata")):
-        with pytest.raises(FolderError, match=f"made with other settings.*{name} was .*overwrite"): remove_folder(photos, tmp_path / "out", Stub(), **how)
-    with pytest.raises(FolderError, match="network was BrightRemover, is "): remove_folder(photos, tmp_path / "out")
+    for how, name in ((dict(mask=True), "mask"), (dict(form="webp"), "form"),
+                      (dict(background=(1, 2, 3)), "background"),
+                      (dict(background=photos / "a.png"), "background"),
+                      (dict(keep_metadata=True), "keep_metadata")):
+        with pytest.raises(FolderError, match=f"made with other settings.*{name} was .*overwrite"):
+            remove_folder(photos, tmp_path / "out", Stub(), **how)
+    with pytest.raises(FolderError, match="network was BrightRemover, is "):
+        remove_folder(photos, tmp_path / "out")
     assert contents(tmp_path / "out") == before
-    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), largest=10**7))["skipped"] # what it does not change, it may
+    # what it does not change, it may
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), largest=10**7))["skipped"]
     stopped = remove_folder(photos, tmp_path / "out", Stub(), mask=True, overwrite=True)
     next(stopped)
     stopped.close() # now it holds both kinds
     for how in (dict(mask=True), {}):
-        with pytest.raises(FolderError, match="made with other settings"): remove_folder(photos, tmp_path / "out", Stub(), **how)
-    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True, overwrite=True))["done"]
+        with pytest.raises(FolderError, match="made with other settings"):
+            remove_folder(photos, tmp_path / "out", Stub(), **how)
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True,
+                                  overwrite=True))["done"]
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True))["skipped"]
 
 
@@ -430,7 +515,8 @@ def test_a_disk_that_takes_no_more_stops_the_folder(photos, tmp_path, monkeypatc
     assert len(written) == 4 and verdicts(records)["done"] == ["a.jpg", "a.png"]
     monkeypatch.undo()
     assert files_in(tmp_path / "out") == {"a.jpg.png", "a.png.png", "nobody.txt"}
-    assert verdicts(remove_folder(photos, tmp_path / "out", Stub()))["done"] == ["a.jpg", "ü 人.webp"]
+    assert verdicts(remove_folder(photos, tmp_path / "out", Stub()))["done"] == ["a.jpg",
+                                                                                 "ü 人.webp"]
 
 
 @on_unix
@@ -438,12 +524,15 @@ def test_a_file_that_gets_too_large(photos, tmp_path):
     "A limit on the size of files: the system stops a write in its middle."
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(128, 256, (90, 90, 3), np.uint8)).save(photos / "b.png")
-    code = ("import resource, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import BrightRemover as Stub\nfrom bg_remover.tool.folders import remove_folder\n"
+    code = ("import resource, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import "
+            "BrightRemover as Stub\nfrom bg_remover.tool.folders import remove_folder\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
             "print([record.error for record in remove_folder(sys.argv[1], sys.argv[2], Stub()) if record.path.name == 'b.png'])")
-    done = subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out", Path(__file__).parents[1]], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out",
+                           Path(__file__).parents[1]], capture_output=True, text=True)
     assert "File too large" in done.stdout + done.stderr
-    assert all(is_finished(tmp_path / "out" / name) for name in files_in(tmp_path / "out") - {"nobody.txt"}) and not list((tmp_path / "out").rglob("*.part"))
+    assert all(is_finished(tmp_path / "out" / name)
+               for name in files_in(tmp_path / "out") - {"nobody.txt"}) and not list((tmp_path / "out").rglob("*.part"))
 
 
 @pytest.fixture
@@ -451,7 +540,9 @@ def small_disk(tmp_path) -> Path:
     "A real disk of 128 kB, where one may mount it."
     disk = tmp_path / "disk"
     disk.mkdir()
-    if not (mount := shutil.which("mount")) or subprocess.run([mount, "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], capture_output=True).returncode:
+    if not (mount := shutil.which("mount")) or subprocess.run([mount, "-t", "tmpfs", "-o",
+                                                               "size=128k", "tmpfs", disk],
+                                                              capture_output=True).returncode:
         pytest.skip("mounting a disk takes rights that this user has not")
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
@@ -460,20 +551,25 @@ def small_disk(tmp_path) -> Path:
 @on_unix
 def test_a_disk_that_is_really_full(photos, small_disk):
     rng = np.random.default_rng(0)
-    for number in range(12): Image.fromarray(rng.integers(128, 256, (80, 80, 3), np.uint8)).save(photos / f"noise{number:02}.png")
+    for number in range(12):
+        Image.fromarray(rng.integers(128, 256, (80, 80, 3),
+                                     np.uint8)).save(photos / f"noise{number:02}.png")
     records = []
     with pytest.raises(FolderError, match="No space left on device.*start again"):
         for record in remove_folder(photos, small_disk / "out", Stub()): records.append(record)
     made = {record.output for record in records if record.verdict == "done"}
-    assert made and made == set((small_disk / "out").rglob("*.png")) and all(Image.open(path).load() for path in made)
+    assert made and made == set((small_disk / "out").rglob("*.png")) and all(Image.open(path).load()
+                                                                             for path in made)
     assert not list(small_disk.rglob("*.part"))
 
 
 @on_unix
 def test_a_disk_that_is_really_read_only(photos, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(FolderError, match="Read-only file system"): remove_folder(photos, small_disk / "out", Stub())
-    with pytest.raises(FolderError, match="Read-only file system"): remove_file(photos / "a.jpg", small_disk / "a.png", Stub())
+    with pytest.raises(FolderError, match="Read-only file system"):
+        remove_folder(photos, small_disk / "out", Stub())
+    with pytest.raises(FolderError, match="Read-only file system"):
+        remove_file(photos / "a.jpg", small_disk / "a.png", Stub())
 
 
 @on_unix
@@ -482,10 +578,12 @@ def test_a_photo_that_may_not_be_read_is_its_own_affair(photos, tmp_path, monkey
     if os.access(photos / "a.png", os.R_OK): # an administrator may read anything
         read = Path.read_bytes
         def refuse(path):
-            if path.name == "a.png": raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            if path.name == "a.png":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
             return read(path)
         monkeypatch.setattr(Path, "read_bytes", refuse)
-    records = {record.path.name: record for record in remove_folder(photos, tmp_path / "out", Stub())}
+    records = {record.path.name: record
+               for record in remove_folder(photos, tmp_path / "out", Stub())}
     assert records["a.png"].verdict == "failed" and "Permission denied" in records["a.png"].error and "a.png" in records["a.png"].error
     assert records["a.jpg"].verdict == "done" and "a.png.png" not in files_in(tmp_path / "out")
 
@@ -498,8 +596,11 @@ def test_processes_do_what_this_one_does(tmp_path):
         (tmp_path / "photos" / name).write_bytes(somebody.read_bytes())
     write_photo(tmp_path / "photos/nobody.png", shade=128)
     (tmp_path / "photos/bad.jpg").write_bytes(b"bad")
-    alone, together = (list(remove_folder(tmp_path / "photos", tmp_path / f"out{workers}", workers=workers)) for workers in (1, 2))
-    assert verdicts(alone) == verdicts(together) == {"done": ["a.jpg", "c.jpg"], "nobody": ["nobody.png"], "failed": ["bad.jpg"]}
+    alone, together = (list(remove_folder(tmp_path / "photos", tmp_path / f"out{workers}",
+                                          workers=workers)) for workers in (1, 2))
+    assert verdicts(alone) == verdicts(together) == {"done": ["a.jpg", "c.jpg"],
+                                                     "nobody": ["nobody.png"],
+                                                     "failed": ["bad.jpg"]}
     for name in ("a.jpg.png", "b/c.jpg.png"): # one thread or two may round differently
         assert np.abs(np.asarray(Image.open(tmp_path / "out1" / name)).astype(int) - np.asarray(Image.open(tmp_path / "out2" / name))).max() <= 2
 
@@ -510,7 +611,8 @@ def test_a_photo_that_kills_its_worker_stops_nothing(photos, tmp_path):
     for number in range(20): write_photo(photos / f"z{number:02}.png")
     found = verdicts(remove_folder(photos, tmp_path / "out", Stub(), workers=2))
     assert found["failed"] == ["broken.jpg", "killer.png"] and found["nobody"] == ["dark.png"]
-    assert files_in(tmp_path / "out") == whole | {"nobody.txt"} | {f"z{number:02}.png.png" for number in range(20)}
+    assert files_in(tmp_path / "out") == whole | {"nobody.txt"} | {f"z{number:02}.png.png"
+                                                                   for number in range(20)}
     assert sum(len(names) for names in found.values()) == 27
 
 
@@ -539,13 +641,16 @@ def test_the_line_is_short(tmp_path):
             nonlocal waiting
             with lock: waiting -= 1
 
-    with Counting(2) as pool: assert len(list(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(), executor=pool, workers=2))) == 60
+    with Counting(2) as pool:
+        assert len(list(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(), executor=pool,
+                                      workers=2))) == 60
     assert most <= 8
 
 
 def test_workers_that_cannot_start_say_so(photos, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(f"from bg_remover.tool.folders import remove_folder\nfor record in remove_folder({str(photos)!r}, {str(tmp_path / 'out')!r}, workers=2): print(record)\n")
+    script.write_text("from bg_remover.tool.folders import remove_folder\nfor record in "
+                      f"remove_folder({str(photos)!r}, {str(tmp_path / 'out')!r}, workers=2): print(record)\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode and "__name__" in done.stderr.splitlines()[-1] and "FolderError" in done.stderr.splitlines()[-1]
 
@@ -563,13 +668,16 @@ if __name__ == "__main__":
 
 def start(script: Path, photos: Path, out: Path, workers: int = 1) -> subprocess.Popen:
     script.write_text(runs)
-    return subprocess.Popen([sys.executable, script, photos, out, Path(__file__).parents[1], str(workers)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, script, photos, out, Path(__file__).parents[1],
+                             str(workers)], stdout=subprocess.PIPE, text=True)
 
 
 def children_of(process: int) -> list[int]:
     "The processes below a process."
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True).stdout.split()
-    found = [int(child) for child, parent in zip(listed[::2], listed[1::2]) if int(parent) == process]
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True,
+                            text=True).stdout.split()
+    found = [int(child) for child, parent in zip(listed[::2], listed[1::2])
+             if int(parent) == process]
     return found + [grandchild for child in found for grandchild in children_of(child)]
 
 
@@ -587,7 +695,8 @@ def assert_they_end(processes: list[int]):
 @on_unix
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_at_any_moment_and_started_again(photos, tmp_path, workers):
-    for number in range(25): write_photo(photos / f"z{number:02}.png", shade=130 + 5 * number if number % 5 else 10)
+    for number in range(25):
+        write_photo(photos / f"z{number:02}.png", shade=130 + 5 * number if number % 5 else 10)
     list(remove_folder(photos, tmp_path / "undisturbed", Stub()))
     for lines in (1, 9, 20): # killed once after so many records, each time further on
         run = start(tmp_path / "run.py", photos, tmp_path / "out", workers)
@@ -597,7 +706,8 @@ def test_killed_at_any_moment_and_started_again(photos, tmp_path, workers):
         run.communicate()
         assert all(is_finished(path) for path in (tmp_path / "out").rglob("*.png"))
         assert_they_end(workers_of_it)
-    (tmp_path / "out" / f".{images._machine}-{run.pid}-0123abcd.part").write_bytes(b"half a fi") # as if killed while it wrote
+    # as if killed while it wrote
+    (tmp_path / "out" / f".{images._machine}-{run.pid}-0123abcd.part").write_bytes(b"half a fi")
     records = list(remove_folder(photos, tmp_path / "out", Stub()))
     assert len(records) == 31 and verdicts(records)["failed"] == ["broken.jpg"]
     ours, undisturbed = contents(tmp_path / "out"), contents(tmp_path / "undisturbed")
@@ -610,7 +720,8 @@ def test_who_died_and_was_not_mourned_is_dead(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", ""])
     part = tmp_path / f".{images._machine}-{child.pid}-0123abcd.part"
     part.touch()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT) # it has ended, but stays in the list of processes
+    # it has ended, but stays in the list of processes
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     if sys.platform == "linux":
         images.remove_leftovers(tmp_path)
         assert not part.exists()
@@ -622,9 +733,11 @@ def test_who_died_and_was_not_mourned_is_dead(tmp_path):
 
 @on_unix
 def test_killed_while_it_writes(photos, tmp_path):
-    code = ("import os, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import BrightRemover as Stub\nfrom bg_remover.tool.folders import remove_folder\nfrom bg_remover import images\n"
+    code = ("import os, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import "
+            "BrightRemover as Stub\nfrom bg_remover.tool.folders import remove_folder\nfrom bg_remover import images\n"
             "replace = os.replace\nimages.os.replace = lambda part, path: replace(part, path) if path.suffix == '.json' else os.kill(os.getpid(), signal.SIGKILL)\nlist(remove_folder(sys.argv[1], sys.argv[2], Stub()))")
-    assert subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out", Path(__file__).parents[1]]).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out",
+                           Path(__file__).parents[1]]).returncode == -signal.SIGKILL
     assert [Path(name).suffix for name in files_in(tmp_path / "out")] == [".part"]
     list(remove_folder(photos, tmp_path / "out", Stub()))
     assert files_in(tmp_path / "out") == whole | {"nobody.txt"}
@@ -655,4 +768,5 @@ def test_ctrl_c_ends_it_with_its_workers(photos, tmp_path):
 
 
 def test_a_record_can_be_written_down(photos, tmp_path):
-    for record in remove_folder(photos, tmp_path / "out", Stub()): json.dumps(vars(record), default=str)
+    for record in remove_folder(photos, tmp_path / "out", Stub()):
+        json.dumps(vars(record), default=str)

@@ -1,4 +1,5 @@
-"""Own photos and masks in the layouts of many tools: each becomes the same pairs, or is refused by name with what to do."""
+"""Own photos and masks in the layouts of many tools: each becomes the same pairs, or is refused
+by name with what to do."""
 import json
 import os
 import subprocess
@@ -26,7 +27,8 @@ def photo(path: Path, orientation=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.dstack([np.where(truth, 200, 40).astype(np.uint8)] * 3)).save(path, exif=exif)
+    Image.fromarray(np.dstack([np.where(truth, 200, 40).astype(np.uint8)] * 3)).save(path,
+                                                                                     exif=exif)
 
 
 def picture(path: Path, values, palette=None):
@@ -39,37 +41,48 @@ def picture(path: Path, values, palette=None):
 
 def write(path: Path, content, start=b""):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(start + (content if isinstance(content, str) else json.dumps(content)).encode())
+    path.write_bytes(start
+                     + (content if isinstance(content, str) else json.dumps(content)).encode())
 
 
 def coco(names, person="person", first=1) -> dict:
     "COCO's file of some photos; Roboflow puts the classes below a root, which has number 0."
-    images = [dict(id=first + place, file_name=name, height=height, width=width) for place, name in enumerate(names)]
-    people = [dict(id=one["id"], image_id=one["id"], category_id=2, segmentation=[polygon], iscrowd=0, area=600, bbox=[10, 10, 30, 20]) for one in images]
-    return dict(images=images, annotations=people, categories=[dict(id=0, name="things"), dict(id=1, name="car"), dict(id=2, name=person)])
+    images = [dict(id=first + place, file_name=name, height=height, width=width)
+              for place, name in enumerate(names)]
+    people = [dict(id=one["id"], image_id=one["id"], category_id=2, segmentation=[polygon],
+                   iscrowd=0, area=600, bbox=[10, 10, 30, 20]) for one in images]
+    return dict(images=images, annotations=people,
+                categories=[dict(id=0, name="things"), dict(id=1, name="car"),
+                            dict(id=2, name=person)])
 
 
-fractions = " ".join(str(number / (height if place % 2 else width)) for place, number in enumerate(polygon))
+fractions = " ".join(str(number / (height if place % 2 else width))
+                     for place, number in enumerate(polygon))
 
 
 def photos_and_masks(folder):
-    for name in "ab": photo(folder / f"photos/{name}.jpg"); picture(folder / f"masks/{name}.png", 255 * truth)
+    for name in "ab":
+        photo(folder / f"photos/{name}.jpg"); picture(folder / f"masks/{name}.png", 255 * truth)
 
 
 def images_and_masks(folder):
-    for name in "ab": photo(folder / f"images/{name}.jpg"); picture(folder / f"masks/{name}_mask.png", truth)
+    for name in "ab":
+        photo(folder / f"images/{name}.jpg"); picture(folder / f"masks/{name}_mask.png", truth)
 
 
 def images_and_label_pictures(folder):
-    for name in "ab": photo(folder / f"Images/{name}.jpg"); picture(folder / f"Labels/{name}.png", 255 * truth)
+    for name in "ab":
+        photo(folder / f"Images/{name}.jpg"); picture(folder / f"Labels/{name}.png", 255 * truth)
 
 
 def split_folders(folder):
-    for part in ("train", "val"): photo(folder / f"{part}/images/a.jpg"); picture(folder / f"{part}/masks/a.png", 255 * truth)
+    for part in ("train", "val"):
+        photo(folder / f"{part}/images/a.jpg"); picture(folder / f"{part}/masks/a.png", 255 * truth)
 
 
 def same_name_in_two_folders(folder):
-    for part in ("cam0", "cam1"): photo(folder / f"photos/{part}/a.jpg"); picture(folder / f"masks/{part}/a.png", 255 * truth)
+    for part in ("cam0", "cam1"):
+        photo(folder / f"photos/{part}/a.jpg"); picture(folder / f"masks/{part}/a.png", 255 * truth)
 
 
 def voc(folder):
@@ -79,33 +92,46 @@ def voc(folder):
 
 
 def voc_numbers(folder):
-    for name in "ab": photo(folder / f"JPEGImages/{name}.jpg"); picture(folder / f"SegmentationClass/{name}.png", np.where(truth, 15, 2))
+    for name in "ab":
+        photo(folder / f"JPEGImages/{name}.jpg"); picture(folder / f"SegmentationClass/{name}.png",
+                                                          np.where(truth, 15, 2))
 
 
 def cvat_masks(folder):
-    write(folder / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncar:250,50,83::\nperson:51,221,255::\n", b"\xef\xbb\xbf")
+    write(folder / "labelmap.txt",
+          "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncar:250,50,83::\nperson:51,221,255::\n",
+          b"\xef\xbb\xbf")
     for name in "ab":
         photo(folder / f"JPEGImages/{name}.jpg")
-        picture(folder / f"SegmentationClass/{name}.png", np.where(truth[..., None], (51, 221, 255), (250, 50, 83)))
+        picture(folder / f"SegmentationClass/{name}.png",
+                np.where(truth[..., None], (51, 221, 255), (250, 50, 83)))
 
 
 def yolo(folder):
     write(folder / "data.yaml", "path: .\ntrain: images\nnames:\n  0: car\n  1: person\n")
-    for name in "ab": photo(folder / f"images/{name}.jpg"); write(folder / f"labels/{name}.txt", f"1 {fractions}\n0 0.8 0.8 0.9 0.8 0.9 0.9\n")
+    for name in "ab":
+        photo(folder / f"images/{name}.jpg"); write(folder / f"labels/{name}.txt",
+                                                    f"1 {fractions}\n0 0.8 0.8 0.9 0.8 0.9 0.9\n")
 
 
 def yolo_ultralytics(folder):
     write(folder / "data.yaml", "names: ['car', 'person']\n")
-    for part in ("train", "val"): photo(folder / f"images/{part}/a.jpg"); write(folder / f"labels/{part}/a.txt", f"1 {fractions}\n")
+    for part in ("train", "val"):
+        photo(folder / f"images/{part}/a.jpg"); write(folder / f"labels/{part}/a.txt",
+                                                      f"1 {fractions}\n")
 
 
 def yolo_roboflow(folder):
     write(folder / "data.yaml", "nc: 2\nnames:\n- car\n- person\n")
-    for part in ("train", "valid"): photo(folder / f"{part}/images/a.jpg"); write(folder / f"{part}/labels/a.txt", f"1 {fractions}\n")
+    for part in ("train", "valid"):
+        photo(folder / f"{part}/images/a.jpg"); write(folder / f"{part}/labels/a.txt",
+                                                      f"1 {fractions}\n")
 
 
 def yolo_without_names(folder):
-    for name in "ab": photo(folder / f"images/{name}.jpg"); write(folder / f"labels/{name}.txt", f"0 {fractions}\n")
+    for name in "ab":
+        photo(folder / f"images/{name}.jpg"); write(folder / f"labels/{name}.txt",
+                                                    f"0 {fractions}\n")
 
 
 def cvat_coco(folder):
@@ -123,7 +149,10 @@ def cvat_coco_with_a_brush(folder):
     photo(folder / "images/a.jpg"); photo(folder / "images/b.jpg")
     content, flat = coco(["a.jpg", "b.jpg"]), truth.T.ravel()
     starts = np.flatnonzero(np.diff(flat)) + 1
-    for one in content["annotations"]: one |= dict(iscrowd=1, segmentation=dict(size=[height, width], counts=np.diff([0, *starts, flat.size]).tolist()))
+    for one in content["annotations"]:
+        one |= dict(iscrowd=1,
+                    segmentation=dict(size=[height, width],
+                                      counts=np.diff([0, *starts, flat.size]).tolist()))
     write(folder / "annotations/instances_default.json", content)
 
 
@@ -139,14 +168,21 @@ def label_studio(folder):
 
 
 def labelme(folder):
-    for name, kind, points in (("a", "polygon", np.reshape(polygon, (-1, 2)).tolist()), ("b", "rectangle", [[10, 10], [40, 30]])):
+    for name, kind, points in (("a", "polygon", np.reshape(polygon, (-1, 2)).tolist()),
+                               ("b", "rectangle", [[10, 10], [40, 30]])):
         photo(folder / f"{name}.jpg")
-        shapes = [dict(label="Person", shape_type=kind, points=points), dict(label="car", shape_type="line", points=[[0, 0], [5, 5]])]
-        write(folder / f"{name}.json", dict(version="5", shapes=shapes, imagePath=f"{name}.jpg", imageHeight=height, imageWidth=width))
+        shapes = [dict(label="Person", shape_type=kind, points=points),
+                  dict(label="car", shape_type="line", points=[[0, 0], [5, 5]])]
+        write(folder / f"{name}.json",
+              dict(version="5", shapes=shapes, imagePath=f"{name}.jpg", imageHeight=height,
+                   imageWidth=width))
 
 
-every_layout = [photos_and_masks, images_and_masks, images_and_label_pictures, split_folders, same_name_in_two_folders, voc, voc_numbers, cvat_masks, yolo,
-                yolo_ultralytics, yolo_roboflow, yolo_without_names, cvat_coco, cvat_coco_of_a_project, cvat_coco_with_a_brush, roboflow_coco, label_studio, labelme]
+every_layout = [photos_and_masks, images_and_masks, images_and_label_pictures, split_folders,
+                same_name_in_two_folders, voc, voc_numbers, cvat_masks, yolo,
+                yolo_ultralytics, yolo_roboflow, yolo_without_names, cvat_coco,
+                cvat_coco_of_a_project, cvat_coco_with_a_brush, roboflow_coco, label_studio,
+                labelme]
 
 
 @pytest.mark.parametrize("make", every_layout, ids=lambda make: make.__name__)
@@ -160,33 +196,42 @@ def test_every_layout_becomes_the_same_pairs(make, tmp_path):
     for path in masks:
         mask = read_mask(path)
         assert mask.shape == truth.shape and ((mask == 255) != truth).sum() <= 60 and not (mask == 128).any()
-    assert summarize_pairs(pairs).startswith("2 photos; person: smallest 2") and read_image(pairs / "pairs.jpg").shape == (200, 800, 3)
+    assert summarize_pairs(pairs).startswith("2 photos; person: smallest 2") and read_image(pairs / "pairs.jpg").shape == (200,
+                                                                                                                           800,
+                                                                                                                           3)
 
 
 def test_what_is_up_to_date_is_not_made_again(tmp_path):
     cvat_coco(tmp_path / "mine")
     made = prepare_own(tmp_path / "mine", tmp_path / "pairs") / "masks/a.png"
     made.write_bytes(made.read_bytes() + b" ")
-    os.utime(made, ns=((tmp_path / "mine/annotations/instances_default.json").stat().st_mtime_ns,) * 2)
+    os.utime(made,
+             ns=((tmp_path / "mine/annotations/instances_default.json").stat().st_mtime_ns,) * 2)
     prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert made.read_bytes().endswith(b" ")
 
 
 # --- classes
 
-@pytest.mark.parametrize("make, names", [(cvat_coco, "car, human"), (yolo, "car, human"), (cvat_masks, "background, car, human"), (labelme, "human, car")])
+@pytest.mark.parametrize("make, names",
+                         [(cvat_coco, "car, human"), (yolo, "car, human"),
+                          (cvat_masks, "background, car, human"), (labelme, "human, car")])
 def test_another_class_is_asked_for_and_can_be_chosen(make, names, tmp_path):
     make(tmp_path / "mine")
     for path in [*tmp_path.rglob("*.json"), *tmp_path.rglob("*.txt"), *tmp_path.rglob("*.yaml")]:
-        path.write_bytes(path.read_bytes().replace(b"person", b"human").replace(b"Person", b"human"))
-    with pytest.raises(DataError, match=f"no class is named 'person', only .*{names}.*--class"): prepare_own(tmp_path / "mine", tmp_path / "pairs")
+        path.write_bytes(path.read_bytes().replace(b"person", b"human").replace(b"Person",
+                                                                                b"human"))
+    with pytest.raises(DataError, match=f"no class is named 'person', only .*{names}.*--class"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
     pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="human")
     assert ((read_mask(pairs / "masks/a.png") == 255) != truth).sum() <= 60
 
 
 def test_a_class_without_outlines_is_an_error(tmp_path):
     cvat_coco(tmp_path)
-    with pytest.warns(UserWarning, match="2 of 2 photos"), pytest.raises(DataError, match="no photo has a car; the classes with outlines are person"):
+    with pytest.warns(UserWarning, match="2 of 2 photos"), pytest.raises(DataError,
+                                                                         match="no photo has a "
+                                                                         "car; the classes with outlines are person"):
         find_own(tmp_path, class_name="car")
 
 
@@ -194,23 +239,31 @@ def test_a_part_without_people_does_not_stop_the_others(tmp_path):
     roboflow_coco(tmp_path)
     path = tmp_path / "valid/_annotations.coco.json"
     write(path, json.loads(path.read_bytes()) | dict(annotations=[]))
-    with pytest.warns(UserWarning, match="no photo has a person; the classes with outlines are none"): assert [own.name for own in find_own(tmp_path)] == ["train-a"]
+    with pytest.warns(UserWarning,
+                      match="no photo has a person; the classes with outlines are none"):
+        assert [own.name for own in find_own(tmp_path)] == ["train-a"]
 
 
 def test_pairs_of_two_classes_do_not_mix(tmp_path):
     labelme(tmp_path / "mine")
     prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="Person")
-    with pytest.raises(DataError, match="class_name was Person, is car"): prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="car")
+    with pytest.raises(DataError, match="class_name was Person, is car"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="car")
 
 
 def test_a_class_number_can_be_chosen(tmp_path):
-    for name in "ab": photo(tmp_path / f"mine/photos/{name}.jpg"); picture(tmp_path / f"mine/masks/{name}.png", np.where(truth, 15, 2))
-    with pytest.raises(DataError, match="--person 15"): prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    for name in "ab":
+        photo(tmp_path / f"mine/photos/{name}.jpg"); picture(tmp_path / f"mine/masks/{name}.png",
+                                                             np.where(truth, 15, 2))
+    with pytest.raises(DataError, match="--person 15"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
     pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs", person=15)
     assert ((read_mask(pairs / "masks/a.png") == 255) == truth).all()
 
 
-@pytest.mark.parametrize("text", ["names: [car, \"person\"]", "names:\n  - car\n  - 'person'\nnc: 2", "names:\n  0: car\n  1: person\n", "names: {0: car, 1: person}"])
+@pytest.mark.parametrize("text",
+                         ["names: [car, \"person\"]", "names:\n  - car\n  - 'person'\nnc: 2",
+                          "names:\n  0: car\n  1: person\n", "names: {0: car, 1: person}"])
 def test_names_of_classes_are_read(text, tmp_path):
     write(tmp_path / "data.yaml", f"train: images\n{text}")
     assert read_class_names(tmp_path) == {0: "car", 1: "person"}
@@ -221,14 +274,17 @@ def test_names_of_classes_are_read(text, tmp_path):
 def test_a_name_twice_is_named_and_the_rest_goes_on(tmp_path):
     photos_and_masks(tmp_path / "mine")
     photo(tmp_path / "mine/photos/a.png")
-    with pytest.warns(UserWarning, match="a.png: a.jpg has the same name"): pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="a.png: a.jpg has the same name"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
 def test_a_pair_name_made_twice_is_named(tmp_path):
     same_name_in_two_folders(tmp_path / "mine")
-    photo(tmp_path / "mine/photos/cam0-a.jpg"); picture(tmp_path / "mine/masks/cam0-a.png", 255 * truth)
-    with pytest.warns(UserWarning, match="gives a pair of the same name"): pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    photo(tmp_path / "mine/photos/cam0-a.jpg"); picture(tmp_path / "mine/masks/cam0-a.png",
+                                                        255 * truth)
+    with pytest.warns(UserWarning, match="gives a pair of the same name"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["cam0-a", "cam1-a"]
 
 
@@ -256,34 +312,46 @@ def test_a_photo_is_found_by_as_much_of_its_name_as_it_takes(tmp_path):
 def test_a_turned_photo_is_named_with_what_to_do(make, tmp_path):
     make(tmp_path / "mine")
     photo(next(tmp_path.rglob("a.jpg")), orientation=6)
-    with pytest.warns(UserWarning, match="EXIF orientation 6.*exiftool -Orientation="): pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="EXIF orientation 6.*exiftool -Orientation="):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
-@pytest.mark.parametrize("value, word", [(0, "all 2 masks are empty"), (255, "all 2 masks are full")])
+@pytest.mark.parametrize("value, word",
+                         [(0, "all 2 masks are empty"), (255, "all 2 masks are full")])
 def test_masks_that_are_all_the_same_are_an_error(value, word, tmp_path):
-    for name in "ab": photo(tmp_path / f"mine/photos/{name}.jpg"); picture(tmp_path / f"mine/masks/{name}.png", np.full(truth.shape, value))
+    for name in "ab":
+        photo(tmp_path / f"mine/photos/{name}.jpg"); picture(tmp_path / f"mine/masks/{name}.png",
+                                                             np.full(truth.shape, value))
     with pytest.raises(ImageError, match=word): prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
 def test_inverted_masks_are_a_warning(tmp_path):
-    for name in "ab": photo(tmp_path / f"mine/photos/{name}.jpg"); picture(tmp_path / f"mine/masks/{name}.png", 255 * ~truth)
-    with pytest.warns(UserWarning, match="inverted"): prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    for name in "ab":
+        photo(tmp_path / f"mine/photos/{name}.jpg"); picture(tmp_path / f"mine/masks/{name}.png",
+                                                             255 * ~truth)
+    with pytest.warns(UserWarning, match="inverted"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
-@pytest.mark.parametrize("text, word", [("1 0.1 0.1 0.2 0.2", "has boxes"), ("1 10 10 40 10 40 30", "not from 0 to 1"), ("person 1", "lines of numbers"),
+@pytest.mark.parametrize("text, word",
+                         [("1 0.1 0.1 0.2 0.2", "has boxes"),
+                          ("1 10 10 40 10 40 30", "not from 0 to 1"),
+                          ("person 1", "lines of numbers"),
                                         ("1 nan nan 0.2 0.2 0.3 0.3", "not from 0 to 1")])
 def test_an_odd_text_file_loses_one_photo(text, word, tmp_path):
     yolo(tmp_path / "mine")
     write(tmp_path / "mine/labels/a.txt", text)
-    with pytest.warns(UserWarning, match=word): pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match=word):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
 def test_no_label_is_not_nobody(tmp_path):
     yolo(tmp_path / "mine")
     (tmp_path / "mine/labels/a.txt").unlink()
-    with pytest.warns(UserWarning, match="a.jpg: no mask of this name"): pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="a.jpg: no mask of this name"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     write(tmp_path / "mine/labels/a.txt", "") # which says that nobody is there
     prepare_own(tmp_path / "mine", pairs)
     assert (read_mask(pairs / "masks/a.png") == 0).all()
@@ -292,18 +360,22 @@ def test_no_label_is_not_nobody(tmp_path):
 def test_a_broken_labelme_file_loses_one_photo(tmp_path):
     labelme(tmp_path / "mine")
     write(tmp_path / "mine/a.json", "{")
-    with pytest.warns(UserWarning, match="a.json: cannot be read"): pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="a.json: cannot be read"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
 def test_a_photo_missing_from_an_export_is_named(tmp_path):
     cvat_coco(tmp_path / "mine")
     (tmp_path / "mine/images/a.jpg").unlink()
-    with pytest.warns(UserWarning, match="a.jpg: no such photo below"): prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.warns(UserWarning, match="a.jpg: no such photo below"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
 def test_what_is_not_known_says_what_to_give(tmp_path):
-    with pytest.raises(DataError, match="holds nothing.*put your photos into photos, and a mask of each"): find_own(tmp_path)
+    with pytest.raises(DataError, match="holds nothing.*put your photos into photos, and a mask of "
+                       "each"):
+        find_own(tmp_path)
     write(tmp_path / "ds/ann/a.jpg.json", {})
     with pytest.raises(DataError, match="Supervisely.*export it as COCO"): find_own(tmp_path)
     with pytest.raises(DataError, match="no such folder"): find_own(tmp_path / "none")
@@ -311,7 +383,9 @@ def test_what_is_not_known_says_what_to_give(tmp_path):
 
 def test_prepare_does_not_load_keras(tmp_path):
     photos_and_masks(tmp_path / "mine")
-    code = ("import sys; from bg_remover.tool.cli import app; app(sys.argv[1:], standalone_mode=False); "
+    code = ("import sys; from bg_remover.tool.cli import app; app(sys.argv[1:], "
+            "standalone_mode=False); "
             "print([name for name in ('keras', 'tensorflow', 'matplotlib') if name in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code, "prepare", tmp_path / "mine", tmp_path / "pairs"], capture_output=True, text=True, cwd=root)
+    done = subprocess.run([sys.executable, "-c", code, "prepare", tmp_path / "mine",
+                           tmp_path / "pairs"], capture_output=True, text=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

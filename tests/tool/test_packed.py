@@ -29,23 +29,29 @@ def pairs_of(folder, **settings): return Pairs(folder / "frames", folder / "mask
 def test_packed_pairs_are_the_pairs(folder):
     pairs = pairs_of(folder)
     packed = pack_pairs(pairs, folder / "all.npy", (20, 30))
-    assert len(packed) == len(list(packed)) == 10 and [path.name for path in folder.iterdir() if path.is_file()] == ["all.npy"]
+    assert len(packed) == len(list(packed)) == 10 and [path.name for path in folder.iterdir()
+                                                       if path.is_file()] == ["all.npy"]
     settings = dict(image_size=(20, 30), batch_size=4, shuffle=True, seed=3)
-    for one, other in zip(batches(packed, **settings), batches(pairs, **settings)): assert all((a == b).all() for a, b in zip(one, other))
+    for one, other in zip(batches(packed, **settings), batches(pairs, **settings)):
+        assert all((a == b).all() for a, b in zip(one, other))
     frame, mask = packed[-1]
-    assert frame.shape == (20, 30, 3) and mask.shape == (20, 30, 1) and frame.dtype == mask.dtype == np.uint8 and frame.flags.c_contiguous
+    assert frame.shape == (20, 30, 3) and mask.shape == (20, 30,
+                                                         1) and frame.dtype == mask.dtype == np.uint8 and frame.flags.c_contiguous
     assert (frame == 90).all() and set(np.unique(mask)) == {0, 1, 128}
     with pytest.raises(IndexError): packed[10]
     before = packed.path.stat().st_mtime_ns
-    assert pack_pairs(pairs, packed.path, (20, 30)).path.stat().st_mtime_ns == before # not done again
+    # not done again
+    assert pack_pairs(pairs, packed.path, (20, 30)).path.stat().st_mtime_ns == before
 
 
 def test_a_packed_file_that_does_not_fit_is_refused(folder):
     path, pairs = folder / "all.npy", pairs_of(folder)
     with pytest.raises(PairError, match="all.npy: no such file; make it with"): PackedPairs(path)
     pack_pairs(pairs, path, (20, 30))
-    with pytest.raises(PairError, match=r"holds 10 pairs of \(20, 30\), not 10 of \(30, 20\)"): pack_pairs(pairs, path, (30, 20))
-    with pytest.raises(PairError, match="holds 10 pairs .* not 5 of"): pack_pairs(pairs[:5], path, (20, 30))
+    with pytest.raises(PairError, match=r"holds 10 pairs of \(20, 30\), not 10 of \(30, 20\)"):
+        pack_pairs(pairs, path, (30, 20))
+    with pytest.raises(PairError, match="holds 10 pairs .* not 5 of"):
+        pack_pairs(pairs[:5], path, (20, 30))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(PairError, match="all.npy: damaged or cut short"): PackedPairs(path)
     np.save(path, np.zeros(3))
@@ -54,5 +60,6 @@ def test_a_packed_file_that_does_not_fit_is_refused(folder):
 
 def test_packing_that_fails_leaves_nothing_behind(folder):
     (folder / "frames" / "photo7.png").write_bytes(b"no photo")
-    with pytest.raises(ImageError, match="photo7.png"): pack_pairs(pairs_of(folder), folder / "all.npy", (20, 30))
+    with pytest.raises(ImageError, match="photo7.png"):
+        pack_pairs(pairs_of(folder), folder / "all.npy", (20, 30))
     assert not [path for path in folder.iterdir() if path.is_file()]

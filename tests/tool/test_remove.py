@@ -1,4 +1,5 @@
-"""`from bg_remover import remove`: the same type back, the same options as the command; many photos in order, a few at a time."""
+"""`from bg_remover import remove`: the same type back, the same options as the command; many
+photos in order, a few at a time."""
 import asyncio
 import io
 import subprocess
@@ -31,10 +32,13 @@ def test_the_same_type_comes_back(tmp_path):
     array = remove(pixels, remover)
     assert isinstance(array, np.ndarray) and array.shape == (40, 60, 4) and array.dtype == np.uint8
     data = remove(as_file(pixels), remover)
-    assert isinstance(data, bytes) and np.array_equal(np.asarray(Image.open(io.BytesIO(data))), array)
+    assert isinstance(data, bytes) and np.array_equal(np.asarray(Image.open(io.BytesIO(data))),
+                                                      array)
     for photo in (Image.fromarray(pixels), tmp_path / "photo.png", str(tmp_path / "photo.png")):
         answer = remove(photo, remover)
-        assert isinstance(answer, Image.Image) and answer.mode == "RGBA" and np.array_equal(np.asarray(answer), array)
+        assert isinstance(answer,
+                          Image.Image) and answer.mode == "RGBA" and np.array_equal(np.asarray(answer),
+                                                                                    array)
 
 
 @pytest.mark.parametrize("kind", [bytes, np.ndarray])
@@ -44,7 +48,8 @@ def test_the_options_of_the_command(kind):
     assert shown(remove(photo, remover, mask=True)).shape == (40, 60)
     on_teal = shown(remove(photo, remover, background="teal"))
     assert on_teal.shape == (40, 60, 3) and on_teal[0, 0].tolist() == [0, 128, 128]
-    with pytest.raises(ValueError, match="a mask has no background"): remove(photo, remover, mask=True, background="teal")
+    with pytest.raises(ValueError, match="a mask has no background"):
+        remove(photo, remover, mask=True, background="teal")
     with pytest.raises(TypeError, match="sharpen"): remove(photo, remover, sharpen=3)
     if kind is bytes: assert remove(photo, remover, form="webp").startswith(b"RIFF")
 
@@ -55,7 +60,8 @@ def test_what_is_no_photo_is_one_error():
     with pytest.raises(TypeError): remove(42, remover)
 
 
-def test_nobody_is_an_empty_cutout(): assert not remove(np.zeros((20, 20, 3), np.uint8), remover)[..., 3].any()
+def test_nobody_is_an_empty_cutout():
+    assert not remove(np.zeros((20, 20, 3), np.uint8), remover)[..., 3].any()
 
 
 def test_many_photos_keep_their_order_and_only_a_few_are_held():
@@ -80,19 +86,23 @@ def test_a_bad_photo_is_raised_in_its_place_and_threads_end():
 
 
 def test_beside_an_asynchronous_program():
-    async def main(): return await asyncio.gather(*(asyncio.to_thread(remove, pixels, remover) for _ in range(4)))
+    async def main(): return await asyncio.gather(*(asyncio.to_thread(remove, pixels, remover)
+                                                    for _ in range(4)))
     first, *others = asyncio.run(main())
     assert all(np.array_equal(first, other) for other in others)
 
 
 def test_the_door_opens_only_what_is_asked_for():
     code = "import sys, bg_remover; assert 'numpy' not in sys.modules; bg_remover.Remover; print('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True).stdout.strip() == "False"
     for name in bg_remover.__all__: assert callable(getattr(bg_remover, name))
     with pytest.raises(AttributeError, match="nothing"): bg_remover.nothing
 
 
 def test_crop_keep_and_feather_mean_the_same_for_arrays_and_files():
-    for options in (dict(crop=True), dict(keep="background"), dict(feather=2.0), dict(crop=True, background="teal")):
-        array, data = remove(pixels, remover, **options), remove(as_file(pixels), remover, **options)
+    for options in (dict(crop=True), dict(keep="background"), dict(feather=2.0),
+                    dict(crop=True, background="teal")):
+        array, data = remove(pixels, remover, **options), remove(as_file(pixels), remover,
+                                                                 **options)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), array), options

@@ -1,4 +1,5 @@
-"""The server: a cut-out for a photo, limits on everything, no path into its machine or network, the same memory after many requests."""
+"""The server: a cut-out for a photo, limits on everything, no path into its machine or network,
+the same memory after many requests."""
 import http.client
 import io
 import os
@@ -23,7 +24,8 @@ photo = (root / "nbs/samples/mini_coco/val2017/000000343937.jpg").read_bytes()
 
 
 def client(remover=None, limits: Limits | None = None, **options) -> TestClient:
-    return TestClient(make_app(remover or BrightRemover(), limits, **options), base_url="http://localhost")
+    return TestClient(make_app(remover or BrightRemover(), limits, **options),
+                      base_url="http://localhost")
 
 
 def test_a_photo_becomes_a_cutout():
@@ -32,15 +34,24 @@ def test_a_photo_becomes_a_cutout():
     assert Image.open(io.BytesIO(answer.content)).mode == "RGBA"
 
 
-@pytest.mark.parametrize("query, kind, mode", [("format=webp", "webp", "RGBA"), ("mask=true", "png", "L"), ("background=white", "png", "RGB"),
-                                               ("format=jpg&background=blur", "jpeg", "RGB"), ("background=%2300c878", "png", "RGB")])
+@pytest.mark.parametrize("query, kind, mode",
+                         [("format=webp", "webp", "RGBA"), ("mask=true", "png", "L"),
+                          ("background=white", "png", "RGB"),
+                                               ("format=jpg&background=blur", "jpeg", "RGB"),
+                          ("background=%2300c878", "png", "RGB")])
 def test_options(query, kind, mode):
     answer = client().post(f"/remove?{query}", content=photo)
     picture = Image.open(io.BytesIO(answer.content))
-    assert answer.headers["content-type"] == f"image/{kind}" and picture.mode in (mode, "RGB" if mode == "RGBA" and kind == "webp" else mode)
+    assert answer.headers["content-type"] == f"image/{kind}" and picture.mode in (mode,
+                                                                                  "RGB"
+                                                                                  if mode == "RGBA"
+                                                                                  and kind == "webp"
+                                                                                  else mode)
 
 
-@pytest.mark.parametrize("query", ["url=http://127.0.0.1/", "background=/etc/passwd", "background=photo.jpg", "background=http://example.org/a.jpg",
+@pytest.mark.parametrize("query",
+                         ["url=http://127.0.0.1/", "background=/etc/passwd", "background=photo.jpg",
+                          "background=http://example.org/a.jpg",
                                    "format=svg", "format=jpg", "mask=true&background=white"])
 def test_wrong_options_are_refused_and_nothing_is_fetched_or_opened(query, monkeypatch):
     ask = client()
@@ -53,7 +64,8 @@ def test_wrong_options_are_refused_and_nothing_is_fetched_or_opened(query, monke
 def test_what_is_no_photo():
     for content, status in ((b"", 400), (b"hello", 422), (photo[:5000], 422)):
         answer = client().post("/remove", content=content)
-        assert answer.status_code == status and "/" not in answer.json()["error"].replace("JPEG/", "")
+        assert answer.status_code == status and "/" not in answer.json()["error"].replace("JPEG/",
+                                                                                          "")
 
 
 def test_limits_on_bytes_and_pixels():
@@ -68,10 +80,13 @@ def test_limits_on_bytes_and_pixels():
 def test_other_hosts_other_sites_and_other_paths():
     ask = client()
     assert ask.get("/health", headers={"host": "evil.example"}).status_code == 400
-    assert "access-control-allow-origin" not in ask.post("/remove", content=photo, headers={"origin": "https://evil.example"}).headers
-    for path in ("/../settings.ini", "/docs", "/static/x", "/remove/x", "//etc/passwd"): assert ask.get(path).status_code == 404
+    assert "access-control-allow-origin" not in ask.post("/remove", content=photo,
+                                                         headers={"origin": "https://evil.example"}).headers
+    for path in ("/../settings.ini", "/docs", "/static/x", "/remove/x", "//etc/passwd"):
+        assert ask.get(path).status_code == 404
     assert ask.get("/remove").status_code == 405
-    named = client(origins=("https://mine.example",)).post("/remove", content=photo, headers={"origin": "https://mine.example"})
+    named = client(origins=("https://mine.example",)).post("/remove", content=photo,
+                                                           headers={"origin": "https://mine.example"})
     assert named.headers["access-control-allow-origin"] == "https://mine.example"
 
 
@@ -81,7 +96,9 @@ def test_health_metrics_description_and_page():
     assert ask.get("/health").json()["status"] == "ok"
     assert 'bg_remover_answers_total{status="200"} 1' in ask.get("/metrics").text
     paths = ask.get("/openapi.json").json()["paths"]
-    assert {one["name"] for one in paths["/remove"]["post"]["parameters"]} == {"format", "mask", "background", "keep_metadata"}
+    assert {one["name"] for one in paths["/remove"]["post"]["parameters"]} == {"format", "mask",
+                                                                               "background",
+                                                                               "keep_metadata"}
     assert "<h1>" in ask.get("/").text and "http" not in re.sub(r"fetch\(.*", "", ask.get("/").text)
 
 
@@ -96,7 +113,9 @@ def test_beyond_the_queue_clients_are_told_when_to_come_back():
     ask = client(Slow(), Limits(working=1, waiting=1))
     with ask: # one event loop for all
         answers = []
-        threads = [threading.Thread(target=lambda: answers.append(ask.post("/remove", content=photo))) for _ in range(6)]
+        threads = [threading.Thread(target=lambda: answers.append(ask.post("/remove",
+                                                                           content=photo)))
+                   for _ in range(6)]
         for thread in threads: thread.start()
         for thread in threads: thread.join()
         by_status = sorted(answer.status_code for answer in answers)
@@ -116,7 +135,9 @@ def server():
     code = f"from bg_remover.tool.server import Limits, serve; serve(port={port}, limits=Limits(seconds=3))"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", port)) and process.poll() is None and time.monotonic() < deadline: time.sleep(0.1)
+    while socket.socket().connect_ex(("127.0.0.1",
+                                      port)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert process.poll() is None, process.stderr.read().decode()
     yield port, process
     process.terminate()
@@ -132,14 +153,16 @@ def post(port: int, body: bytes) -> int:
 
 
 def megabytes(process) -> float:
-    return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1]) / 1e3
+    return int(re.search(r"RssAnon:\s+(\d+)",
+                         Path(f"/proc/{process.pid}/status").read_text())[1]) / 1e3
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux to see memory")
 def test_memory_is_the_same_after_many_requests(server):
     port, process = server
     small = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)).save(small, "JPEG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)).save(small,
+                                                                                             "JPEG")
     for _ in range(30): assert post(port, small.getvalue()) == 200
     before = megabytes(process)
     for _ in range(120): post(port, small.getvalue())
@@ -148,7 +171,8 @@ def test_memory_is_the_same_after_many_requests(server):
 
 def test_broken_and_slow_clients_do_no_harm(server):
     port, process = server
-    for sent in (b"", b"POST /remove HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\nabc", b"\xff" * 1000, b"GET / HTTP/9.9\r\n\r\n"):
+    for sent in (b"", b"POST /remove HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+                 b"999999\r\n\r\nabc", b"\xff" * 1000, b"GET / HTTP/9.9\r\n\r\n"):
         broken = socket.create_connection(("127.0.0.1", port))
         broken.sendall(sent)
         broken.close()
