@@ -24,8 +24,8 @@ class RedRemover(Remover):
 class BrightRemover(Remover):
     "A bright photo is a person, all of it; a photo 13 pixels wide kills its process."
     def __init__(self, slow: float = 0):
-        self.image_size, self.threshold, self.min_peak_probability, self.slow = (8,
-                                                                                 8), 0.5, 0.0, slow
+        self.image_size, self.threshold, self.min_peak_probability = (8, 8), 0.5, 0.0
+        self.slow = slow
 
     def answer(self, photo):
         time.sleep(self.slow)

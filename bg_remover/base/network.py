@@ -58,10 +58,10 @@ def _check_description(description, session: onnxruntime.InferenceSession):
             raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
     for ends, wanted, depth in ((session.get_inputs(), "image", 3),
                                 (session.get_outputs(), "probability", 1)):
-        shape = ends[0].shape if [(end.name, end.type)
-                                  for end in ends] == [(wanted, "tensor(float)")] else ()
-        if len(shape) != 4 or any(isinstance(have, int) and have != want for have,
-                                  want in zip(shape, (1, *size, depth))):
+        fits = [(end.name, end.type) for end in ends] == [(wanted, "tensor(float)")]
+        shape = ends[0].shape if fits else ()
+        if len(shape) != 4 or any(isinstance(have, int) and have != want
+                                  for have, want in zip(shape, (1, *size, depth))):
             raise ValueError(f"the network has no {wanted} of {size[0]}×{size[1]}×{depth} numbers")
 
 # %% ../../nbs/base/network.ipynb #network-fork

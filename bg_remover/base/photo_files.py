@@ -272,7 +272,8 @@ def _decode(data: bytes, picture, chunks: dict) -> tuple[np.ndarray, np.ndarray 
     clear, wide = picture.has_transparency_data, picture.mode[0] in "IF"
     if picture.format == "PNG" and clear and data[24] == 16: return _split(_deep_png(data, chunks))
     space = (picture.info.get("icc_profile") or b"")[16:20]
-    usual = picture.format in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP") and space in (b"", b"RGB ")
+    known = picture.format in ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
+    usual = known and space in (b"", b"RGB ")
     if wide or usual and not clear: return decode_image(data, cv2.IMREAD_COLOR_RGB), None
     try: return _split(_to_rgba(picture), picture.format == "BMP")
     except MemoryError: raise

@@ -302,9 +302,8 @@ def _report_all(records: Iterator, count: int, as_json: bool) -> int: # exit sta
             verdicts[record.verdict] += 1
             _report_record(record, as_json)
             advance()
-    parts = ((verdicts[verdict], word) for verdict,
-             word in (("done", "done"), ("skipped", "there already"), ("nobody", "with nobody"),
-                      ("failed", "failed")))
+    words = dict(done="done", skipped="there already", nobody="with nobody", failed="failed")
+    parts = ((verdicts[verdict], word) for verdict, word in words.items())
     if verdicts.total() != 1:
         _print_message(", ".join(f"{number} {word}" for number, word in parts if number)
                        or "no photos in this folder")

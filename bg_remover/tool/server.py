@@ -60,25 +60,41 @@ async def _read_body(request: HttpRequest, limits: Limits) -> bytes:
     return b"".join(parts)
 
 # %% ../../nbs/tool/server.ipynb #server-options-code
-_options = {"format", "mask", "background", "keep_metadata"}
+def _read_switch(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"): raise ValueError
+    return text.lower() in ("true", "1")
+
+
+def _read_background(text: str): # Blur or Colour; never a file of the server
+    if not (background := Blur.parse(text) or Colour.parse(text)): raise ValueError
+    return background
+
+
+_options = { # name: how its text is read, its schema in OpenAPI, what it is
+    "format": (str, {"enum": ["png", "webp", "jpg"]}, "png, webp, or jpg with a background"),
+    "mask": (_read_switch, {"type": "boolean"}, "true for the mask instead of the cut-out"),
+    "background": (_read_background, {"type": "string"}, "a colour (white, #00c878), or blur"),
+    "keep": (str, {"enum": ["people", "background"]}, "what stays: people or background"),
+    "crop": (_read_switch, {"type": "boolean"}, "true to crop to the people"),
+    "padding": (float, {"type": "number"}, "percent around the people when cropped, 0 to 1000"),
+    "feather": (float, {"type": "number"}, "pixels by which edges are softened, 0 to 100"),
+    "quality": (int, {"type": "integer"}, "1 to 100, of webp and jpg"),
+    "keep_metadata": (_read_switch, {"type": "boolean"}, "true to keep date, place and settings")}
 
 
 def _parse_query(query, limits: Limits) -> Request:
     "What is asked for: `?format=webp&background=white`."
-    unknown = set(query) - _options
-    if unknown:
-        raise Refused(400, f"unknown option {', '.join(sorted(unknown))}; there are "
-                      f"{', '.join(sorted(_options))}")
-    def is_on(name): return query.get(name, "false").lower() in ("1", "true", "yes", "on")
-    text = query.get("background")
+    wanted = {}
+    for name, text in query.items():
+        if name not in _options:
+            raise Refused(400, f"unknown option {name}; there are {', '.join(_options)}")
+        read, _, about = _options[name]
+        try: wanted[name] = read(text)
+        except ValueError: raise Refused(400, f"{name} is {about}; not {text!r}") from None
     try:
-        background = text and (Blur.parse(text) or Colour.parse(text)) # never a file of the server
-        if text and not background:
-            raise ValueError("background is the name or number of a colour, or blur")
-        return Request(query.get("format", "png"), is_on("mask"), background,
-                       is_on("keep_metadata"),
-                       1_000_000 * limits.megapixels)
+        return Request(wanted.pop("format", "png"), largest=1_000_000 * limits.megapixels, **wanted)
     except ValueError as error: raise Refused(400, str(error)) from error
+
 
 # %% ../../nbs/tool/server.ipynb #server-work-code
 @dataclass
@@ -160,24 +176,17 @@ async def _health(request: HttpRequest) -> Response:
 async def _metrics(request: HttpRequest) -> Response:
     "In the text format of Prometheus."
     desk: Desk = request.app.state.desk
-    lines = [f'bg_remover_answers_total{{status="{status}"}} {count}' for status,
-             count in sorted(desk.counts.items())]
-    lines += [f"bg_remover_photos_inside {desk.inside}", "bg_remover_work_seconds_total "
-              f"{desk.seconds:.3f}"]
+    lines = [f'bg_remover_answers_total{{status="{status}"}} {count}'
+             for status, count in sorted(desk.counts.items())]
+    lines += [f"bg_remover_photos_inside {desk.inside}",
+              f"bg_remover_work_seconds_total {desk.seconds:.3f}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
 async def _description(request: HttpRequest) -> Response:
     "What this server offers, as OpenAPI."
-    def option(name, schema, about):
-        return {"name": name, "in": "query", "schema": schema, "description": about}
-    options = [option("format", {"enum": list(_kinds), "default": "png"}, "of the result; jpg "
-                      "needs a background"),
-               option("mask", {"type": "boolean", "default": False}, "the mask instead of the "
-                      "cut-out"),
-               option("background", {"type": "string"}, "a colour (white, #00c878), or blur"),
-               option("keep_metadata", {"type": "boolean", "default": False}, "keep date, place "
-                      "and camera settings")]
+    options = [{"name": name, "in": "query", "schema": schema, "description": about}
+               for name, (_, schema, about) in _options.items()]
     body = {"required": True,
             "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
     answers = {"200": {"description": "the picture"},

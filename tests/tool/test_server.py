@@ -17,7 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from bg_remover.tool.server import Limits, make_app
-from stand_in import BrightRemover
+from stand_in import BrightRemover, RedRemover
 
 root = Path(__file__).resolve().parents[2]
 photo = (root / "nbs/samples/mini_coco/val2017/000000343937.jpg").read_bytes()
@@ -42,11 +42,8 @@ def test_a_photo_becomes_a_cutout():
 def test_options(query, kind, mode):
     answer = client().post(f"/remove?{query}", content=photo)
     picture = Image.open(io.BytesIO(answer.content))
-    assert answer.headers["content-type"] == f"image/{kind}" and picture.mode in (mode,
-                                                                                  "RGB"
-                                                                                  if mode == "RGBA"
-                                                                                  and kind == "webp"
-                                                                                  else mode)
+    modes = ("RGBA", "RGB") if kind == "webp" else (mode,) # of WebP, opaque is without alpha
+    assert answer.headers["content-type"] == f"image/{kind}" and picture.mode in modes
 
 
 @pytest.mark.parametrize("query",
@@ -59,6 +56,31 @@ def test_wrong_options_are_refused_and_nothing_is_fetched_or_opened(query, monke
     monkeypatch.setattr(socket.socket, "connect", refuse)
     answer = ask.post(f"/remove?{query}", content=photo)
     assert answer.status_code == 400 and answer.json()["error"]
+
+
+def test_the_shape_is_asked_for_as_in_the_command():
+    scene, file, ask = np.zeros((100, 120, 3), np.uint8), io.BytesIO(), client(RedRemover())
+    scene[30:70, 40:80, 0] = 255
+    Image.fromarray(scene).save(file, "png")
+    def picture(query):
+        return Image.open(io.BytesIO(ask.post(f"/remove?{query}", content=file.getvalue()).content))
+    tight, wide = picture("crop=true&padding=0").size, picture("crop=true&padding=25").size
+    assert max(tight) <= 48 and tight[0] + 16 <= wide[0] < 120 and tight[1] + 16 <= wide[1] < 100
+    people, background = (np.asarray(picture(f"keep={kept}"))[..., 3].astype(int)
+                          for kept in ("people", "background"))
+    np.testing.assert_array_equal(people + background, 255)
+    sizes = [len(ask.post(f"/remove?format=jpg&background=blur&quality={quality}",
+                          content=photo).content) for quality in (30, 95)]
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("query, why", [("padding=much", "padding is percent"), ("quality=90", "jpg"),
+                                        ("mask=perhaps", "mask is true"), ("feather=nan", "feather"),
+                                        ("keep=dog", "'people' or 'background'"),
+                                        ("crop=true&keep=background", "not cropped")])
+def test_options_that_make_no_sense_are_named(query, why):
+    answer = client().post(f"/remove?{query}", content=photo)
+    assert answer.status_code == 400 and why in answer.json()["error"]
 
 
 def test_what_is_no_photo():
@@ -96,9 +118,9 @@ def test_health_metrics_description_and_page():
     assert ask.get("/health").json()["status"] == "ok"
     assert 'bg_remover_answers_total{status="200"} 1' in ask.get("/metrics").text
     paths = ask.get("/openapi.json").json()["paths"]
-    assert {one["name"] for one in paths["/remove"]["post"]["parameters"]} == {"format", "mask",
-                                                                               "background",
-                                                                               "keep_metadata"}
+    names = {one["name"] for one in paths["/remove"]["post"]["parameters"]}
+    assert names == {"format", "mask", "background", "keep", "crop", "padding", "feather", "quality",
+                     "keep_metadata"}
     assert "<h1>" in ask.get("/").text and "http" not in re.sub(r"fetch\(.*", "", ask.get("/").text)
 
 
