@@ -368,3 +368,12 @@ def test_sizes(project_files):
     weights = [path for path in project_files if path.is_relative_to(package / "weights")]
     assert weights and all(megabytes([path]) <= 8 for path in weights)
     assert not [path.name for path in project_files if megabytes([path]) > 9]
+
+
+def test_the_container_copies_what_is_there_and_runs_without_root():
+    lines = [line for line in (root / "Dockerfile").read_text().splitlines() if line]
+    copied = [name for line in lines if line.startswith("COPY") and "--from" not in line
+              for name in line.split()[1:-1]]
+    assert "constraints.txt" in copied and all((root / name).exists() for name in copied)
+    start = lines.index(next(line for line in lines if line.startswith("ENTRYPOINT")))
+    assert any(line == "USER server" for line in lines[:start])
