@@ -3,8 +3,8 @@
 
 Both run by turns with the Python that runs this script, each measurement in a new process: the
 command on one photo from start to finished file, the command on a folder of twelve, the preparation
-of 40 pairs, and the first training step of a small U-Net (from the call of `train` to the end of an
-epoch of one step). Prints medians and the ratio before / after (above 1: faster now), and writes
+of the sample pairs, and the first training step of a small U-Net (from the call of `train` to the
+end of an epoch of one step). Prints medians and the ratio before / after (above 1: faster now), and writes
 benchmarks/results/compare_checkouts.csv.
 """
 import argparse
@@ -29,10 +29,12 @@ from bg_remover.generator import batches
 from bg_remover.model import build_unet
 from bg_remover.training import train
 rng = np.random.default_rng(0)
-pairs = [(rng.integers(0, 256, (64, 64, 3), np.uint8), rng.integers(0, 2, (64, 64, 1), np.uint8)) for _ in range(8)]
+pairs = [(rng.integers(0, 256, (64, 64, 3), np.uint8), rng.integers(0, 2, (64, 64, 1), np.uint8))
+         for _ in range(8)]
 model = build_unet("mobilenetv2", (64, 64), None, (16, 16, 16, 16))
 start = time.perf_counter()
-train(model, batches(pairs, (64, 64), 8), batches(pairs, (64, 64), 8), Path(sys.argv[1]) / "run", epochs=1, verbose=0)
+train(model, batches(pairs, (64, 64), 8), batches(pairs, (64, 64), 8),
+      Path(sys.argv[1]) / "run", epochs=1, verbose=0)
 print(time.perf_counter() - start)
 """
 
@@ -52,7 +54,7 @@ def measure(what: str, checkout: Path, work: Path) -> float: # seconds
     photo = samples / "val2017/000000343937.jpg"
     commands = {"one photo": ["remove", photo, work / "cutout.png"],
                 "a folder of 12 photos": ["remove", work.parent / "photos", work / "out"],
-                "40 pairs prepared": ["prepare", samples, work / "pairs", "--limit", "40"]}
+                "24 pairs prepared": ["prepare", samples, work / "pairs"]}
     if what == "first training step": return float(run(checkout, ["-c", first_step, str(work)])[1])
     return run(checkout, ["-m", "bg_remover", *map(str, commands[what])])[0]
 
@@ -64,7 +66,7 @@ def main(before: Path, after: Path, runs: int):
         (Path(folder) / "photos").mkdir()
         for path in sorted((samples / "val2017").glob("*.jpg"))[:12]:
             shutil.copy(path, Path(folder) / "photos")
-        for what in ("one photo", "a folder of 12 photos", "40 pairs prepared", "first training "
+        for what in ("one photo", "a folder of 12 photos", "24 pairs prepared", "first training "
                      "step"):
             times = {before: [], after: []}
             for _ in range(runs):

@@ -101,7 +101,7 @@ if __name__ == "__main__":
     process, port = start()
     try: row = load(port, process, options.requests, options.clients)
     finally: process.terminate()
-    row = {name: round(value, 3) if isinstance(value, float) else value
+    row = {name: round(float(value), 3) if isinstance(value, float) else value
            for name, value in row.items()}
     print(row, "\nkilled in the middle:", killed_in_the_middle())
     with open(table, "w", newline="") as file:

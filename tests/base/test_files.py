@@ -74,6 +74,15 @@ def test_a_jpeg_may_lack_its_end_mark_but_no_pixel(options, size):
             with pytest.raises(ImageError, match="cut short"): read_image(data[:-end])
 
 
+def test_a_jpeg_without_end_mark_may_have_notes_that_nobody_can_write_again():
+    longitude = b"\0\5\0\2\0\0\0\2N\0\0\0" # text where a number belongs
+    notes = b"".join((b"MM\0*\0\0\0\x08\0\2", b"\x01\x12\0\3\0\0\0\1\0\6\0\0",
+                      b"\x88%\0\4\0\0\0\1\0\0\0\x26", b"\0" * 4, b"\0\1", longitude, b"\0" * 4))
+    data = encoded(noise(), "JPEG", exif=b"Exif\0\0" + notes)
+    assert read_image(data[:-2]).shape == (90, 60, 3) # turned, as the note says
+    assert np.array_equal(read_image(data[:-2]), read_image(data))
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_with_a_preview_inside_is_judged_by_its_own_end(progressive):
     data = encoded(noise(), "JPEG", progressive=progressive)
