@@ -157,16 +157,14 @@ def _complete(data: bytes, name: str) -> bytes:
 def decode_image(source: str | os.PathLike | bytes, flags: int) -> np.ndarray:
     "Decode a file, or its bytes, with OpenCV, or raise an `ImageError` that names it."
     if not isinstance(source, bytes): check_name(source)
-    name, data = source_name(source), source if isinstance(source,
-                                                           bytes) else Path(source).read_bytes()
-    data = _complete(data, name)
+    name = source_name(source)
+    data = _complete(source if isinstance(source, bytes) else Path(source).read_bytes(), name)
     try: pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error: pixels = None
     if pixels is None:
         raise ImageError(f"{name}: not a photo that OpenCV can read; convert it to JPEG or PNG")
-    # a TIFF always, an AVIF never
-    turned = data[:4] in (b"II*\0",
-                          b"MM\0*") or flags != cv2.IMREAD_UNCHANGED and data[4:8] != b"ftyp"
+    is_tiff, is_avif = data[:4] in (b"II*\0", b"MM\0*"), data[4:8] == b"ftyp"
+    turned = is_tiff or flags != cv2.IMREAD_UNCHANGED and not is_avif
     return pixels if turned else np.ascontiguousarray(turn_upright(pixels, read_orientation(data)))
 
 # %% ../../nbs/base/files.ipynb #images-29c

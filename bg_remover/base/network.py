@@ -149,8 +149,8 @@ def answer_long(
             total = np.zeros((round(len(upright) * scale), part.shape[1]), np.float32)
             weights = np.full((len(total), 1), 1e-6, np.float32)
         start = min(round(tile.start * scale), len(total) - len(part))
-        weight = np.float32(np.minimum(np.arange(len(part)), np.arange(len(part))[::-1]) + 1)[:,
-                                                                                              None]
+        row = np.arange(len(part), dtype=np.float32)
+        weight = (np.minimum(row, row[::-1]) + 1)[:, None]
         total[start:start + len(part)] += weight * part
         weights[start:start + len(part)] += weight
     total /= weights

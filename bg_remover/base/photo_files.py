@@ -257,8 +257,8 @@ def _to_rgba(picture) -> np.ndarray: # uint8 H×W×4
     profile = picture.info.get("icc_profile") or b""
     picture = ImageOps.exif_transpose(picture)
     other = {"CMYK": b"CMYK", "L": b"GRAY"}.get(picture.mode)
-    if other and profile[16:20] == other and (transform := _transform(profile, picture.mode,
-                                                                      False)):
+    fits = other and profile[16:20] == other
+    if fits and (transform := _transform(profile, picture.mode, False)):
         picture = ImageCms.applyTransform(picture, transform)
     elif picture.mode == "LAB":
         ends = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
