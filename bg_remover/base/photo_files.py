@@ -244,7 +244,7 @@ def _split(rgba: np.ndarray, is_bmp: bool = False) -> tuple[np.ndarray, np.ndarr
 
 
 def _deep_png(data: bytes, chunks: dict) -> np.ndarray: # uint8 H×W×4
-    "A PNG of 16 bits with transparency: OpenCV reads it, but for grey with one transparent value."
+    "A PNG of 16 bits with transparency: OpenCV reads all but grey with one transparent value."
     deep = decode_image(data, cv2.IMREAD_UNCHANGED)
     if deep.ndim == 3: return cv2.cvtColor(np.uint8(deep >> 8), cv2.COLOR_BGRA2RGBA)
     alpha = np.uint8(deep != int.from_bytes(chunks[b"tRNS"][:2], "big")) * np.uint8(255)

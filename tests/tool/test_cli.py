@@ -22,10 +22,11 @@ from bg_remover.base import storage
 from bg_remover.tool.cli import app, main
 from bg_remover.base.files import by_photo
 from bg_remover.base.masks import read_any_mask
-from bg_remover.images import read_image, read_mask, write_image, write_mask
+from bg_remover.images import read_image, write_image, write_mask
 from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover
 from bg_remover.base.network import shipped_model
+from pair_files import make_own_photos
 
 root = Path(__file__).resolve().parents[2]
 samples = root / "nbs/samples/mini_coco/val2017"
@@ -393,21 +394,8 @@ def test_a_start_brings_nothing_that_it_does_not_need(tmp_path):
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory) -> Path:
-    "Five photos with masks as different tools write them."
     folder = tmp_path_factory.mktemp("own") / "mine"
-    for name in ("photos", "masks"): (folder / name).mkdir(parents=True)
-    for number, path in enumerate(sorted(samples.glob("*.jpg"))[:5]):
-        photo = read_image(path)[:200, :300]
-        mask = np.zeros(photo.shape[:2], np.uint8)
-        mask[50:150, 60 + 10 * number:200] = 255
-        write_image(folder / f"photos/{number}.jpg", photo)
-        if number == 0: write_mask(folder / "masks/0.png", mask)
-        # a cut-out
-        if number == 1: write_image(folder / "masks/1.jpg.png", np.dstack([photo, mask]))
-        if number == 2: write_image(folder / "masks/2.jpg", np.dstack([mask] * 3)) # smeared by JPEG
-        # zeros and ones
-        if number == 3: write_image(folder / "masks/3.png", np.dstack([mask // 255] * 3))
-        if number == 4: write_image(folder / "masks/4.webp", np.dstack([mask] * 3))
+    make_own_photos(folder)
     return folder
 
 

@@ -4,17 +4,8 @@ import pytest
 
 from bg_remover.base.files import ImageError
 from bg_remover.generator import PairError, Pairs, batches
-from bg_remover.images import write_image, write_mask
 from bg_remover.tool.packed import PackedPairs, pack_pairs
-
-
-def make_pair(folder, name, height=30, width=40, value=0):
-    "A frame of one colour, a mask whose left half is a person and whose corner is a crowd."
-    mask = np.zeros((height, width), np.uint8)
-    mask[:, : width // 2], mask[:3, -3:] = 255, 128
-    for part in ("frames", "masks"): (folder / part).mkdir(exist_ok=True)
-    write_image(folder / "frames" / f"{name}.png", np.full((height, width, 3), value, np.uint8))
-    write_mask(folder / "masks" / f"{name}.png", mask)
+from pair_files import make_pair
 
 
 @pytest.fixture
