@@ -95,6 +95,18 @@ def main():
 
 # %% ../../nbs/tool/cli.ipynb #the-command-10
 @contextlib.contextmanager
+def _plain_warnings():
+    "Each warning is one line, and is said once."
+    said = set()
+    def show(message, *rest, **more):
+        if str(message) not in said: _print_message(message)
+        said.add(str(message))
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
 def _usage_errors():
     "What fails in here was asked for wrongly, and nothing has been done yet."
     try: yield
@@ -326,8 +338,8 @@ _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option(
     "--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a "
     "background.  [default: png]")]
 _Model = Annotated[Path | None, typer.Option(
-    help="An .onnx file from `bg-remover train`, in place of the network that came with the "
-    "package.")]
+    help="An .onnx file from `bg-remover train`, or of U2-Net, ISNet, MODNet or BiRefNet, in place "
+    "of the network that came with the package.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")]
 _Workers = Annotated[int, typer.Option(min=1, help="Processes that share the work on a folder.")]
 _Scheduler = Annotated[str | None, typer.Option(
@@ -386,7 +398,7 @@ def remove(
     wanted = dict(mask=mask, background=background, keep_metadata=keep_metadata,
                   largest=1_000_000 * largest, crop=crop, padding=padding, keep=keep,
                   feather=feather, quality=quality)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _plain_warnings():
         with _usage_errors():
             sources, dest = _split_paths([*map(_plain_path, paths)], form, mask)
             for source in sources: _check_ends(source, dest, as_json)
@@ -417,8 +429,7 @@ def _quiet():
 def _learners_packages():
     """Room for a command that trains: warnings are one line, and a missing package says how to
     get it."""
-    with _quiet(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *rest, **more: _print_message(message)
+    with _quiet(), _plain_warnings():
         try: yield
         except ModuleNotFoundError as error:
             _print_message(f'{error.name} is missing; this command needs: pip install '
@@ -681,5 +692,5 @@ def serve(
     except ImportError as error:
         raise ValueError('the server needs: pip install "bg-remover[server]"') from error
     _print_message(f"http://{host}:{port}/ (Ctrl-C stops it)")
-    run(host, port, model, Limits(working, waiting, megabytes, largest), tuple(origin))
-
+    with _plain_warnings():
+        run(host, port, model, Limits(working, waiting, megabytes, largest), tuple(origin))

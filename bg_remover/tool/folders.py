@@ -16,6 +16,7 @@ import os
 import platform
 import time
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path, PurePath
 
 from ..base.files import FolderError, ImageError, NamedBytes, check_name, is_complete
 from ..base.files import remove_leftovers
-from ..base.network import open_model, shipped_model
+from ..base.network import NetworkNotice, open_model, shipped_model
 from ..base.photo_files import file_kind, raw_suffixes
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
 from ..base.storage import open_folder, read_start, read_whole, results_mark, walk_store
@@ -281,8 +282,8 @@ def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]
 def _network_of(model: str | os.PathLike | Remover | None) -> str:
     "What a network is known by: the checksum of its file."
     if isinstance(model, Remover): return type(model).__name__
-    return hashlib.sha256(Path(shipped_model() if model is None
-                               else model).read_bytes()).hexdigest()
+    with open(shipped_model() if model is None else model, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 # %% ../../nbs/tool/folders.ipynb #folders-25
 Job = tuple[Path, Path] # a photo, and its result
@@ -292,7 +293,9 @@ Job = tuple[Path, Path] # a photo, and its result
 def _open_once(model: str | os.PathLike | None, network: str, at_home: bool) -> Remover:
     """The network of a worker, opened for its first batch. It has one thread, because the other
     cores have workers of their own."""
-    if not at_home: cv2.setNumThreads(1)
+    if not at_home:
+        cv2.setNumThreads(1)
+        warnings.simplefilter("ignore", NetworkNotice) # whoever started the work has heard it
     if _network_of(model) == network: return Remover(model, 1)
     raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
                       "install the same version of bg_remover")

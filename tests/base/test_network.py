@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bg_remover.base.network import ModelError, _why_not_open
-from bg_remover.removal import Remover
+from bg_remover.base.network import (ModelError, NetworkNotice, _why_not_open, known_networks,
+                                     open_model)
+from bg_remover.removal import PersonNotFound, Remover
+from stand_in import write_known_network
 
 root = Path(__file__).resolve().parents[2]
 person = root / "nbs/samples/mini_coco/val2017/000000343937.jpg"
@@ -48,3 +50,67 @@ def test_too_little_memory_or_too_few_threads_is_called_so():
                                           RuntimeError("pthread_create failed, error code: 11")))
     damaged = _why_not_open("net.onnx", RuntimeError("Protobuf parsing failed."))
     assert isinstance(damaged, ModelError) and "damaged" in str(damaged)
+
+
+# --- networks of others
+
+by_name = {known.name: known for known in known_networks}
+
+
+def reds(height=300, width=400) -> np.ndarray:
+    "A photo whose red grows from left to right over green that stays."
+    photo = np.zeros((height, width, 3), np.uint8)
+    photo[..., 0], photo[..., 1] = np.linspace(0, 255, width).round(), 80
+    return photo
+
+
+@pytest.mark.parametrize("sides", [None, ("height", "width")], ids=["fixed", "left open"])
+@pytest.mark.parametrize("known", known_networks, ids=lambda known: known.name)
+def test_a_network_of_others_is_fed_as_it_wants(tmp_path, known, sides):
+    path = write_known_network(tmp_path / "other.onnx", known, sides, more=0 if sides else 3)
+    with pytest.warns(NetworkNotice,
+                      match=f"other.onnx: taken for {known.name}.*{known.licence[:3]}"):
+        remover = Remover(path, 1)
+    assert remover.image_size == (known.side, known.side) and remover.threshold == 0.5
+    answer, photo = remover.answer(reds()), reds(known.side, known.side)
+    assert answer.dtype == np.float32 and answer.shape == photo.shape[:2]
+    assert np.abs(answer - photo[..., 0] / 255).max() < 0.01
+    cut = remover.cutout(reds())
+    assert cut[150, 390, 3] == 255 and cut[150, 60, 3] == 0
+
+
+@pytest.mark.parametrize("name, wanted", [("U2-Net", 1.0), ("MODNet", 100 / 255)])
+def test_only_some_are_fed_by_the_brightest_pixel(tmp_path, name, wanted):
+    path = write_known_network(tmp_path / "other.onnx", by_name[name])
+    with pytest.warns(NetworkNotice): remover = Remover(path, 1)
+    photo = (reds() * (100 / 255)).round().astype(np.uint8)
+    assert remover.answer(photo).max() == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize("red", [100, 255])
+def test_a_map_that_lies_on_one_side_of_half_is_not_stretched(tmp_path, red):
+    with pytest.warns(NetworkNotice):
+        remover = Remover(write_known_network(tmp_path / "other.onnx", by_name["ISNet"]), 1)
+    photo = np.full((60, 60, 3), (red, 0, 0), np.uint8)
+    photo[20:40, 20:40, 0] -= 20 # stretched, this would be cut out, or cut away
+    if red == 255: assert remover.alpha(photo).min() == 255
+    else:
+        with pytest.raises(PersonNotFound): remover.cutout(photo)
+
+
+@pytest.mark.parametrize("name, how, said", [
+    ("U2-Net", dict(sides=(321, 320)), "takes x batch×3×321×320 and gives y .* 5 more; use one of"),
+    ("BiRefNet", dict(names=("input", "output")), "if it is BiRefNet.*input_image and output"),
+    ("MODNet", dict(names=("img", "matte")), "if it is MODNet.*names input and output"),
+    ("MODNet", dict(sides=(288, 512)), "U2-Net, ISNet, MODNet, BiRefNet")])
+def test_what_cannot_be_told_apart_is_refused(tmp_path, name, how, said):
+    path = write_known_network(tmp_path / "other.onnx", by_name[name], **how)
+    with pytest.raises(ModelError, match=f"other.onnx.*not one that export_onnx wrote.*{said}"):
+        open_model(path)
+
+
+def test_a_network_of_others_goes_to_another_process_too(tmp_path):
+    with pytest.warns(NetworkNotice):
+        remover = Remover(write_known_network(tmp_path / "other.onnx", by_name["U2-Net"]), 1)
+        again = pickle.loads(pickle.dumps(remover))
+    assert np.array_equal(again.answer(person), remover.answer(person))

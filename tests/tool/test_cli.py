@@ -25,8 +25,9 @@ from bg_remover.base.masks import read_any_mask
 from bg_remover.images import read_image, write_image, write_mask
 from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover
-from bg_remover.base.network import shipped_model
+from bg_remover.base.network import known_networks, shipped_model
 from pair_files import make_own_photos
+from stand_in import write_known_network
 
 root = Path(__file__).resolve().parents[2]
 samples = root / "nbs/samples/mini_coco/val2017"
@@ -557,6 +558,27 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
 
 
 def test_serve_says_what_it_is(): assert b"127.0.0.1" in command("serve", "--help").stdout
+
+
+def test_a_network_of_others_says_its_licence_once(tmp_path, call):
+    known = next(known for known in known_networks if known.name == "U2-Net")
+    write_known_network(tmp_path / "other.onnx", known)
+    model = ["--model", "other.onnx"]
+    for arguments in ([person, "one.png"], [holiday_of_two(tmp_path), "all"],
+                      [tmp_path / "two", "shared", "--workers", 2]):
+        done = call("remove", *arguments, *model)
+        lines = done.stderr.decode().splitlines()
+        assert done.returncode == 0 and len(lines) == 1 + (arguments[0] != person), lines
+        assert lines[0] == "bg-remover: other.onnx: taken for U2-Net (Apache-2.0)"
+    assert len({path.read_bytes() for path in tmp_path.glob(f"*/{person.name}.png")}) == 1
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / f"all/{person.name}.png").read_bytes()
+
+
+def holiday_of_two(folder: Path) -> Path:
+    "A folder of two photos."
+    (folder / "two").mkdir()
+    for path in (person, nobody): shutil.copy(path, folder / "two")
+    return folder / "two"
 
 
 def test_crop_and_what_it_does_not_go_with(tmp_path):
