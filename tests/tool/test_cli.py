@@ -13,19 +13,21 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bg_remover import __version__
+from bg_remover import __version__, removal
 from bg_remover.base import storage
+from bg_remover.tool import folders
 from bg_remover.tool.cli import app, main
 from bg_remover.base.files import by_photo
 from bg_remover.base.masks import read_any_mask
 from bg_remover.images import read_image, write_image, write_mask
 from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover
-from bg_remover.base.network import known_networks, shipped_model
+from bg_remover.base.network import known_networks, open_model, shipped_model
 from pair_files import make_own_photos
 from stand_in import write_known_network
 
@@ -572,6 +574,26 @@ def test_a_network_of_others_says_its_licence_once(tmp_path, call):
         assert lines[0] == "bg-remover: other.onnx: taken for U2-Net (Apache-2.0)"
     assert len({path.read_bytes() for path in tmp_path.glob(f"*/{person.name}.png")}) == 1
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / f"all/{person.name}.png").read_bytes()
+
+
+def test_threads_and_processors_by_hand(tmp_path, call, monkeypatch):
+    opened, photos = [], holiday_of_two(tmp_path)
+    def note(path, threads=0, provider="cpu"):
+        opened.append((threads, provider, cv2.getNumThreads()))
+        return open_model(path, threads, provider)
+    for module in (removal, folders): monkeypatch.setattr(module, "open_model", note)
+    for arguments in ([person, "out.png"], [photos, "out"]):
+        done = call("remove", *arguments, "--threads", 1, "--provider", "openvino")
+        assert done.returncode == 0 and done.stderr.count(b"openvino is not there") == 1
+    assert opened == [(1, "openvino", 1)] * 2
+    for arguments in ([], ["--workers", 2]):
+        done = call("remove", photos, "out", "--overwrite", "--threads", 2, *arguments)
+        assert done.returncode == 0
+    assert cv2.getNumThreads() == cv2.getNumberOfCPUs()
+
+
+def test_another_processor_is_named_rightly(call):
+    assert "'gpu' is not one of" in refused(call("remove", person, "--provider", "gpu"), 2)
 
 
 def holiday_of_two(folder: Path) -> Path:
