@@ -210,7 +210,17 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator
 film_suffixes = (".webm", ".mov", ".mp4") # the last one needs a background
 
 
-def _film(source: str, dest: str, remover, overwrite: bool, background) -> Iterator:
+def _film_options(form: str | None, wanted: dict) -> dict: # what `remove_film` takes
+    "What is asked of a photo as it is asked of a film; an error for what only photos can have."
+    for is_asked, option in ((form, "--format"), (wanted["mask"], "--mask"),
+                             (wanted["keep"] != "people", "--keep"),
+                             (wanted["keep_metadata"], "--keep-metadata")):
+        if is_asked: raise ValueError(f"{option} is for photos; leave it out for a film")
+    quality = {"quality": wanted["quality"]} if wanted["quality"] else {}
+    return quality | {name: wanted[name] for name in ("background", "crop", "padding", "feather")}
+
+
+def _film(source: str, dest: str, remover, overwrite: bool, options: dict) -> Iterator:
     "The record of one film, with a bar that counts its frames."
     try: from bg_remover.tool.video import remove_film
     except ImportError as error:
@@ -219,8 +229,8 @@ def _film(source: str, dest: str, remover, overwrite: bool, background) -> Itera
     def records():
         with _progress(2, "frames") as move: # how many there are, the film says later
             step = lambda state: move(state.done, state.total or None)
-            film = remove_film(source, dest, remover, background, overwrite=overwrite,
-                               progress=step)
+            film = remove_film(source, dest, remover, overwrite=overwrite, progress=step,
+                               **options)
         yield Record(film.path, film.output, film.verdict, milliseconds=film.milliseconds,
                      note=film.note)
     return records()
@@ -243,8 +253,8 @@ def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, h
                              **hardware, **executor), count
     if Path(dest).suffix.lower() in film_suffixes:
         if len(sources) > 1: raise ValueError("one film at a time; name it and the file to make")
-        remover = Remover(model, **hardware)
-        return _film(source, dest, remover, overwrite, wanted["background"]), 1
+        options = _film_options(form, wanted)
+        return _film(source, dest, Remover(model, **hardware), overwrite, options), 1
     targets = {source: _target(source, dest, form) for source in sources}
     request = Request(_form(targets[source], form), **wanted)
     remover = Remover(model, **hardware) # last: what is wrong with the request need not wait for it
@@ -374,7 +384,7 @@ _Keep = Annotated[Literal["people", "background"], typer.Option(
 _Feather = Annotated[float, typer.Option(
     min=0, max=100, metavar="PIXELS", help="Soften the edges.")]
 _Quality = Annotated[int | None, typer.Option(
-    min=1, max=100, help="Of webp and jpg.  [default: 90 and 93]")]
+    min=1, max=100, help="Of webp, jpg and films.  [default: 90, 93 and 75]")]
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21
 def _plain_path(name: str) -> str:

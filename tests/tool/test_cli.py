@@ -555,8 +555,27 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
     done = command("remove", tmp_path / "clip.mp4", tmp_path / "clip.mov")
     assert done.returncode == 0 and ((tmp_path / "clip.mov").exists()
                                      or b"nobody" in done.stderr), done.stderr
+    for option, said in ((["--mask"], "--mask is"), (["--keep", "background"], "--keep is"),
+                         (["--keep-metadata"], "--keep-metadata is"), (["-f", "png"], "--format is")):
+        wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.webm", *option)
+        assert f"{said} for photos; leave it out for a film" in refused(wrong, 2)
     wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
     assert wrong.returncode != 0 and b"background" in wrong.stderr and not (tmp_path / "out.mp4").exists()
+
+
+def test_a_film_takes_the_options_that_films_have(monkeypatch, call, tmp_path):
+    video, asked = pytest.importorskip("bg_remover.tool.video"), []
+    def note(*given, progress, **options):
+        asked.append(options)
+        return video.FilmRecord(Path("clip.mp4"), None, "nobody")
+    monkeypatch.setattr(video, "remove_film", note)
+    (tmp_path / "clip.mp4").touch()
+    for arguments in ([], ["--crop", "--padding", "10", "--feather", "4", "--quality", "50",
+                           "--background", "white", "--overwrite"]):
+        assert call("remove", "clip.mp4", "out.webm", *arguments).returncode == 0
+    plain = dict(overwrite=False, background=None, crop=False, padding=5.0, feather=0.0)
+    assert asked == [plain, dict(overwrite=True, background="white", crop=True, padding=10.0,
+                                 feather=4.0, quality=50)]
 
 
 def test_serve_says_what_it_is(): assert b"127.0.0.1" in command("serve", "--help").stdout
