@@ -33,13 +33,14 @@ class BrightRemover(Remover):
         return np.full(self.image_size, photo.mean() / 255, np.float32)
 
 
-def write_known_network(path, known: KnownNetwork, sides=None, names=None, more: int = 0):
+def write_known_network(path, known: KnownNetwork, sides=None, names=None, more: int = 0,
+                        kind: str = "FLOAT"):
     """An .onnx file with the input and the answers of a well-known network: red in 0–1 if it is
-    fed as that one is. `sides` and `names` make it another, `more` adds smaller answers."""
+    fed as that one is. `sides`, `names` and `kind` make it another, `more` adds smaller answers."""
     import onnx
     from onnx import TensorProto, helper
     asked, answer = names or known.names or ("x", "y")
-    sides, kind = sides or (known.side, known.side), TensorProto.FLOAT
+    sides, kind = sides or (known.side, known.side), getattr(TensorProto, kind)
     steps = [("Slice", ["", "from", "to", "axis"]), ("Mul", ["Slice", "deviation"]),
              ("Add", ["Mul", "mean"])]
     if known.answers == "logits":

@@ -102,17 +102,21 @@ known_networks = (
                  names=("input_image", "output_image")))
 
 # %% ../../nbs/base/network.ipynb #network-others-recognise
+_floats = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
 def _is_image(end, channels: int, side: int) -> bool:
     "Whether an input or output is one image of a size, or of a size that is left open."
     shape, wanted = end.shape, (1, channels, side, side)
     fits = all(have == want or not isinstance(have, int) for have, want in zip(shape, wanted))
-    return end.type == "tensor(float)" and len(shape) == 4 and shape[1] == channels and fits
+    return end.type in _floats and len(shape) == 4 and shape[1] == channels and fits
 
 
 def _describe_ends(session: onnxruntime.InferenceSession) -> str:
     "What goes into a network and comes out, in words."
     def words(ends):
-        named = [f"{end.name} {'×'.join(map(str, end.shape))}" for end in ends]
+        named = [f"{end.name} {'×'.join(map(str, end.shape))}"
+                 + ("" if end.type in _floats else f" of {end.type[7:-1]}") for end in ends]
         return ", ".join(named[:2]) + (f" and {len(named) - 2} more" if len(named) > 2 else "")
     return f"it takes {words(session.get_inputs())} and gives {words(session.get_outputs())}"
 
@@ -158,10 +162,10 @@ class AdaptedSession:
         image, known = feeds["image"], self.known
         colours = image / (max(1, image.max()) if known.by_brightest else 255)
         colours = (colours - np.float32(known.mean)) / np.float32(known.deviation)
-        planes = np.ascontiguousarray(colours.transpose(0, 3, 1, 2))
-        asked, wanted = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
-        answer, = self.session.run([wanted], {asked: planes})
-        return [self._probability(answer[0, 0])[None, ..., None]]
+        asked, wanted = self.session.get_inputs()[0], self.session.get_outputs()[0].name
+        planes = np.ascontiguousarray(colours.transpose(0, 3, 1, 2), _floats[asked.type])
+        answer, = self.session.run([wanted], {asked.name: planes})
+        return [self._probability(np.float32(answer[0, 0]))[None, ..., None]]
 
 
 def _adapt(path: str | os.PathLike, session) -> tuple[AdaptedSession, dict]:

@@ -65,10 +65,11 @@ def reds(height=300, width=400) -> np.ndarray:
     return photo
 
 
-@pytest.mark.parametrize("sides", [None, ("height", "width")], ids=["fixed", "left open"])
+@pytest.mark.parametrize("how", [dict(more=3), dict(sides=("height", "width")),
+                                 dict(kind="FLOAT16")], ids=["fixed", "left open", "half"])
 @pytest.mark.parametrize("known", known_networks, ids=lambda known: known.name)
-def test_a_network_of_others_is_fed_as_it_wants(tmp_path, known, sides):
-    path = write_known_network(tmp_path / "other.onnx", known, sides, more=0 if sides else 3)
+def test_a_network_of_others_is_fed_as_it_wants(tmp_path, known, how):
+    path = write_known_network(tmp_path / "other.onnx", known, **how)
     with pytest.warns(NetworkNotice,
                       match=f"other.onnx: taken for {known.name}.*{known.licence[:3]}"):
         remover = Remover(path, 1)
@@ -103,6 +104,7 @@ def test_a_map_that_lies_on_one_side_of_half_is_not_stretched(tmp_path, red):
     ("U2-Net", dict(sides=(321, 320)), "takes x batch×3×321×320 and gives y .* 5 more; use one of"),
     ("BiRefNet", dict(names=("input", "output")), "if it is BiRefNet.*input_image and output"),
     ("MODNet", dict(names=("img", "matte")), "if it is MODNet.*names input and output"),
+    ("MODNet", dict(kind="DOUBLE"), "512×512 of double"),
     ("MODNet", dict(sides=(288, 512)), "U2-Net, ISNet, MODNet, BiRefNet")])
 def test_what_cannot_be_told_apart_is_refused(tmp_path, name, how, said):
     path = write_known_network(tmp_path / "other.onnx", by_name[name], **how)
