@@ -28,9 +28,10 @@ class Network:
     def __init__(self,
         model: str | os.PathLike | None = None, # an .onnx file of `export_onnx`; None: shipped
         threads: int = 0, # that one photo may use; 0: as many as this process has cores
+        provider: str = "cpu", # what to run on: "cpu", "cuda", ... or "auto"
     ):
-        self.model, self.threads = shipped_model() if model is None else model, threads
-        self.session, self.description = open_model(self.model, threads)
+        self.model, self.hardware = shipped_model() if model is None else model, (threads, provider)
+        self.session, self.description = open_model(self.model, *self.hardware)
         self.image_size = tuple(self.description["image_size"]) # (height, width)
         self.threshold = self.description["threshold"] # person from this probability on
         self.min_peak_probability = self.description.get("min_peak_probability", 0.0) # of a region
@@ -44,7 +45,7 @@ class Network:
 
     def __setstate__(self, state: dict): # in another process, the file is opened again
         vars(self).update(state)
-        if "model" in state: self.session, _ = open_model(self.model, self.threads)
+        if "model" in state: self.session, _ = open_model(self.model, *self.hardware)
 
 # %% ../nbs/09_removal.ipynb #removal-19
 def _mean(values: np.ndarray, radius: int) -> np.ndarray: # float32, same shape as the values
