@@ -18,6 +18,7 @@ import re
 import time
 import uuid
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 try: import cv2
@@ -45,19 +46,20 @@ class FolderError(ValueError):
 _jpeg_mark = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-def _jpeg_marks(data: bytes) -> list[int]:
-    """The marks of a JPEG's segments, in order; whole segments are skipped, because they may
-    hold a preview."""
-    start, marks = 2, []
-    while (mark := _jpeg_mark.search(data, start)) and 0xD9 not in marks:
-        marks.append(mark[0][1])
+def _jpeg_segments(data: bytes) -> list[tuple[int, bytes]]: # mark, content
+    """The segments of a JPEG, in order; whole segments are skipped, because they may hold a
+    preview."""
+    start, segments = 2, []
+    while (mark := _jpeg_mark.search(data, start)):
         start = mark.end() + int.from_bytes(data[mark.end():mark.end() + 2], "big")
-    return marks
+        segments.append((mark[0][1], data[mark.end() + 2:start]))
+        if mark[0][1] == 0xD9: break
+    return segments
 
 
 def _jpeg_is_complete(data: bytes) -> bool:
     "Whether a JPEG reaches its end mark."
-    return 0xD9 in _jpeg_marks(data)
+    return any(mark == 0xD9 for mark, _ in _jpeg_segments(data))
 
 # %% ../../nbs/base/files.ipynb #images-18
 def _png_is_complete(data: bytes) -> bool:
@@ -89,6 +91,21 @@ def read_orientation(data: bytes) -> int: # 1 to 8
     return number if number in range(1, 9) else 1
 
 # %% ../../nbs/base/files.ipynb #files-has-all-pixels
+def _all_scans_are_there(data: bytes) -> bool:
+    "Whether the scans of a JPEG bring each colour all 64 frequencies, down to their last bit."
+    missing, is_progressive = {}, False
+    for mark, content in _jpeg_segments(data):
+        if mark in (0xC0, 0xC1, 0xC2):
+            is_progressive, missing = mark == 0xC2, {i: set(range(64)) for i in content[6::3]}
+        if mark != 0xDA or not content: continue
+        colours, range_of_scan = content[1:1 + 2 * content[0]:2], content[1 + 2 * content[0]:]
+        if len(range_of_scan) != 3: return False
+        first, last, bits = range_of_scan if is_progressive else (0, 63, 0)
+        if bits & 15: continue # a later scan brings the last bits
+        for colour in colours: missing.get(colour, set()).difference_update(range(first, last + 1))
+    return bool(missing) and not any(missing.values())
+
+
 def _decode_with(data: bytes, filler: bytes) -> np.ndarray | None:
     "Decode a JPEG that ends too early, with something behind it. Pillow prints nothing about it."
     from PIL import Image
@@ -106,19 +123,26 @@ def _as_png(data: bytes) -> bytes:
     return file.getvalue()
 
 
+def _fillers(data: bytes) -> Iterator[bytes]:
+    "Things to put behind a JPEG: noise that begins with other bits each time, and restarts."
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 255, 2000, np.uint8)
+        yield bytes([32 * number + 16]) + noise.tobytes()
+    last = max(data.rfind(bytes([0xFF, mark])) for mark in range(0xD0, 0xD8))
+    start = data[last + 1] - 0xCF if last >= 0 else 0 # the restart mark that comes next
+    yield b"".join(bytes([0xFF, 0xD0 + number % 8]) + b"\xa9\x35" * 200
+                   for number in range(start, start + 16))
+
+
 def _with_end_mark(data: bytes) -> bytes | None:
     """A JPEG that lacks only its end mark, as a whole file; None where pixels are missing too:
     what stands behind them changes some."""
-    # progressive: scans may be missing
-    if data[:2] != b"\xff\xd8" or not {0xC0, 0xC1} & set(_jpeg_marks(data)): return None
     data = data.removesuffix(b"\xff")
-    last = max(data.rfind(bytes([0xFF, mark])) for mark in range(0xD0, 0xD8))
-    start = data[last + 1] - 0xCF if last >= 0 else 0 # the restart mark that comes next
-    restarts = b"".join(bytes([0xFF, 0xD0 + number % 8]) + b"\xa9\x35" * 200
-                        for number in range(start, start + 16))
-    plain, *others = (_decode_with(data, filler) for filler in (b"", b"\x5a\xa5" * 2000, restarts))
-    whole = plain is not None and all(other is not None and np.array_equal(plain, other)
-                                      for other in others)
+    if data[:2] != b"\xff\xd8" or not _all_scans_are_there(data): return None
+    plain = _decode_with(data, b"")
+    if plain is None: return None
+    others = (_decode_with(data, filler) for filler in _fillers(data))
+    whole = all(other is not None and np.array_equal(plain, other) for other in others)
     return _as_png(data + b"\xff\xd9") if whole else None
 
 # %% ../../nbs/base/files.ipynb #images-20b
