@@ -11,6 +11,7 @@ import functools
 import io
 import os
 import re
+import struct
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -132,15 +133,67 @@ def check_kind(
     if kind not in (*_formats, "HEIF"): raise ImageError(f"{name}: {_why_refused(kind, head)}")
     return kind
 
+# %% ../../nbs/base/photo_files.ipynb #photo-files-tiff
+_numbers = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"} # a TIFF's kinds of whole numbers
+
+
+def _place(data: bytes) -> str: # for struct
+    "How a TIFF writes where something starts."
+    return ("<" if data[:2] == b"II" else ">") + ("Q" if 43 in data[2:4] else "I")
+
+
+# tag → numbers; where the next page starts, or 0
+def _tiff_page(data: bytes, start: int) -> tuple[dict[int, tuple], int]:
+    "What a page of a TIFF says in whole numbers."
+    place, (order, kind_of_place) = struct.calcsize(_place(data)), _place(data)
+    many = order + ("Q" if kind_of_place == "Q" else "H")
+    (count,), first, tags = struct.unpack_from(many, data, start), start + struct.calcsize(many), {}
+    end = first + count * (4 + 2 * place)
+    for at in range(first, end, 4 + 2 * place)[:512]: # a page has some twenty
+        tag, kind, length = struct.unpack_from(f"{order}HH{kind_of_place}", data, at)
+        if kind not in _numbers or length > 64: continue
+        values, here = f"{order}{length}{_numbers[kind]}", at + 4 + place
+        if struct.calcsize(values) > place: here, = struct.unpack_from(_place(data), data, here)
+        tags[tag] = struct.unpack_from(values, data, here)
+    return tags, struct.unpack_from(_place(data), data, end)[0]
+
+
+def _tiff_pages(data: bytes) -> dict[int, dict[int, tuple]]: # where it starts → tag → numbers
+    "The pages of a TIFF, and those that hang below them."
+    waiting, pages, header = [], {}, struct.calcsize(_place(data))
+    if len(data) >= 2 * header: waiting += struct.unpack_from(_place(data), data, header)
+    while waiting and len(pages) < 100:
+        if (start := waiting.pop(0)) in pages or not start: continue
+        try: pages[start], following = _tiff_page(data, start)
+        except (struct.error, OverflowError): continue # damaged
+        waiting += [following, *pages[start].get(330, ())]
+    return pages
+
+# %% ../../nbs/base/photo_files.ipynb #photo-files-tiff-largest
+_is_reduced, _width_of_page, _height_of_page, _colours_of_page = 254, 256, 257, 262
+_is_negative = 50706 # the version of DNG
+
+
+def _from_largest_page(data: bytes) -> bytes:
+    """A TIFF that begins with its largest page, where its first one is only a preview. Raises
+    `ImageError` for a camera's raw file."""
+    pages = _tiff_pages(data)
+    if not pages: return data # damaged; its reader will say so
+    def value(page, tag): return (*pages[page].get(tag, ()), 0)[0]
+    def area(page): return value(page, _width_of_page) * value(page, _height_of_page)
+    whole = [page for page in pages if not value(page, _is_reduced) & 5] # nor only a mask
+    is_raw = any(_is_negative in tags or value(page, _colours_of_page) in (32803, 34892)
+                 for page, tags in pages.items())
+    if is_raw or not whole:
+        raise ImageError(f"{source_name(data)}: {_why_refused('raw', data)} (its first picture is "
+                         "only a preview)")
+    first, largest = next(iter(pages)), max(whole, key=area)
+    if first in whole and 4 * area(first) >= area(largest): return data
+    at = struct.calcsize(_place(data))
+    start = struct.pack(_place(data), largest)
+    return NamedBytes(data[:at] + start + data[2 * at:], source_name(data))
+
 # %% ../../nbs/base/photo_files.ipynb #photo-files-open
-def _check_tiff(name: str, tags: dict):
-    "Refuse a TIFF whose first picture is a preview, or not developed."
-    is_preview, is_raw = tags.get(254, 0) & 1, 50706 in tags or tags.get(262) in (32803, 34892)
-    if is_preview or is_raw:
-        raise ImageError(f"{name}: {_why_refused('raw', b'II')} (its first picture is only a "
-                         "preview)")
-
-
 def open_photo(
     photo: str | os.PathLike | bytes, # a file, or the bytes of one
     largest: int = largest_photo, # pixels; what is larger is refused
@@ -150,13 +203,13 @@ def open_photo(
     name, data = source_name(photo), read_file(photo)
     kind = check_kind(name, data[:512])
     if kind == "PNG": data = _plain_png(data, _png_chunks(data))
+    if kind == "TIFF": data = _from_largest_page(data)
     too_large = f"more than the {largest:,} allowed; make it smaller, or raise `largest`"
     try: picture = _try_to_open(data, kind, largest)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: its pixels are {too_large}") from error
     except Exception as error: # Pillow's errors share no narrower class
         raise ImageError(f"{name}: {_why_refused(kind, data)}") from error
-    if picture.format == "TIFF": _check_tiff(name, picture.tag_v2)
     if picture.width * picture.height > largest:
         raise ImageError(f"{name}: {picture.width}×{picture.height} pixels, {too_large}")
     return picture
@@ -310,6 +363,14 @@ def _frames(picture, kinds: list[bytes]) -> str: # the kinds of a PNG's chunks, 
     return f"first of {count} frames" if count > 1 else ""
 
 
+def _oddity(given: bytes, read: bytes) -> str:
+    "A note where a file is read otherwise than it lies there."
+    if given[:2] == b"\xff\xd8" and not is_complete(given):
+        return "its end mark is missing; all pixels are there"
+    is_moved = given[:1] in (b"I", b"M") and read is not given
+    return "its largest page; the first is only a preview" if is_moved else ""
+
+
 def _resolution(picture, chunks: dict) -> tuple[float, float] | None: # dots per inch
     "How densely a photo is to be printed, where the file says so."
     found = picture.info.get("dpi")
@@ -353,10 +414,9 @@ def read_photo(
     keep_metadata: bool = False, # also the camera's notes
 ) -> PhotoFile:
     "Read any photo file. Raises `ImageError` where it cannot be read."
-    data = read_file(source)
+    data = given = read_file(source)
     picture, chunk_list = open_photo(data, largest), []
-    ends = data[:2] != b"\xff\xd8" or is_complete(data)
-    note = "" if ends else "its end mark is missing; all pixels are there"
+    if picture.format == "TIFF": data = _from_largest_page(data)
     if picture.format == "PNG":
         chunk_list = _png_chunks(data)
         data = _plain_png(data, chunk_list)
@@ -369,7 +429,7 @@ def read_photo(
     try: exif = _camera_notes(picture, *pixels.shape[:2]) if keep_metadata else b""
     except Exception: exif = b"" # damaged, which is no reason to refuse the pixels
     profile = profile if profile and profile[16:20] == b"RGB " else None
-    note = note or _frames(picture, kinds)
+    note = _oddity(given, data) or _frames(picture, kinds)
     return PhotoFile(pixels, alpha, profile, note, _resolution(picture, chunks), exif)
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-rgb
