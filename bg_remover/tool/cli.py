@@ -72,6 +72,14 @@ def _run() -> int: # exit status
     return status
 
 
+def _little_memory(error: Exception) -> str:
+    "What to say where a library found too little memory; any other error goes on."
+    if "too little memory" in str(error): return str(error)
+    words = re.search("map segment|allocate|bad_alloc", str(error))
+    if not (words or isinstance(error, MemoryError)): raise error
+    return "too little memory; close other programs, or raise the limit (ulimit -v)"
+
+
 def main():
     "Run the command; whatever ends it becomes one line and an exit status."
     for stream in ("stdin", "stdout", "stderr"): # a shell can close them, as in 2>&-
@@ -85,9 +93,12 @@ def main():
         status = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except KeyboardInterrupt: status = 130
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError) as error:
         status = 1
-        _print_message(str(error) or "out of memory")
+        _print_message(error)
+    except Exception as error:
+        status = 1
+        _print_message(_little_memory(error))
     if status == 130:
         _print_message("stopped; what is finished is whole, "
                        "and the same command goes on from there")

@@ -208,6 +208,17 @@ def test_a_disk_that_is_full_is_one_line(call, monkeypatch):
     assert "start again" in refused(call("remove", samples, "out"), 1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to the limit")
+@pytest.mark.parametrize("megabytes", [200, 450, 573, 600, 640, 690])
+def test_too_little_memory_is_one_line(tmp_path, megabytes):
+    import resource
+    limit = (megabytes * 10**6,) * 2
+    done = command("remove", person, tmp_path / "out.png",
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit))
+    if megabytes < 600: assert "too little memory to start" in refused(done, 1)
+    elif done.returncode: assert "too little memory" in refused(done, 1)
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path, holiday):
     for arguments in ("remove holiday {} --json", "remove --help", "evaluate {}/truth {}/truth"):
         (tmp_path / "truth").mkdir(exist_ok=True)
