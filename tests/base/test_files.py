@@ -98,7 +98,8 @@ def test_a_jpeg_whose_colours_come_one_after_another_needs_all_of_them():
     data = head + b"".join(scans)
     assert np.array_equal(read_image(data), read_image(data + b"\xff\xd9"))
     for count in (1, 2):
-        with pytest.raises(ImageError, match="cut short"): read_image(head + b"".join(scans[:count]))
+        with pytest.raises(ImageError, match="cut short"):
+            read_image(head + b"".join(scans[:count]))
 
 
 def test_a_jpeg_without_end_mark_may_have_notes_that_nobody_can_write_again():
