@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..base.files import FolderError, ImageError, NamedBytes, check_name, is_complete
-from ..base.files import lacks_memory, remove_leftovers
+from ..base.files import explain_os_error, lacks_memory, remove_leftovers
 from ..base.network import open_model, shipped_model
 from ..base.photo_files import file_kind, raw_suffixes
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
@@ -102,7 +102,7 @@ def _make(source: Path, dest: Path, remover: Remover, overwrite: bool, request: 
 
 def _explain(source: Path, error: Exception) -> str:
     "Why a photo failed, in one line that names it."
-    text = str(error).strip().partition("\n")[0]
+    text = explain_os_error(error) if isinstance(error, OSError) else str(error).strip()
     if lacks_memory(error): text = "too little memory; make it smaller, or close other programs"
     if not isinstance(error, ImageError) and str(source) not in text: text = f"{source}: {text}"
     return f"{type(error).__name__}: {text}"

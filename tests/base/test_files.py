@@ -102,6 +102,20 @@ def test_a_jpeg_whose_colours_come_one_after_another_needs_all_of_them():
             read_image(head + b"".join(scans[:count]))
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_half_a_jpeg_with_an_end_mark_is_refused(orientation):
+    notes = Image.Exif()
+    notes[0x0112] = orientation
+    data = encoded(noise(), "JPEG", exif=notes)
+    plain = np.full((60, 90, 3), 255, np.uint8)
+    plain[:40] = noise()[:40]
+    for end in (600, 300, 150):
+        for whole in (data, encoded(noise()[..., 0], "JPEG", restart_marker_rows=1)):
+            with pytest.raises(ImageError, match="cut short"):
+                read_image(whole[:-end] + b"\xff\xd9")
+    assert read_image(encoded(plain, "JPEG")).shape == (60, 90, 3) # a white floor is no damage
+
+
 def test_a_jpeg_without_end_mark_may_have_notes_that_nobody_can_write_again():
     longitude = b"\0\5\0\2\0\0\0\2N\0\0\0" # text where a number belongs
     notes = b"".join((b"MM\0*\0\0\0\x08\0\2", b"\x01\x12\0\3\0\0\0\1\0\6\0\0",
