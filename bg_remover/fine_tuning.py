@@ -10,7 +10,8 @@ __all__ = ['min_photos', 'hold_out', 'split_pairs', 'starting_point', 'network_t
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from .base.backbones import BACKBONES
 from .base.export import export_onnx, save_half_weights
 from .base.files import DataError, write_bytes
 from .base.optimizers import warm_cosine
+from .base.pairs import group_alike
 from .base.runs import RunError, finished_run, run_note
 from .generator import Pairs, augment_pair, batches
 from .metrics import bootstrap_interval
@@ -38,18 +40,21 @@ def hold_out(
     names: Sequence[str], # of photos
     holdout_fraction: float = 0.2, # about this share; at least one photo, and never all of them
     trained: Collection[str] = (), # photos that a network has learned from: never held out
+    groups: Mapping[str, str] | None = None, # from `group_alike`; None: each photo stands alone
 ) -> tuple[list[str], list[str]]: # to train on, to hold out
     "Split photos, each by its own checksum: a photo that is added later moves no other photo."
-    new = [name for name in names if name not in trained]
-    _check_split(names, new, holdout_fraction)
-    held_out = [name for name in new if _name_to_number(name) < holdout_fraction]
-    if not held_out: held_out = [min(new, key=_name_to_number)]
-    if len(held_out) == len(names): held_out.remove(max(held_out, key=_name_to_number))
-    return sorted(set(names) - set(held_out)), sorted(held_out)
+    group = {name: (groups or {}).get(name, name) for name in names}
+    every, seen = set(group.values()), {group[name] for name in names if name in trained}
+    _check_split(names, every - seen, holdout_fraction)
+    held_out = {one for one in every - seen if _name_to_number(one) < holdout_fraction}
+    if not held_out: held_out = {min(every - seen, key=_name_to_number)}
+    if len(held_out) == len(every): held_out.remove(max(held_out, key=_name_to_number))
+    parts = [[name for name in names if (group[name] in held_out) == out] for out in (False, True)]
+    return sorted(parts[0]), sorted(parts[1])
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-checks
 # machinery
-def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: float):
+def _check_split(names: Sequence[str], new: Collection[str], holdout_fraction: float):
     "Raise where there is nothing to split."
     if len(names) < 2:
         raise DataError(f"{len(names)} photo with a mask: two are the least, "
@@ -60,6 +65,13 @@ def _check_split(names: Sequence[str], new: Sequence[str], holdout_fraction: flo
     if not 0 < holdout_fraction < 1:
         raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
 
+def _groups(pairs: Pairs) -> dict[str, str] | None: # from `group_alike`
+    "Which photos belong together; None, and a warning, where all of them do."
+    groups = group_alike(pairs.frame_paths)
+    if len(set(groups.values())) > 1 or len(groups) < 2: return groups
+    warnings.warn("all photos show nearly the same, so those held out are no fair test; "
+                  "add photos of other scenes", stacklevel=4)
+
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-split
 def split_pairs(
     pairs_dir: str | os.PathLike, # from `prepare_own` or `prepare_pairs`
@@ -68,8 +80,9 @@ def split_pairs(
 ) -> dict[str, Pairs]: # "trained", "held_out"
     "The pairs of a folder, some of them held out."
     folders = Path(pairs_dir) / "frames", Path(pairs_dir) / "masks"
-    names = [path.stem for path in Pairs(*folders).frame_paths]
-    parts = hold_out(names, holdout_fraction, trained)
+    pairs = Pairs(*folders)
+    names = [path.stem for path in pairs.frame_paths]
+    parts = hold_out(names, holdout_fraction, trained, _groups(pairs))
     both = zip(("trained", "held_out"), parts)
     return {part: Pairs(*folders, names=chosen) for part, chosen in both}
 

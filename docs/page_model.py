@@ -335,7 +335,19 @@ def estimate_foreground(pixels: Value, colours: list, alpha: Value, height: Valu
     return found
 
 
-# float32 1×height×width
+# side, how many, where they begin (float64)
+def tiles(height: Value, width: Value) -> tuple[Value, Value, Value]:
+    "`_tiles`, along the longer side; a photo that is not long is one tile."
+    graph, double = height.graph, TensorProto.DOUBLE
+    short, long = graph.Min(height, width), graph.Max(height, width)
+    length = graph.Max(short, (long + whole(15)) / whole(16))
+    length = graph.Where(graph.Greater(long, short * whole(2)), length, long)
+    count = ((long - length) * whole(2) + length - whole(1)) / length + whole(1)
+    step = as_type(long - length, double) / as_type(graph.Max(count - whole(1), whole(1)), double)
+    return length, count, graph.Round(as_type(until(count), double) * step)
+
+
+# float32 height×width
 def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[int, int]) -> Value:
     "`Network.answer`: the network itself, between its input and its output."
     small = stretch_image(pixels, *[graph.Identity(whole(each)) for each in size])
@@ -343,7 +355,86 @@ def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[in
     inner = onnx.compose.add_prefix_graph(network.graph, "network/")
     graph.nodes += [helper.make_node("Identity", [seen.name], [inner.input[0].name]), *inner.node]
     graph.constants += inner.initializer
-    return graph.Squeeze(Value(graph, inner.output[0].name), whole(3))
+    return graph.Squeeze(Value(graph, inner.output[0].name), whole(0, 3))
+
+
+# float32 tiles×edge×edge
+def answers(photo: Value, length: Value, count: Value, starts: Value, lies: Value,
+            network: onnx.ModelProto, edge: int) -> Value:
+    "The network's answers to the tiles of a photo, one after another."
+    body, number = Graph(), Graph.counter
+    tile = Value(body, f"tile{number}")
+    pixels, length, starts, lies = (Value(body, each.name)
+                                    for each in (photo, length, starts, lies))
+    start = as_type(body.Unsqueeze(body.Gather(starts, tile), whole(0)), TensorProto.INT64)
+    first = body.Concat(start, whole(0), axis=0)
+    last = body.Concat(start + length, body.Min(side(pixels, 0), side(pixels, 1)), axis=0)
+    first, last = (body.Where(lies, body.Gather(ends, whole(1, 0)), ends) for ends in (first, last))
+    part = answer(body, body.Slice(pixels, first, last, whole(0, 1)), network, (edge, edge))
+    more = body.Identity(Value(body, f"go{number}"))
+    ends = [(tile.name, TensorProto.INT64), (f"go{number}", TensorProto.BOOL),
+            (more.name, TensorProto.BOOL), (part.name, TensorProto.FLOAT)]
+    ends = [helper.make_tensor_value_info(name, kind, [] if kind != TensorProto.FLOAT else None)
+            for name, kind in ends]
+    loop = helper.make_graph(body.nodes, "look", ends[:2], ends[2:], body.constants)
+    return photo.graph.Loop(photo.graph.Squeeze(count), np.array(True), body=loop)
+
+
+def either(condition: Value, then, otherwise) -> Value: # functions that make a value in a graph
+    "One of two values; only that one is computed."
+    branches = []
+    for make in (then, otherwise):
+        branch = Graph()
+        end = helper.make_tensor_value_info(make(branch).name, TensorProto.FLOAT, None)
+        branches.append(helper.make_graph(branch.nodes, "branch", [], [end], branch.constants))
+    return condition.graph.If(condition, then_branch=branches[0], else_branch=branches[1])
+
+
+def joined(parts: Value, places: Value, rows: Value, edge: int) -> Value: # float32 rows×edge
+    """Answers to tiles as one: where two overlap, the one whose middle is nearer counts more.
+    One after another: ScatterND adds in several threads at once, and loses some."""
+    graph, body, row, number = parts.graph, Graph(), np.arange(edge), Graph.counter
+    weight = np.float32(np.minimum(row, row[::-1]) + 1)[:, None]
+    names = [f"{name}{number}" for name in ("tile", "go", "sum")]
+    tile, go, sums = (Value(body, name) for name in names)
+    part, place, rows_here = (Value(body, each.name) for each in (parts, places, rows))
+    weighted = body.Gather(part, tile) * weight
+    with_weights = body.Concat(weighted, weight, axis=1) # in the last column
+    place = body.Unsqueeze(body.Gather(place, tile), whole(0))
+    around = body.Concat(place, whole(0), rows_here - whole(edge) - place, whole(0), axis=0)
+    ends = [*names, body.Identity(go).name, (sums + body.Pad(with_weights, around)).name]
+    kinds = [TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT]
+    ends = [helper.make_tensor_value_info(name, kind, None if kind == TensorProto.FLOAT else [])
+            for name, kind in zip(ends, kinds + kinds[1:])]
+    loop = helper.make_graph(body.nodes, "join", ends[:3], ends[3:], body.constants)
+    nothing = graph.Expand(np.float32(0), graph.Concat(rows, whole(edge + 1), axis=0))
+    sums = graph.Loop(graph.Squeeze(graph.Shape(places)), np.array(True), nothing, body=loop)
+    columns = lambda first, last: graph.Slice(sums, whole(first), whole(last), whole(1))
+    return columns(0, edge) / columns(edge, edge + 1)
+
+
+def answer_in_tiles(photo: Value, network: onnx.ModelProto, edge: int) -> Value: # float32 1×h×w
+    "What `Remover` asks the network: about a photo, or as `answer_long` about parts of a long one."
+    graph, double = photo.graph, TensorProto.DOUBLE
+    height, width = side(photo, 0), side(photo, 1)
+    lies, (length, count, starts) = graph.Greater(width, height), tiles(height, width)
+    parts = answers(photo, length, count, starts, lies, network, edge)
+    scale = np.float64(edge) / as_type(length, double)
+    in_answer = lambda pixels: as_type(graph.Round(pixels * scale), TensorProto.INT64)
+    rows = in_answer(as_type(graph.Max(height, width), double))
+    places = graph.Min(in_answer(starts), rows - whole(edge))
+
+    def turned(branch): # rows lie along the longer side
+        inner = Value(branch, parts.name)
+        upright = branch.Where(Value(branch, lies.name), branch.Transpose(inner, perm=[0, 2, 1]),
+                               inner)
+        whole_answer = joined(upright, Value(branch, places.name), Value(branch, rows.name), edge)
+        same = lambda inside: inside.Identity(Value(inside, whole_answer.name))
+        across = lambda inside: inside.Transpose(Value(inside, whole_answer.name), perm=[1, 0])
+        return either(Value(branch, branch.Squeeze(Value(branch, lies.name)).name), across, same)
+    alone = lambda branch: branch.Squeeze(Value(branch, parts.name), whole(0))
+    is_long = graph.Squeeze(graph.Greater(count, whole(1)))
+    return graph.Unsqueeze(either(is_long, turned, alone), whole(0))
 
 
 def page_model(path: Path) -> onnx.ModelProto:
@@ -356,7 +447,8 @@ def page_model(path: Path) -> onnx.ModelProto:
     height, width = side(pixels, 0), side(pixels, 1)
     colours = [as_float(graph.Unsqueeze(graph.Gather(pixels, np.int64(i), axis=2), whole(0)))
                for i in range(3)]
-    probability = hysteresis_threshold(answer(graph, pixels, network, description["image_size"]),
+    edge, = set(description["image_size"]) # a square: tiles lie and stand
+    probability = hysteresis_threshold(answer_in_tiles(pixels, network, edge),
                                        description.get("min_peak_probability", 0.0))
     alpha = alpha_from(refine(probability, pixels, colours, height, width),
                        description["threshold"])

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import bg_remover
 
+from .files import lacks_memory
+
 import cv2
 
 # before its import: it would send data to its maker, and write below HOME
@@ -195,7 +197,7 @@ if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_never_cl
 
 def _why_not_open(path: str | os.PathLike, error: Exception) -> Exception:
     "What to raise where a session cannot be made: the file is not always to blame."
-    if re.search("bad_alloc|[Ff]ailed to allocate|[Cc]annot allocate", str(error)):
+    if lacks_memory(error):
         return MemoryError(f"{path}: too little memory to open the network; close other programs, "
                            "or raise the limit")
     if re.search("pthread|[Tt]hread.*(fail|unavailable)|Resource temporarily", str(error)):

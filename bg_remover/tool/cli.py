@@ -57,10 +57,24 @@ def _begin(context: typer.Context,
 _UsageError = typer.BadParameter.__base__
 
 
+def _plain(message: object) -> str:
+    "A message that no name in it can spoil: without what a screen would take for an order."
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1],
+                  str(message))
+
+
+def _reason(error: Exception) -> str:
+    "What an error says; of the system's own errors in our words."
+    if not isinstance(error, OSError): return str(error)
+    from bg_remover.base.files import explain_os_error
+    return explain_os_error(error)
+
+
 def _print_message(message: object):
     "One line to standard error, which is for messages; standard output is for results."
     # as a shell has them
-    text = str(message).replace("overwrite=True", "--overwrite").replace("`largest`", "--largest")
+    text = _plain(message).replace("overwrite=True", "--overwrite")
+    text = text.replace("`largest`", "--largest")
     print(f"bg-remover: {text}", file=sys.stderr)
 
 
@@ -70,6 +84,14 @@ def _run() -> int: # exit status
     status = app(standalone_mode=False) or 0
     sys.stdout.flush()
     return status
+
+
+def _little_memory(error: Exception) -> str:
+    "What to say where a library found too little memory; any other error goes on."
+    if "too little memory" in str(error): return str(error)
+    words = re.search("map segment|allocate|bad_alloc", str(error))
+    if not (words or isinstance(error, MemoryError)): raise error
+    return "too little memory; close other programs, or raise the limit (ulimit -v)"
 
 
 def main():
@@ -85,9 +107,12 @@ def main():
         status = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except KeyboardInterrupt: status = 130
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError) as error:
         status = 1
-        _print_message(str(error) or "out of memory")
+        _print_message(_reason(error))
+    except Exception as error:
+        status = 1
+        _print_message(_little_memory(error))
     if status == 130:
         _print_message("stopped; what is finished is whole, "
                        "and the same command goes on from there")
@@ -110,7 +135,7 @@ def _plain_warnings():
 def _usage_errors():
     "What fails in here was asked for wrongly, and nothing has been done yet."
     try: yield
-    except (ValueError, OSError) as error: raise _UsageError(str(error)) from error
+    except (ValueError, OSError) as error: raise _UsageError(_reason(error)) from error
 
 # %% ../../nbs/tool/cli.ipynb #the-command-15
 def _form(dest: str, form: str | None) -> str: # "png", "webp" or "jpg"
@@ -144,9 +169,12 @@ def _split_paths(paths: list[str], form: str | None, mask: bool) -> tuple[list[s
     source, = paths
     if source == "-": return paths, "-"
     if _is_folder(source): raise ValueError(f"{source}: is a folder; name a folder for its results")
-    kind = "mask" if mask else "cutout"
-    return paths, str(Path(source).with_suffix(f".{kind}.{form or 'png'}"))
-
+    ending = f"{'mask' if mask else 'cutout'}.{form or 'png'}"
+    dest = Path(source).with_suffix(f".{ending}")
+    if len(os.fsencode(dest.name)) > 255: # no disk has such a name
+        from bg_remover.tool.folders import output_path
+        dest = output_path(Path(source), ending)
+    return paths, str(dest)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-15b
 def _is_folder(source: str) -> bool:
@@ -163,6 +191,10 @@ def _check_ends(source: str, dest: str, as_json: bool):
     if "://" in dest and not _is_folder(source):
         raise ValueError(f"{dest}: an address takes the results of a folder; name a folder of "
                          "photos, or a file to make")
+    is_file = Path(dest).suffix.lower() in (".png", ".webp", ".jpg", ".jpeg")
+    if _is_folder(source) and is_file and "://" not in dest and not _is_directory(dest):
+        raise ValueError(f"{source}: is a folder, and {dest} looks like a file; write {dest}/ if "
+                         "it is to be the folder of the results")
     if source == "-" and sys.stdin.isatty():
         raise ValueError("standard input is a keyboard; name a photo, or pipe one in")
     if dest == "-" and _is_folder(source):
@@ -188,16 +220,17 @@ def _check_many(sources: list[str], dest: str, form: str | None):
 # %% ../../nbs/tool/cli.ipynb #the-command-17
 def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator:
     "From or to a pipe: a photo's bytes in, the result's bytes out."
-    from bg_remover.base.files import NamedBytes, write_bytes
+    from bg_remover.base.files import write_bytes
+    from bg_remover.base.photo_files import read_stream
     from bg_remover.tool.folders import Record, is_taken
     from bg_remover.tool.photos import make_cut
     if dest != "-" and not overwrite and is_taken(Path(dest)):
         raise FileExistsError(f"{dest}: is there already; --overwrite replaces it")
     try:
-        cut = make_cut(NamedBytes(sys.stdin.buffer.read(), "standard input") if source == "-"
+        cut = make_cut(read_stream(sys.stdin.buffer, "standard input") if source == "-"
                        else source, remover, request)
     except ValueError as error:
-        yield Record(source, None, "failed", error=str(error))
+        yield Record(source, None, "failed", error=f"{type(error).__name__}: {error}")
         return
     if dest != "-" and cut.found: write_bytes(dest, cut.data)
     if dest == "-":
@@ -294,12 +327,14 @@ def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_fold
 def _report_record(record, as_json: bool):
     """Report what became of a photo: a line of JSON for each, or a plain line where there is
     something to know."""
+    path = str(record.path).replace("\n", "\\n")
     if as_json: print(json.dumps(vars(record), default=str), flush=True)
-    elif record.verdict == "failed": _print_message(record.error.removeprefix("ImageError: "))
+    elif record.verdict == "failed":
+        _print_message(re.sub(r"^\w*(Error|Fail): ", "", record.error).replace("\n", "\\n"))
     elif record.verdict == "nobody":
-        _print_message(f"{record.path}: nobody found"
+        _print_message(f"{path}: nobody found"
                        + ("" if record.output else ", so no file was made"))
-    elif record.note: _print_message(f"{record.path}: {record.note}")
+    elif record.note: _print_message(f"{path}: {record.note}")
 
 
 @contextlib.contextmanager

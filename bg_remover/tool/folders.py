@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..base.files import FolderError, ImageError, NamedBytes, check_name, is_complete
-from ..base.files import remove_leftovers
+from ..base.files import explain_os_error, lacks_memory, remove_leftovers
 from ..base.network import NetworkNotice, open_model, shipped_model
 from ..base.photo_files import file_kind, raw_suffixes
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
@@ -96,9 +96,17 @@ def _make(source: Path, dest: Path, remover: Remover, overwrite: bool, request: 
         elif overwrite: erase(dest) # of an earlier run that saw somebody
     except FolderError: raise
     except Exception as error: # whatever it is, it concerns only this photo
-        return record(None, "failed", error=f"{type(error).__name__}: {error}")
+        return record(None, "failed", error=_explain(source, error))
     if not cut.found: return record(None, "nobody", note=cut.note)
     return record(dest, "done", share=cut.share, note=cut.note)
+
+
+def _explain(source: Path, error: Exception) -> str:
+    "Why a photo failed, in one line that names it."
+    text = explain_os_error(error) if isinstance(error, OSError) else str(error).strip()
+    if lacks_memory(error): text = "too little memory; make it smaller, or close other programs"
+    if not isinstance(error, ImageError) and str(source) not in text: text = f"{source}: {text}"
+    return f"{type(error).__name__}: {text}"
 
 
 def _write_result(dest: Path, data: bytes, overwrite: bool):

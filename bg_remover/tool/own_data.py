@@ -6,13 +6,17 @@
 __all__ = ['layouts', 'MaskFile', 'ColouredFile', 'Outlines', 'Own', 'find_pictures', 'flat_name', 'match_names', 'Choice',
            'choose_class', 'read_json', 'subfolder', 'from_masks', 'read_labelmap', 'from_voc', 'read_class_names',
            'read_yolo', 'from_yolo', 'PhotoFinder', 'is_coco', 'find_coco_files', 'from_coco', 'from_labelme',
-           'from_supervisely', 'find_own', 'prepare_own_pair', 'summarize_pairs', 'picture_pairs', 'prepare_own']
+           'Objects', 'from_supervisely', 'find_own', 'prepare_own_pair', 'summarize_pairs', 'picture_pairs',
+           'prepare_own']
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-imports
+import base64
+import glob
 import json
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +85,7 @@ class Own(NamedTuple):
     "A photo and where its mask comes from."
     name: str # of the pair
     photo: Path
-    mask: MaskFile | ColouredFile | Outlines | DataError # an error: why there is none
+    mask: "MaskFile | ColouredFile | Outlines | Objects | DataError" # an error: why there is none
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-pictures
 def find_pictures(
@@ -415,13 +419,20 @@ def _is_labelme(content) -> bool:
             and "imagePath" in content)
 
 
+def _contents(files: Iterable[Path]) -> tuple[dict, list[Own]]: # by file; those without content
+    "What JSON files hold. One that cannot be read stops nothing."
+    contents, damaged = {}, []
+    for path in files:
+        try: contents[path] = read_json(path)
+        except DataError as error: damaged.append(Own(path.stem, path, error))
+    return contents, damaged
+
+
 def from_labelme(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
     "A JSON file beside each photo."
-    files, contents, found = find_pictures(folder, lambda name: name.endswith(".json")), {}, []
-    for path in [path for paths in files.values() for path in paths]:
-        try: content = read_json(path)
-        except DataError as error: found.append(Own(path.stem, path, error)); continue
-        if _is_labelme(content): contents[path] = content
+    files = find_pictures(folder, lambda name: name.endswith(".json")).values()
+    contents, found = _contents(path for paths in files for path in paths)
+    contents = {path: content for path, content in contents.items() if _is_labelme(content)}
     if not contents: return None
     shapes = [shape for content in contents.values() for shape in content["shapes"]]
     labels = [shape["label"] for shape in shapes if isinstance(shape, dict) and "label" in shape]
@@ -439,12 +450,75 @@ def _labelme_photo(path: Path, name: str, finder: PhotoFinder) -> Path:
     beside = path.parent / name.replace("\\", "/")
     return beside if beside.is_file() else finder.find(name)
 
+# %% ../../nbs/tool/own_data.ipynb #own-data-from-supervisely
+def _packed_picture(packed: dict, shape: tuple[int, int]) -> np.ndarray: # bool H×W
+    "A painted object: a PNG as text, and where its corner lies."
+    data = zlib.decompressobj().decompress(base64.b64decode(packed["data"]), 2**26)
+    plane = decode_image(data, cv2.IMREAD_UNCHANGED)
+    if plane.ndim == 3: plane = plane[..., 3] if plane.shape[2] == 4 else plane.max(axis=2)
+    (left, top), (height, width) = map(int, packed["origin"]), plane.shape
+    mask = np.zeros(shape, bool)
+    if min(left, top) < 0 or mask[top:top + height, left:left + width].shape != plane.shape:
+        raise ValueError("a painted object reaches beyond the photo")
+    mask[top:top + height, left:left + width] = plane > 0
+    return mask
 
-def from_supervisely(folder: Path, choice: Choice = Choice()) -> None:
-    "Raise where a folder is Supervisely's: the layout is known, and not read."
-    if any(folder.glob("ann/*.json")) or any(folder.glob("*/ann/*.json")):
-        raise DataError(f"{folder}: Supervisely's own format is not read; "
-                        "export it as COCO, Pascal VOC or YOLO segmentation")
+
+@dataclass(frozen=True)
+class Objects:
+    "Supervisely's objects: polygons with holes, rectangles and packed pictures."
+    path: Path
+    objects: list[dict]
+    shape: tuple[int, int] | None # (height, width) that the file names; None: none
+
+    def read(self, shape: tuple[int, int]) -> np.ndarray:
+        mask = np.zeros(self.shape or shape, bool)
+        try:
+            for one in self.objects: mask |= self._draw(one, mask.shape)
+        except DataError: raise
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+            raise DataError(f"{self.path}: cannot be used ({error!r}); export it again") from error
+        return np.uint8(mask) * np.uint8(255)
+
+    def _draw(self, one: dict, shape: tuple[int, int]) -> np.ndarray: # bool H×W
+        if one.get("bitmap"): return _packed_picture(one["bitmap"], shape)
+        kind, points = one.get("geometryType") or "polygon", one["points"]
+        outline = dict(points=points["exterior"], shape_type=kind)
+        mask = draw_mask(_records([_labelme_polygon(outline, self.path)]), shape) > 0
+        for hole in points.get("interior") or []:
+            edge = _labelme_polygon(dict(points=hole), self.path)
+            mask &= draw_mask(_records([edge]), shape) == 0
+        return mask
+
+
+def _supervisely_photo(path: Path) -> Path:
+    "The photo of an annotation: ann/a.jpg.json is of img/a.jpg, and so was ann/a.json once."
+    photos = path.parent.parent / "img"
+    found = [photos / path.stem, *sorted(photos.glob(f"{glob.escape(path.stem)}.*"))]
+    photo = next((photo for photo in found if photo.is_file()), None)
+    if photo: return photo
+    raise DataError(f"{path}: no photo {path.stem} in {photos}; put it there")
+
+
+def from_supervisely(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
+    "img/ and ann/ with a JSON file for each photo, alone or in the folders of a project."
+    contents, found = _contents(sorted([*folder.glob("ann/*.json"), *folder.glob("*/ann/*.json")]))
+    contents = {path: content for path, content in contents.items()
+                if isinstance(content, dict) and isinstance(content.get("objects"), list)}
+    if not contents: return None
+    def title(one): return one.get("classTitle", "") if isinstance(one, dict) else ""
+    titles = [title(one) for content in contents.values() for one in content["objects"]]
+    chosen = choose_class(titles, choice.class_name, folder)
+    for path, content in contents.items():
+        bare = picture_endings.sub("", path.stem)
+        name = flat_name((path.parent.parent.relative_to(folder) / bare).as_posix())
+        size = content.get("size") if isinstance(content.get("size"), dict) else {}
+        size = size.get("height"), size.get("width")
+        people = [one for one in content["objects"] if title(one) in chosen]
+        try: photo = _supervisely_photo(path)
+        except DataError as error: found.append(Own(name, path, error)); continue
+        found.append(Own(name, photo, Objects(path, people, size if all(size) else None)))
+    return found
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-find
 layouts = from_voc, from_masks, from_yolo, from_coco, from_supervisely, from_labelme

@@ -64,7 +64,8 @@ def test_cut_short_at_any_place(format):
 
 @pytest.mark.parametrize("options",
                          [{}, dict(subsampling=0), dict(restart_marker_rows=1),
-                          dict(optimize=True)], ids=str)
+                          dict(optimize=True), dict(progressive=True),
+                          dict(progressive=True, subsampling=0, quality=100)], ids=str)
 @pytest.mark.parametrize("size", [(60, 90), (61, 83), (8, 8)])
 def test_a_jpeg_may_lack_its_end_mark_but_no_pixel(options, size):
     for photo in (noise(*size), noise(*size)[..., 0]):
@@ -72,6 +73,47 @@ def test_a_jpeg_may_lack_its_end_mark_but_no_pixel(options, size):
         for end in (1, 2): assert np.array_equal(read_image(data[:-end]), read_image(data))
         for end in range(6, len(data) - 620, 37):
             with pytest.raises(ImageError, match="cut short"): read_image(data[:-end])
+
+
+def test_no_cut_that_loses_a_pixel_of_a_progressive_jpeg_passes_as_whole():
+    flat = np.full((64, 64, 3), 200, np.uint8)
+    flat[:20, :20] = 10
+    for photo, quality in ((noise(33, 17), 75), (noise(16, 16), 95), (noise()[..., 0], 30),
+                           (flat, 100)):
+        data = encoded(photo, "JPEG", progressive=True, quality=quality)
+        for end in range(3, len(data)):
+            try: pixels = read_image(data[:-end])
+            except ImageError: continue
+            assert np.array_equal(pixels, read_image(data)), (photo.shape, end)
+
+
+def test_a_jpeg_whose_colours_come_one_after_another_needs_all_of_them():
+    grey = [encoded(plane, "JPEG") for plane in np.rollaxis(noise(64, 64), 2)]
+    frame, scan, end = grey[0].index(b"\xff\xc0"), grey[0].index(b"\xff\xda"), len(grey[0]) - 2
+    components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    head = (grey[0][:frame] + b"\xff\xc0\0\x11" + grey[0][frame + 4:frame + 9] + b"\3" + components
+            + grey[0][frame + 13:scan])
+    scans = [one[scan:scan + 5] + bytes([number]) + one[scan + 6:-2]
+             for number, one in enumerate(grey, 1)]
+    data = head + b"".join(scans)
+    assert np.array_equal(read_image(data), read_image(data + b"\xff\xd9"))
+    for count in (1, 2):
+        with pytest.raises(ImageError, match="cut short"):
+            read_image(head + b"".join(scans[:count]))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_half_a_jpeg_with_an_end_mark_is_refused(orientation):
+    notes = Image.Exif()
+    notes[0x0112] = orientation
+    data = encoded(noise(), "JPEG", exif=notes)
+    plain = np.full((60, 90, 3), 255, np.uint8)
+    plain[:40] = noise()[:40]
+    for end in (600, 300, 150):
+        for whole in (data, encoded(noise()[..., 0], "JPEG", restart_marker_rows=1)):
+            with pytest.raises(ImageError, match="cut short"):
+                read_image(whole[:-end] + b"\xff\xd9")
+    assert read_image(encoded(plain, "JPEG")).shape == (60, 90, 3) # a white floor is no damage
 
 
 def test_a_jpeg_without_end_mark_may_have_notes_that_nobody_can_write_again():

@@ -82,19 +82,69 @@ def test_other_files_are_called_what_they_are(kind):
         elif not kind: assert "HEIC" not in str(error.value)
 
 
-@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["a preview first", "DNG"])
-def test_a_preview_is_not_taken_for_the_photo(tags, tmp_path):
+def tiff_pages(*pages: np.ndarray, tags: tuple = (), big: bool = False) -> bytes:
+    "A TIFF of several pages; tags: for each page, such as {254: 1} for a preview."
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
-    directory = ImageFileDirectory_v2()
-    for tag, value in tags.items():
-        directory[tag] = value
-        directory.tagtype[tag] = 4 if tag == 254 else 1
-    (tmp_path / "photo.tif").write_bytes(encoded(noise(), "TIFF", tiffinfo=directory))
-    with pytest.raises(ImageError, match="photo.tif: .*raw photo"):
-        read_photo(tmp_path / "photo.tif")
+    pictures = []
+    for number, pixels in enumerate(pages):
+        picture, directory = Image.fromarray(pixels), ImageFileDirectory_v2()
+        for tag, value in (tags[number] if number < len(tags) else {}).items():
+            directory[tag] = value
+            directory.tagtype[tag] = 1 if isinstance(value, bytes) else 4
+        picture.encoderinfo = dict(tiffinfo=directory)
+        pictures.append(picture)
+    first = pictures[0].encoderinfo
+    return encoded(pictures[0], "TIFF", save_all=True, append_images=pictures[1:], big_tiff=big,
+                   **first)
+
+
+def test_a_preview_is_not_taken_for_the_photo(tmp_path):
+    small, mosaic = noise(20, 30), {262: 32803}
+    for tags in ([{254: 1}], [{50706: b"\1\4\0\0"}], [{254: 1}, mosaic], [{254: 1}, {254: 1}]):
+        (tmp_path / "photo.tif").write_bytes(tiff_pages(small, noise()[:, :, 0], tags=tags)
+                                             if len(tags) == 2 else tiff_pages(small, tags=tags))
+        with pytest.raises(ImageError, match="photo.tif: .*raw photo"):
+            read_photo(tmp_path / "photo.tif")
     (tmp_path / "photo.NEF").write_bytes(encoded(noise(), "TIFF"))
     with pytest.raises(ImageError, match="photo.NEF: .*raw photo"):
         read_photo(tmp_path / "photo.NEF")
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_of_a_tiff_with_a_preview_first_the_largest_page_is_read(big):
+    middle = noise(40, 60)
+    for pages, tags in (((noise(20, 30), noise()), [{254: 1}]),
+                        ((middle, noise(), noise(20, 30)), [{254: 1}]), # larger than a quarter
+                        ((noise(20, 30), middle, noise()), []), # it does not say so
+                        ((noise(20, 30), noise(), noise(120, 180)), [{254: 1}, {}, {254: 4}])):
+        data = tiff_pages(*pages, tags=tags, big=big)
+        read = read_photo(data)
+        assert np.array_equal(read.pixels, noise()) and "largest page" in read.note
+        assert np.array_equal(read_image(data), noise())
+    for pages in ((noise(), noise(20, 30)), (noise(), noise(61, 91)), (middle, noise())):
+        read = read_photo(tiff_pages(*pages, big=big)) # pages of a document
+        assert np.array_equal(read.pixels, pages[0]) and read.note == "first of 2 frames"
+
+
+def test_a_page_below_another_is_found():
+    data = tiff_pages(noise(20, 30), noise(), tags=[{254: 1, 329: 0}])
+    small, = struct.unpack_from("<I", data, 4)
+    end = small + 2 + 12 * struct.unpack_from("<H", data, small)[0]
+    large, = struct.unpack_from("<I", data, end) # from now on only the first page's tag leads there
+    at = data.index(struct.pack("<HHI", 329, 4, 1), small)
+    data = (data[:at] + struct.pack("<HHII", 330, 4, 1, large) + data[at + 12:end] + bytes(4)
+            + data[end + 4:])
+    assert np.array_equal(read_photo(data).pixels, noise())
+    assert read_photo(data).note == "its largest page; the first is only a preview"
+
+
+def test_pages_that_lead_in_a_circle_or_nowhere_end_in_an_answer():
+    data = tiff_pages(noise(20, 30), noise(), tags=[{254: 1}])
+    start, = struct.unpack_from("<I", data, 4)
+    end = start + 2 + 12 * struct.unpack_from("<H", data, start)[0]
+    for following in (start, len(data), 2**32 - 1, 3):
+        with pytest.raises(ImageError): # the only page left is a preview
+            read_photo(data[:end] + struct.pack("<I", following) + data[end + 4:])
 
 
 # --- good files with odd notes

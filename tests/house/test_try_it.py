@@ -68,11 +68,12 @@ def test_samples_come_out_as_from_the_remover(cut, remover, path):
     assert furthest(cut(photo), remover.cutout(photo, empty_ok=True)) <= 2
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 8), (77, 150), (768, 768), (768, 1024), (1300, 900)],
+@pytest.mark.parametrize("size", [(1, 1), (5, 8), (77, 150), (768, 768), (768, 1024), (1300, 900),
+                                  (200, 401), (1000, 300), (333, 900), (20, 350)],
                          ids=str)
 def test_any_size_comes_out_as_from_the_remover(cut, remover, size):
     """Small ones, whose windows are mirrored many times, and those of twice a working size,
-    where OpenCV rounds in its own way. (The page has no tiles for photos beyond 2:1.)"""
+    where OpenCV rounds in its own way. Long ones, which are looked at in tiles."""
     photo = resize_image(read_image(root / "nbs/samples/mini_coco/val2017/000000343937.jpg"), size)
     photo = np.uint8(np.clip(photo + np.random.default_rng(0).integers(-6, 7, photo.shape), 0, 255))
     assert furthest(cut(photo), remover.cutout(photo, empty_ok=True)) <= 2

@@ -14,6 +14,7 @@ import pytest
 
 from bg_remover import fine_tuning
 from bg_remover.base.files import by_photo
+from bg_remover.base.pairs import group_alike
 from bg_remover.base.runs import RunError
 from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune, hold_out, min_photos, split_pairs
 from bg_remover.generator import Pairs
@@ -101,6 +102,50 @@ def test_what_a_network_has_learned_from_never_measures_it():
     learn, held = hold_out(names, 0.9, seen)
     assert set(seen) <= set(learn) and set(held) <= set(names) - set(seen)
     with pytest.raises(ValueError, match="add new ones"): hold_out(names, 0.5, names)
+
+
+def burst(folder: Path, path: Path, name: str, count: int):
+    "A photo and what follows it: each frame a little further, brighter and noisier."
+    photo, rng = read_image(path)[:200, :300], np.random.default_rng(0)
+    for number in range(count):
+        moved = np.roll(photo, 2 * number, axis=1) * (1 + 0.02 * number) + rng.normal(0, 4)
+        write_image(folder / f"{name}-{number:02}.jpg", np.uint8(np.clip(moved, 0, 255)))
+
+
+def test_a_burst_is_one_group_and_other_scenes_are_others(tmp_path):
+    paths = sorted(samples.glob("*.jpg"))
+    for place, path in enumerate(paths[:3]): burst(tmp_path, path, "abc"[place], 8)
+    groups = group_alike(list(tmp_path.iterdir())[::-1])
+    assert groups == {f"{one}-{number:02}": f"{one}-00" for one in "abc" for number in range(8)}
+    assert group_alike(paths) == {path.stem: path.stem for path in paths}
+    assert group_alike([]) == {}
+
+
+def test_what_shows_the_same_stays_on_one_side():
+    names = [f"{scene:03}-{frame}" for scene in range(60) for frame in range(5)]
+    groups = {name: f"{name[:3]}-0" for name in names}
+    for fraction in (0.01, 0.2, 0.5, 0.99):
+        trained, held = hold_out(names, fraction, groups=groups)
+        assert sorted(trained + held) == names and trained and held
+        assert not {name[:3] for name in trained} & {name[:3] for name in held}
+        fewer = [name for name in names if name[-1] in "012" and name < "040"]
+        early = hold_out(fewer, fraction, groups=groups)
+        # what is added later, to the same bursts too, moves no other
+        assert fraction in (0.01, 0.99) or not set(early[0]) & set(held) | set(early[1]) & set(trained)
+    learned = {f"{scene:03}-4" for scene in range(0, 60, 2)} # one frame of every second scene
+    assert not [name for name in hold_out(names, 0.99, learned, groups)[1]
+                if int(name[:3]) % 2 == 0]
+    assert hold_out(names, 0.2) == hold_out(names, 0.2, groups={name: name for name in names})
+
+
+def test_the_frames_of_one_film_are_split_with_a_warning(tmp_path):
+    for part in ("frames", "masks"): (tmp_path / part).mkdir()
+    burst(tmp_path / "frames", sorted(samples.glob("*.jpg"))[0], "film", 10)
+    for path in (tmp_path / "frames").iterdir():
+        write_mask(tmp_path / f"masks/{path.stem}.png", np.zeros((200, 300), np.uint8))
+    with pytest.warns(UserWarning, match="add photos of other scenes"):
+        parts = split_pairs(tmp_path)
+    assert len(parts["trained"]) + len(parts["held_out"]) == 10
 
 
 # --- a run

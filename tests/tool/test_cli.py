@@ -211,6 +211,55 @@ def test_a_disk_that_is_full_is_one_line(call, monkeypatch):
     assert "start again" in refused(call("remove", samples, "out"), 1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to the limit")
+@pytest.mark.parametrize("megabytes", [200, 450, 573, 600, 640, 690])
+def test_too_little_memory_is_one_line(tmp_path, megabytes):
+    import resource
+    limit = (megabytes * 10**6,) * 2
+    done = command("remove", person, tmp_path / "out.png",
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit))
+    if megabytes < 600: assert "too little memory to start" in refused(done, 1)
+    elif done.returncode: assert "too little memory" in refused(done, 1)
+
+
+def test_no_name_spoils_the_screen_or_the_line(tmp_path, call):
+    for name in ("two\nlines.jpg", "\x1b[31mred.jpg", "bell\a.jpg"):
+        (tmp_path / name).write_bytes(b"no photo")
+        message = refused(call("remove", name, "out.png"), 1)
+        assert "not a photo" in message and message[:-1].isprintable()
+        assert ascii(name)[1:-1] in message
+
+
+def test_a_folder_makes_no_folder_that_looks_like_a_photo(tmp_path, call):
+    (tmp_path / "holiday.jpg").mkdir()
+    assert "looks like a file" in refused(call("remove", "holiday.jpg", "cutout.png"), 2)
+    assert call("remove", "holiday.jpg", "cutout.png/").returncode == 0
+
+
+def test_the_longest_name_gets_a_result_too(tmp_path, call):
+    photo = tmp_path / ("x" * 250 + ".jpg")
+    photo.write_bytes(person.read_bytes())
+    assert call("remove", photo).returncode == 0
+    assert len([path for path in tmp_path.iterdir() if path.name.endswith(".cutout.png")]) == 1
+    assert "choose a shorter one" in refused(call("remove", photo, "y" * 260 + ".png"), 2)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a file that never ends")
+def test_a_stream_without_end_is_refused_by_its_beginning(tmp_path, call):
+    assert "not a photo" in refused(call("remove", "/dev/zero", "out.png"), 1)
+    with open("/dev/zero", "rb") as endless:
+        assert "standard input: not a photo" in refused(command("remove", "-", tmp_path / "out.png",
+                                                                stdin=endless, timeout=60), 1)
+
+
+def test_what_the_system_refuses_is_said_with_the_file_and_a_hint(tmp_path, call):
+    for name, target, hint in (("dead.jpg", "nowhere.jpg", "leads nowhere"),
+                               ("round.jpg", "round.jpg", "in a circle")):
+        (tmp_path / name).symlink_to(target)
+        message = refused(call("remove", name, "out.png"), 1)
+        assert message.startswith(f"bg-remover: {name}: ") and hint in message
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path, holiday):
     for arguments in ("remove holiday {} --json", "remove --help", "evaluate {}/truth {}/truth"):
         (tmp_path / "truth").mkdir(exist_ok=True)

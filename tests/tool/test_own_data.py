@@ -1,10 +1,13 @@
 """Own photos and masks in the layouts of many tools: each becomes the same pairs, or is refused
 by name with what to do."""
+import base64
+import io
 import json
 import os
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -178,11 +181,42 @@ def labelme(folder):
                    imageWidth=width))
 
 
+def packed(mask) -> str:
+    "A painted object as Supervisely packs it."
+    data = io.BytesIO()
+    image = Image.fromarray(np.uint8(mask))
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(data, "PNG", transparency=0)
+    return base64.b64encode(zlib.compress(data.getvalue())).decode()
+
+
+def supervisely(folder):
+    corners = np.reshape(polygon, (-1, 2)).tolist()
+    car = dict(classTitle="car", geometryType="line", points=dict(exterior=[[0, 0], [5, 5]]))
+    people = dict(
+        a=[dict(geometryType="polygon", points=dict(exterior=corners, interior=[]))],
+        b=[dict(geometryType="bitmap", bitmap=dict(data=packed(truth[10:30, 10:30]),
+                                                   origin=[10, 10])),
+           dict(geometryType="rectangle", points=dict(exterior=[[30, 10], [40, 30]]))])
+    for name, objects in people.items():
+        photo(folder / f"set1/img/{name}.jpg")
+        objects = [dict(classTitle="Person", **one) for one in objects] + [car]
+        write(folder / f"set1/ann/{name}.jpg.json",
+              dict(size=dict(height=height, width=width), objects=objects))
+    write(folder / "meta.json", dict(classes=[dict(title="Person"), dict(title="car")]))
+
+
+def supervisely_set(folder):
+    supervisely(folder)
+    for part in ("img", "ann"): (folder / "set1" / part).rename(folder / part)
+    (folder / "ann/a.jpg.json").rename(folder / "ann/a.json") # as it was once
+
+
 every_layout = [photos_and_masks, images_and_masks, images_and_label_pictures, split_folders,
                 same_name_in_two_folders, voc, voc_numbers, cvat_masks, yolo,
                 yolo_ultralytics, yolo_roboflow, yolo_without_names, cvat_coco,
                 cvat_coco_of_a_project, cvat_coco_with_a_brush, roboflow_coco, label_studio,
-                labelme]
+                labelme, supervisely, supervisely_set]
 
 
 @pytest.mark.parametrize("make", every_layout, ids=lambda make: make.__name__)
@@ -365,6 +399,24 @@ def test_a_broken_labelme_file_loses_one_photo(tmp_path):
     assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
+def test_supervisely_polygons_have_holes_and_odd_objects_lose_one_photo(tmp_path):
+    supervisely(tmp_path / "mine")
+    path, bad = (tmp_path / f"mine/set1/ann/{name}.jpg.json" for name in "ab")
+    content = json.loads(path.read_text())
+    content["objects"][0]["points"]["interior"] = [[[20, 15], [30, 15], [30, 25], [20, 25]]]
+    write(path, content)
+    odd = [dict(geometryType="line", points=dict(exterior=[[1, 1], [2, 2]])), dict(points=None),
+           dict(bitmap=dict(data="no base64!", origin=[0, 0])), dict(geometryType="polygon"),
+           dict(bitmap=dict(data=packed(truth), origin=[30, 30])), dict(bitmap=[1])]
+    for one in odd:
+        write(bad, dict(objects=[dict(classTitle="person", **one)]))
+        with pytest.warns(UserWarning, match="b.jpg.json: "):
+            pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+        mask = read_mask(pairs / "masks/set1-a.png")
+        assert mask[12, 12] == 255 and not mask[16:24, 21:29].any()
+        assert [path.stem for path in (pairs / "masks").iterdir()] == ["set1-a"]
+
+
 def test_a_photo_missing_from_an_export_is_named(tmp_path):
     cvat_coco(tmp_path / "mine")
     (tmp_path / "mine/images/a.jpg").unlink()
@@ -376,8 +428,6 @@ def test_what_is_not_known_says_what_to_give(tmp_path):
     with pytest.raises(DataError, match="holds nothing.*put your photos into photos, and a mask of "
                        "each"):
         find_own(tmp_path)
-    write(tmp_path / "ds/ann/a.jpg.json", {})
-    with pytest.raises(DataError, match="Supervisely.*export it as COCO"): find_own(tmp_path)
     with pytest.raises(DataError, match="no such folder"): find_own(tmp_path / "none")
 
 
