@@ -132,10 +132,10 @@ def refine(
     photo: np.ndarray, # uint8 H×W×3
 ) -> np.ndarray: # float32 H×W in 0–1
     "Bring a network's answer to a photo's size, and onto its edges where the network is unsure."
-    small = resize_probability(probability, _shrunk(photo.shape[:2], 512))
+    small, near = resize_probability(probability, _shrunk(photo.shape[:2], 512)), np.ones((9, 9))
     unsure = 4 * small * (1 - small) # 1 at one half, 0 where it is certain
-    wide = np.clip((_mean(unsure, 5) - 0.29) / 0.16, 0, 1) # 0 at a sharp step, 1 in a soft band
-    room, refined = 0.8 * unsure * wide, guided_filter(probability, photo)
+    step = cv2.dilate(small, near) - cv2.erode(small, near) # 1 where no turns into yes at once
+    room, refined = unsure * np.minimum(1, 4 * (1 - step)), guided_filter(probability, photo)
     bound = np.empty_like(refined)
     for limit, furthest in ((np.maximum, small - room), (np.minimum, small + room)):
         limit(refined, _stretch_onto(np.clip(furthest, 0, 1), bound), out=refined)

@@ -291,7 +291,8 @@ def refine(probability: Value, pixels: Value, colours: list, height: Value, widt
     for one, colour in zip(slope, colours):
         pulled = pulled + grow(mean(one, radius), height, width) * colour * (1 / 255)
     unsure = 4 * coarse * (1 - coarse)
-    room = 0.8 * unsure * graph.Clip((mean(unsure, 5) - 0.29) / 0.16, 0, 1)
+    step = highest(coarse, 9) + highest(0 - coarse, 9)
+    room = unsure * graph.Min(4 * (1 - step), 1)
     for limit, furthest in ((graph.Max, coarse - room), (graph.Min, coarse + room)):
         bound = stretch_probability(graph.Clip(furthest, 0, 1), height, width)
         pulled = limit(pulled, bound)
