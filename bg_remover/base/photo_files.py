@@ -36,7 +36,7 @@ _other_signatures = ( # what else is a picture, and what to call it
     (rb"\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]|FLV\x01|0&\xb2u\x8ef\xcf\x11", "a film"),
     (rb"\x47(.{187}\x47){2}|....\x47(.{191}\x47){2}|....(moov|mdat|wide)", "a film"),
     (rb"OggS", "a film or a sound"),
-    (rb"P[1-6]\s+(#|\d)", "a PPM picture"), (rb"qoif", "a QOI picture"),
+    (rb"P[1-6]\s+[\d#]", "a PPM picture"), (rb"qoif", "a QOI picture"),
     (rb"8BPS\0[\x01\x02]", "a Photoshop file"), (rb"v/1\x01", "an OpenEXR picture"),
     (rb"#\?RADIANCE", "a Radiance picture"), (rb"gimp xcf", "a GIMP file"),
     (rb"II\xbc\x01", "a JPEG XR photo"))

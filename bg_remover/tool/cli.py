@@ -515,7 +515,7 @@ def draft(
         metavar="MASKS", help="A folder to make or go on with; what is in it stays as it is.")],
     model: _Model = None,
 ):
-    """Draft masks to correct with a brush, and say which photos need it most.
+    """Draft masks to correct with a brush, the most doubtful first.
 
     \b
     bg-remover draft mine/photos mine/masks

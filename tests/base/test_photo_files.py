@@ -63,11 +63,13 @@ others = {
             b"II*\0\x10\0\0\0CR\2\0", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"],
     "a film": [b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
                b"\x1aE\xdf\xa3\1\0\0\0", b"RIFF\0\0\0\0AVI LIST", (b"G" + bytes(187)) * 3],
+    "a PPM picture": [b"P6\n# made by hand\n90 60\n255\n", b"P5 90 60 255\n"],
+    "a QOI picture": [b"qoif\0\0\0\x5a"],
     "a JPEG XL photo": [b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a\x90\x01"],
           "a Photoshop file": [b"8BPS\0\1\0\0"],
     "HEIF": [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc"],
           "AVIF": [b"\0\0\0\x1cftypavis\0\0\0\0avismif1miaf"],
-    "": [b"", b"BMW and other cars are sold here", b"GIF is a format", b"Good morning", b"%PDF-1.7",
+    "": [b"", b"P6 is the name of a road", b"BMW and other cars are sold here", b"GIF is a format", b"Good morning", b"%PDF-1.7",
          b"PK\3\4"],
 }
 
