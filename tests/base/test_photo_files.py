@@ -206,6 +206,20 @@ def test_a_missing_end_mark_is_noted():
     assert "end mark" in read_photo(data[:-2]).note and read_photo(data).note == ""
 
 
+def test_a_progressive_jpeg_that_lost_scans_is_noted():
+    data = encoded(noise(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert "finest details" in read_photo(data[:last] + b"\xff\xd9").note
+    assert read_photo(data).note == ""
+
+
+def test_a_palette_that_is_missing_is_damage():
+    data = encoded(Image.fromarray(noise()).quantize(16), "PNG")
+    start = data.index(b"PLTE") - 4
+    end = start + 12 + struct.unpack_from(">I", data, start)[0]
+    with pytest.raises(ImageError, match="damaged"): read_photo(data[:start] + data[end:])
+
+
 # --- colours
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
