@@ -1,17 +1,21 @@
 """What refinement and estimated colours do for the edges, and what they cost: `python
 benchmarks/edges.py`.
 
-Prints four tables. The first two use drawn subjects with hair before real backgrounds, whose alpha
+Prints five tables. The first two use drawn subjects with hair before real backgrounds, whose alpha
 and colours are known in every pixel:
-1. error of a cut-out laid on new backgrounds when alpha is known, for three ways to choose the
+1. error of a cut-out laid on new backgrounds when alpha is known, for four ways to choose the
 colour of soft pixels;
 2. the same when alpha comes from a coarse answer (the true alpha at 256×256, blurred), stretched or
 refined; and the boundary IoU of both.
-   "grey" refines by a photo without colours.
+   "grey" refines by a photo without colours, "neighbours" lets the filter go as far as the network
+   goes within a pixel or two of its own, sure or not.
 3. The shipped model on the validation samples, with and without refinement. COCO's outlines are
 coarse, so small differences mean little.
-4. Milliseconds of one core and peak memory by size of the photo. `--only 4` prints one table.
-Tables 1 to 3 are kept in benchmarks/results/edges.csv, which lesson 09 shows.
+4. What refinement costs a perfect answer: IoU of true masks that went through the network's grid.
+5. Milliseconds of one core and peak memory by size of the photo. `--only 5` prints one table.
+With `--pairs FOLDER` (frames, masks, index.csv with name, source, split), 3 and 4 take its
+portraits, whose masks are fine, and its photos of the split `choose`, in place of the samples.
+Tables 1 to 4 are kept in benchmarks/results/edges.csv, which lesson 09 shows.
 """
 import argparse
 import csv
@@ -27,8 +31,9 @@ import numpy as np
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, resize_probability
 from bg_remover.metrics import boundary_iou
-from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
 from bg_remover.images import composite
+from bg_remover.removal import (Remover, _mean_colour, _unmix, alpha_from, estimate_foreground,
+                                guided_filter, hysteresis_threshold, refine)
 
 samples = Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco"
 # a kitchen, a meadow, a room: photos to stand before
@@ -78,10 +83,22 @@ def subjects() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for seed, stem in enumerate(behind): yield draw_subject(size, stem, seed)
 
 
+def blur_fusion(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray: # uint8 H×W×3
+    "The person's colours as published (Forte, 2021): the background's stay blurred."
+    mixed, share = np.float32(cv2.split(photo)), np.float32(alpha) / 255
+    person = background = mixed
+    for radius in (45, 3):
+        near, far = (_mean_colour(person, share, radius),
+                     _mean_colour(background, 1 - share, radius))
+        person, background = _unmix(mixed, share, near, far), far
+    return cv2.merge([*np.uint8(person.round())])
+
+
 def colour_ways(photo: np.ndarray, alpha: np.ndarray) -> dict[str, np.ndarray]: # RGBA uint8 H×W×4
-    "Three colours that soft pixels may get."
+    "Four colours that soft pixels may get."
     multiplied = np.round(photo * (alpha / 255)[..., None]).astype(np.uint8)
     ways = {"the photo's": photo, "times alpha": multiplied,
+            "blur fusion": blur_fusion(photo, alpha),
             "estimated": estimate_foreground(photo, alpha)}
     return {name: np.dstack([colours, alpha]) for name, colours in ways.items()}
 
@@ -125,11 +142,20 @@ def coarse_answer(alpha: np.ndarray) -> np.ndarray: # float32 256×256 in 0–1
     return cv2.GaussianBlur(resize_probability(np.float32(alpha) / 255, (256, 256)), (0, 0), 1.2)
 
 
+def bounded_by_neighbours(answer: np.ndarray, photo: np.ndarray) -> np.ndarray: # float32 H×W
+    "The filter, kept between the network's lowest and highest answer nearby."
+    low, high = (resize_probability(nearby(answer, np.ones((side, side), np.uint8)),
+                                    photo.shape[:2])
+                 for nearby, side in ((cv2.erode, 3), (cv2.dilate, 5)))
+    return np.clip(guided_filter(answer, photo, epsilon=1e-4), low, high)
+
+
 # float32 H×W in 0–1
 def refinements(answer: np.ndarray, photo: np.ndarray) -> dict[str, np.ndarray]:
     "A coarse answer at the photo's size: as it is, by the photo's brightness, by its colours."
     grey = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return {"stretched": resize_probability(answer, photo.shape[:2]),
+            "neighbours": bounded_by_neighbours(answer, photo),
             "refined, grey": refine(answer, grey), "refined": refine(answer, photo)}
 
 
@@ -147,18 +173,55 @@ def whole_way():
                 "colour:", rows, [*grounds, "boundary IoU"])
 
 
-def samples_with_shipped_model(work_dir: Path):
+def samples_or(pairs: Path | None, work_dir: Path) -> dict[str, list[tuple[Path, Path]]]:
+    "Frames and masks by kind: the samples, or photos of a folder with an index."
+    if pairs is None:
+        folder = prepare_pairs(samples, "val", work_dir, size=None)
+        names = {"samples": sorted(path.stem for path in (folder / "masks").glob("*.png"))}
+    else:
+        with open(pairs / "index.csv", newline="") as file: rows = list(csv.DictReader(file))
+        portraits = [row["name"] for row in rows if row["source"] == "portrait"]
+        folder, names = pairs, {"choose": [row["name"] for row in rows if row["split"] == "choose"],
+                                "portraits": portraits[::20]}
+    return {kind: [(folder / f"frames/{name}.jpg", folder / f"masks/{name}.png") for name in some]
+            for kind, some in names.items()}
+
+
+def large_people(paths: list[tuple[Path, Path]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    "Photos and masks of which people are at least a twentieth."
+    for frame, mask in paths:
+        photo, mask = read_image(frame), read_mask(mask)
+        if (mask == 255).mean() >= 0.05: yield photo, mask
+
+
+def shipped_model(kinds: dict[str, list[tuple[Path, Path]]]):
     "Table 3."
-    folder, remover, rows = prepare_pairs(samples, "val", work_dir, size=None), Remover(), {}
-    for path in sorted((folder / "masks").glob("*.png")):
-        photo, mask = read_image(folder / "frames" / f"{path.stem}.jpg"), read_mask(path)
-        for name, probability in refinements(remover.answer(photo), photo).items():
-            found = (probability >= remover.threshold) & (mask != 128)
-            rows.setdefault(name,
-                            []).append([boundary_iou(found, mask == 255, rim)
-                                        for rim in (0.02, 0.005)])
-    print_means(f"3. boundary IoU, shipped model, {len(rows['refined'])} validation samples, rim "
-                "as a share of the diagonal:", rows, ["2 %", "0.5 %"])
+    remover, rows = Remover(), {}
+    for kind, paths in kinds.items():
+        for photo, mask in large_people(paths):
+            answer = hysteresis_threshold(remover.answer(photo), remover.min_peak_probability)
+            for name, probability in refinements(answer, photo).items():
+                found = (probability >= remover.threshold) & (mask != 128)
+                rims = [boundary_iou(found, mask == 255, rim) for rim in (0.02, 0.01, 0.005)]
+                union = ((found | (mask == 255)) & (mask != 128)).sum()
+                rows.setdefault(f"{kind}; {name}", []).append(
+                    [*rims, (found & (mask == 255)).sum() / union])
+    print_means("3. shipped model: boundary IoU with a rim of a share of the diagonal, and IoU:",
+                rows, ["2 %", "1 %", "0.5 %", "IoU"])
+
+
+def perfect_answers(kinds: dict[str, list[tuple[Path, Path]]]):
+    "Table 4."
+    rows, grid = {}, Remover().image_size
+    for kind, paths in kinds.items():
+        for photo, mask in large_people(paths):
+            truth, half = mask == 255, tuple(side // 2 for side in grid)
+            answer = resize_probability(resize_probability(np.float32(truth), half), grid)
+            for name, probability in refinements(answer, photo).items():
+                found = (probability >= 0.5) & (mask != 128)
+                iou = (found & truth).sum() / (found | truth).sum()
+                rows.setdefault(f"{kind}; {name}", []).append([iou])
+    print_means("4. IoU of true masks after the network's grid:", rows, ["IoU"])
 
 
 # median milliseconds of one core, peak megabytes
@@ -177,9 +240,9 @@ def cost(call: Callable, repeats: int = 5) -> tuple[float, float]:
 
 
 def costs():
-    "Table 4."
+    "Table 5."
     cv2.setNumThreads(1)
-    print("\n4. milliseconds of one core, and peak megabytes beside the photo\n"
+    print("\n5. milliseconds of one core, and peak megabytes beside the photo\n"
           + "".join(f"{name:>16}"
                     for name in ("megapixels", "refine", "alpha", "colours", "peak of refine",
                                  "of colours")))
@@ -201,9 +264,12 @@ def costs():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=int, choices=(1, 2, 3, 4), help="print this table alone")
+    parser.add_argument("--only", type=int, choices=(1, 2, 3, 4, 5), help="print this table alone")
+    parser.add_argument("--pairs", type=Path, help="a folder of pairs with an index.csv")
     parser.add_argument("--work", type=Path, default=Path("nbs/_work/edges"), help="folder for the "
                         "samples' pairs")
     options = parser.parse_args()
-    tables = (known_alpha, whole_way, lambda: samples_with_shipped_model(options.work), costs)
+    kinds = samples_or(options.pairs, options.work)
+    tables = (known_alpha, whole_way, lambda: shipped_model(kinds), lambda: perfect_answers(kinds),
+              costs)
     for table in tables if options.only is None else tables[options.only - 1:options.only]: table()

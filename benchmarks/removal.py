@@ -3,12 +3,13 @@ benchmarks/removal.py`.
 
 Medians; what is compared is run in turns, side by side. One table, also written to
 benchmarks/removal.csv; claims with two sides go to results.json as well. `--only
-cold|photo|png|folder|memory` measures one part and leaves the rest of the table as it was.
+cold|photo|png|folder|memory|edges|masks` measures one part and leaves the rest of the table as it
+was.
 
     cold start    a new process until it ends: the bare imports of numpy, cv2 and onnxruntime;
                   `bg-remover remove` with a
-                  640×480 photo, written to disk. Beside it `rembg i` with ISNet, and what of that
-                  is its start alone, until it
+                  640×480 photo, written to disk. Beside it `rembg i` with ISNet, ours with the
+                  same network, and what of rembg is its start alone, until it
                   could load the network (`from rembg import remove`).
     one photo     in a process that has cut one before: decode, network, refine (edges, opacity,
                   colours), encode, and the
@@ -18,17 +19,24 @@ cold|photo|png|folder|memory` measures one part and leaves the rest of the table
     folder        photos in a second through `bg-remover remove FOLDER`, start included: held to one
                   core, with one worker; and
                   on two cores with one and with two. Two cores against one is the claim. And a
-                  smaller folder, beside `rembg p` with ISNet.
+                  smaller folder, beside `rembg p` with ISNet, and ours with that network.
     memory        the most that a process and its children ever hold at once, by size of the photo;
                   and for `rembg i` with ISNet. Linux counts for
                   a new process what its parent held when it started it, so a small fresh Python is
                   the parent.
+    edges         colours of soft pixels, where alpha and colours are known (the drawn subjects of
+                  edges.py): error before new backgrounds, and time. Ours; rembg's; and rembg's with
+                  `-dc`, which takes the background's colour out of them. Each gets the true alpha.
+    masks         the same network, ISNet, in both tools: how alike their masks of the samples are,
+                  and how near to the true people (ISNet cuts out other things than people, too)
 
 peers.py installs rembg and fetches ISNet; where that fails, their rows are left out.
---without-rembg does not try. That network is twelve times as large as ours and cuts out other
-things than people, too: the comparison is with what one would use instead, not with an equal. Tried
-and lost for the cold start: opening the network in a thread beside the other imports; other levels
-of ONNX Runtime's graph optimisation.
+--without-rembg does not try. ISNet is twelve times as large as our network and cuts out other
+things than people, too: the comparison is with what one would use instead, not with an equal.
+rembg's default is now RMBG-2.0, a network of about 1 GB for non-commercial use. It, BiRefNet and
+ViTMatte are downloads from GitHub that this script does not try to get, so nothing here says how
+good or how fast rembg is with them. Tried and lost for the cold start: opening the network in a
+thread beside the other imports; other levels of ONNX Runtime's graph optimisation.
 """
 import argparse
 import csv
@@ -44,21 +52,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 from PIL import Image
 
-from bg_remover.images import read_image, resize_image, write_image
+from bg_remover.data_prep import prepare_pairs
+from bg_remover.images import read_image, read_mask, resize_image, write_image
 from bg_remover.images import _encode
 from bg_remover.base.photo_files import read_photo
+from bg_remover.metrics import iou
 from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
 from claims import keep_claim
-from peers import isnet_name, rembg, rembg_environment
+from edges import errors, subjects
+from peers import isnet, isnet_name, isnet_path, rembg, rembg_environment
 
 root = Path(__file__).resolve().parent.parent
 samples = sorted((root / "nbs/samples/mini_coco").glob("*2017/*.jpg"))
 megapixels = {0.3: (480, 640), 2: (1224, 1632), 12: (3000, 4000), 50: (5774, 8660)}
 repeats = {0.3: 9, 2: 7, 12: 5}
 command = [sys.executable, "-m", "bg_remover", "remove"]
+with_isnet = ["--model", isnet_path]
 environment = {**os.environ, **rembg_environment, "PYTHONPATH": str(root)}
 on_core = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
 launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -105,7 +118,8 @@ def cold_starts(photo: Path, out: Path, other: Path | None) -> list[tuple]:
              "bg-remover remove": [*command, photo, out, "--overwrite"]}
     if other:
         lines |= {"rembg, imported": [other.with_name("python"), "-c", "from rembg import remove"],
-                  "rembg i": [other, "i", "-m", isnet_name, photo, out]}
+                  "rembg i": [other, "i", "-m", isnet_name, photo, out],
+                  "bg-remover remove, ISNet": [*command, photo, out, "--overwrite", *with_isnet]}
     found = in_turns(lines, 11)
     ours, bare = found["bg-remover remove"], statistics.median(found["bare imports"])
     keep_claim("cold start: cut-out written, beside the bare imports", ours, found["bare imports"],
@@ -113,6 +127,9 @@ def cold_starts(photo: Path, out: Path, other: Path | None) -> list[tuple]:
     if other:
         keep_claim("cold start: cut-out written, beside rembg with ISNet", ours, found["rembg i"],
                    "s", found["bare imports"], less_is_better=True)
+        keep_claim("cold start with ISNet: cut-out written, beside rembg",
+                   found["bg-remover remove, ISNet"], found["rembg i"], "s", found["bare imports"],
+                   less_is_better=True)
     rows = [("cold start", name, "seconds", statistics.median(seconds))
             for name, seconds in found.items()]
     return rows + [("cold start", name, "times the bare imports", statistics.median(seconds) / bare)
@@ -203,7 +220,8 @@ def folder_beside(other: Path, photo: Path, work: Path, count: int = 12) -> list
     (work / "few").mkdir()
     for number in range(count): shutil.copy(photo, work / "few" / f"{number}.jpg")
     lines = {"12 photos, bg-remover": [*command, work / "few"],
-             "12 photos, rembg p": [other, "p", "-m", isnet_name, work / "few"]}
+             "12 photos, rembg p": [other, "p", "-m", isnet_name, work / "few"],
+             "12 photos, bg-remover, ISNet": [*command, work / "few", *with_isnet]}
     speeds = {name: [] for name in lines}
     # the first warms the disk's cache; a new folder each time, for both leave alone what is there
     for number in range(4):
@@ -213,7 +231,9 @@ def folder_beside(other: Path, photo: Path, work: Path, count: int = 12) -> list
             if len(list(out.glob("*.png"))) != count:
                 raise RuntimeError(f"{name} did not make {count} files")
     speeds = {name: values[1:] for name, values in speeds.items()}
-    keep_claim("a folder of 12 photos, beside rembg with ISNet", *speeds.values(), "photos/s")
+    ours, others, same = speeds.values()
+    keep_claim("a folder of 12 photos, beside rembg with ISNet", ours, others, "photos/s")
+    keep_claim("a folder of 12 photos with ISNet, beside rembg", same, others, "photos/s")
     return [("folder", name, "photos/s", statistics.median(values))
             for name, values in speeds.items()]
 
@@ -224,14 +244,80 @@ def peak_memory(paths: dict[float, Path], out: Path, other: Path | None) -> list
                               bare_imports]} | {f"{size} megapixels": [*command, path, out,
                                                                        "--overwrite"]
                                                 for size, path in paths.items()}
-    if other: lines["rembg i, 0.3 megapixels"] = [other, "i", "-m", isnet_name, paths[0.3], out]
+    if other:
+        lines["rembg i, 0.3 megapixels"] = [other, "i", "-m", isnet_name, paths[0.3], out]
+        lines["ISNet, 0.3 megapixels"] = [*command, paths[0.3], out, "--overwrite", *with_isnet]
     peaks = {name: [peak_megabytes(line) for _ in range(3)] for name, line in lines.items()}
     if other:
         keep_claim("memory: a photo of 0.3 megapixels cut out, beside rembg with ISNet",
                    peaks["0.3 megapixels"], peaks["rembg i, 0.3 megapixels"], "MB",
                    peaks["bare imports"], less_is_better=True)
+        keep_claim("memory with ISNet: a photo of 0.3 megapixels cut out, beside rembg",
+                   peaks["ISNet, 0.3 megapixels"], peaks["rembg i, 0.3 megapixels"], "MB",
+                   peaks["bare imports"], less_is_better=True)
     return [("memory", name, "peak MB", statistics.median(values))
             for name, values in peaks.items()]
+
+
+# what rembg's own Python runs: its cut-outs by the true alpha, and the seconds each took
+their_cutouts = """
+import sys, time
+from pathlib import Path
+from PIL import Image
+from rembg.bg import decontaminate_cutout, naive_cutout
+for path in sorted(Path(sys.argv[1]).glob("*-photo.png")):
+    photo = Image.open(path).convert("RGB")
+    alpha = Image.open(path.with_name(path.name.replace("photo", "alpha")))
+    for name, way in (("rembg", naive_cutout), ("rembg -dc", decontaminate_cutout)):
+        way(photo, alpha) # the first call compiles
+        begun = time.perf_counter()
+        cutout = way(photo, alpha)
+        print(f"{name},{time.perf_counter() - begun}")
+        cutout.save(path.with_name(path.name.replace("photo", name)))
+"""
+
+
+def edge_colours(other: Path, work: Path) -> list[tuple]:
+    "Rows of the part on edges."
+    drawn, found, took = list(subjects()), {}, {}
+    for number, (photo, _, alpha) in enumerate(drawn):
+        for name, image in (("photo", photo), ("alpha", alpha)):
+            Image.fromarray(image).save(work / f"{number}-{name}.png")
+        milliseconds_each, colours = milliseconds(lambda: estimate_foreground(photo, alpha), 3)
+        took.setdefault("bg-remover", []).append(milliseconds_each / alpha.size * 1e6)
+        Image.fromarray(cv2.merge([colours, alpha])).save(work / f"{number}-bg-remover.png")
+    done = subprocess.run([other.with_name("python"), "-c", their_cutouts, work], text=True,
+                          capture_output=True, check=True, env=environment)
+    for line, (_, _, alpha) in zip(done.stdout.splitlines(), [one for one in drawn for _ in "12"]):
+        name, seconds = line.split(",")
+        took.setdefault(name, []).append(float(seconds) / alpha.size * 1e9)
+    for number, (_, colours, alpha) in enumerate(drawn):
+        soft, truth = (alpha > 0) & (alpha < 255), cv2.merge([colours, alpha])
+        for name in took:
+            cutout = np.asarray(Image.open(work / f"{number}-{name}.png"))
+            found.setdefault(name, []).append(np.mean(errors(cutout, truth, soft)))
+    keep_claim("error of soft pixels' colours, alpha known, beside rembg -dc", found["bg-remover"],
+               found["rembg -dc"], "of 255", less_is_better=True)
+    keep_claim("time for soft pixels' colours, beside rembg -dc", took["bg-remover"],
+               took["rembg -dc"], "ms/megapixel", less_is_better=True)
+    return [("edges", name, unit, statistics.median(values[name])) for name in took
+            for unit, values in (("error of 255", found), ("ms/megapixel", took))]
+
+
+def same_masks(other: Path, work: Path) -> list[tuple]:
+    "Rows of the part on masks: of the two tools, and of each and the truth."
+    pairs = prepare_pairs(samples[0].parent.parent, "val", work / "pairs", size=None)
+    run([other, "p", "-m", isnet_name, "-om", pairs / "frames", work / "masks"])
+    remover, found = Remover(isnet()), {"bg-remover beside rembg": []}
+    for path in sorted((pairs / "frames").iterdir()):
+        true = read_mask(pairs / f"masks/{path.stem}.png")
+        theirs = np.asarray(Image.open(work / f"masks/{path.stem}.png")) >= 128
+        ours = remover.alpha(path) >= 128
+        found["bg-remover beside rembg"].append(iou(ours, theirs))
+        for name, mask in (("bg-remover", ours), ("rembg", theirs)):
+            found.setdefault(f"{name} beside true people", []).append(
+                iou(mask[true != 128], true[true != 128] == 255))
+    return [("masks", name, "mean IoU", np.mean(values)) for name, values in found.items()]
 
 
 def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
@@ -248,6 +334,8 @@ def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
         rows += folder_speed(paths[0.3],
                              work) + (folder_beside(other, paths[0.3], work) if other else [])
     if "memory" in parts: rows += peak_memory(paths, work / "out.png", other)
+    if "edges" in parts and other: rows += edge_colours(other, work)
+    if "masks" in parts and other: rows += same_masks(other, work)
     return rows
 
 
@@ -268,12 +356,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-rembg", action="store_true")
-    parser.add_argument("--only", choices=("cold", "photo", "png", "folder", "memory"),
-                        help="measure this part alone")
+    every = ("cold", "photo", "png", "folder", "memory", "edges", "masks")
+    parser.add_argument("--only", choices=every, help="measure this part alone")
     options = parser.parse_args()
-    parts = [options.only] if options.only else ["cold", "photo", "png", "folder", "memory"]
-    other = None if options.without_rembg or not {"cold", "folder",
-                                                  "memory"} & set(parts) else rembg()
+    parts = [options.only] if options.only else every
+    alone = options.without_rembg or not set(parts) - {"photo", "png"}
+    other = None if alone else rembg()
     with tempfile.TemporaryDirectory() as folder: rows = measure(parts, Path(folder), other)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     for part, name, unit, value in rows: print(f"{part:16}{name:22}{value:10.2f} {unit}")

@@ -28,9 +28,10 @@ class Network:
     def __init__(self,
         model: str | os.PathLike | None = None, # an .onnx file of `export_onnx`; None: shipped
         threads: int = 0, # that one photo may use; 0: as many as this process has cores
+        provider: str = "cpu", # what to run on: "cpu", "cuda", ... or "auto"
     ):
-        self.model, self.threads = shipped_model() if model is None else model, threads
-        self.session, self.description = open_model(self.model, threads)
+        self.model, self.hardware = shipped_model() if model is None else model, (threads, provider)
+        self.session, self.description = open_model(self.model, *self.hardware)
         self.image_size = tuple(self.description["image_size"]) # (height, width)
         self.threshold = self.description["threshold"] # person from this probability on
         self.min_peak_probability = self.description.get("min_peak_probability", 0.0) # of a region
@@ -44,7 +45,7 @@ class Network:
 
     def __setstate__(self, state: dict): # in another process, the file is opened again
         vars(self).update(state)
-        if "model" in state: self.session, _ = open_model(self.model, self.threads)
+        if "model" in state: self.session, _ = open_model(self.model, *self.hardware)
 
 # %% ../nbs/09_removal.ipynb #removal-19
 def _mean(values: np.ndarray, radius: int) -> np.ndarray: # float32, same shape as the values
@@ -111,7 +112,7 @@ def guided_filter(
     probability: np.ndarray, # float32 in 0–1, of any size
     photo: np.ndarray, # uint8 H×W×3
     radius: int = 12, # of a window, in pixels of a photo whose longer side is 512
-    epsilon: float = 1e-4, # how much a colour must vary (as a variance) to be believed
+    epsilon: float = 3e-4, # how much a colour must vary (as a variance) to be believed
 ) -> np.ndarray: # float32 H×W, mostly in 0–1
     "Pull a probability onto the edges of a photo."
     size = _shrunk(photo.shape[:2], 512)
@@ -130,12 +131,14 @@ def refine(
     probability: np.ndarray, # float32 in 0–1, the network's answer at its own size
     photo: np.ndarray, # uint8 H×W×3
 ) -> np.ndarray: # float32 H×W in 0–1
-    "Bring a network's answer to a photo's size and onto its edges."
-    refined = guided_filter(probability, photo)
+    "Bring a network's answer to a photo's size, and onto its edges where the network is unsure."
+    small = resize_probability(probability, _shrunk(photo.shape[:2], 512))
+    unsure = 4 * small * (1 - small) # 1 at one half, 0 where it is certain
+    wide = np.clip((_mean(unsure, 5) - 0.29) / 0.16, 0, 1) # 0 at a sharp step, 1 in a soft band
+    room, refined = 0.8 * unsure * wide, guided_filter(probability, photo)
     bound = np.empty_like(refined)
-    for limit, nearby, side in ((np.maximum, cv2.erode, 3), (np.minimum, cv2.dilate, 5)):
-        neighbours = nearby(probability, np.ones((side, side), np.uint8))
-        limit(refined, _stretch_onto(neighbours, bound), out=refined)
+    for limit, furthest in ((np.maximum, small - room), (np.minimum, small + room)):
+        limit(refined, _stretch_onto(np.clip(furthest, 0, 1), bound), out=refined)
     return refined
 
 # %% ../nbs/09_removal.ipynb #removal-28
@@ -182,7 +185,7 @@ def _soft(alpha: np.ndarray) -> np.ndarray: # places in the flat image
 
 def _mean_colour(planes: np.ndarray, weights: np.ndarray, radius: int) -> np.ndarray: # 3×H×W
     "The mean colour around each pixel, where some pixels count more than others."
-    total = np.maximum(_mean(weights, radius), 1e-6)
+    total = np.maximum(_mean(weights, radius), 1e-9)
     return np.array([_mean(plane * weights, radius) / total for plane in planes])
 
 # %% ../nbs/09_removal.ipynb #removal-32
@@ -198,10 +201,11 @@ def estimate_foreground(
     "The person's own colours: the photo's where alpha is 255, black where it is 0, else unmixed."
     mixed = np.float32(cv2.split(_halved(photo, 1024)))
     share = np.float32(_halved(alpha, 1024)) / 255
-    person = background = mixed
-    for radius in (20, 3):
-        near, far = _mean_colour(person, share, radius), _mean_colour(background, 1 - share, radius)
-        person, background = _unmix(mixed, share, near, far), far
+    rest, person, background = 1 - share, mixed, mixed
+    for radius in (20, 3, 1):
+        near, far = (_mean_colour(person, share**2, radius),
+                     _mean_colour(background, rest**2, radius))
+        person, background = _unmix(mixed, share, near, far), _unmix(mixed, rest, far, near)
     soft, colours = _soft(alpha), np.zeros(photo.shape, np.uint8)
     cv2.copyTo(photo, alpha, colours) # wherever alpha is not 0
     near, far = (_pick(_as_photo(guess, alpha.shape), soft) for guess in (near, far))

@@ -35,7 +35,7 @@ texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md":
          "CHANGELOG.md": "changelog.md"}
 button = '<a class="home-button" href="try_it.html">Try it on your own photo, here in the browser</a>'
 help_pages = [root / f"nbs/help/{name}.md"
-              for name in ("glossary", "cheat_sheet", "troubleshooting")]
+              for name in ("glossary", "cheat_sheet", "troubleshooting", "other_tools")]
 runtime = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]
 sample = "val2017/000000343937.jpg"
 # megapixels of a photo that the page "Try it" takes; 4 GB are the most that a page may use

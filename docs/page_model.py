@@ -285,14 +285,16 @@ def refine(probability: Value, pixels: Value, colours: list, height: Value, widt
     graph, size = probability.graph, shrunk(height, width, 512)
     small = stretch_image(as_pixels(halved(as_planes(pixels), 1024)), *size) / 255
     radius, epsilon = (default(removal.guided_filter, name) for name in ("radius", "epsilon"))
-    slope, offset = fit_lines([channel(small, i) for i in range(3)],
-                              stretch_probability(probability, *size), radius, epsilon)
+    coarse = stretch_probability(probability, *size)
+    slope, offset = fit_lines([channel(small, i) for i in range(3)], coarse, radius, epsilon)
     pulled = grow(mean(offset, radius), height, width)
     for one, colour in zip(slope, colours):
         pulled = pulled + grow(mean(one, radius), height, width) * colour * (1 / 255)
-    low, high = 0 - highest(0 - probability, 3), highest(probability, 5)
-    for limit, bound in ((graph.Max, low), (graph.Min, high)):
-        pulled = limit(pulled, stretch_probability(bound, height, width))
+    unsure = 4 * coarse * (1 - coarse)
+    room = 0.8 * unsure * graph.Clip((mean(unsure, 5) - 0.29) / 0.16, 0, 1)
+    for limit, furthest in ((graph.Max, coarse - room), (graph.Min, coarse + room)):
+        bound = stretch_probability(graph.Clip(furthest, 0, 1), height, width)
+        pulled = limit(pulled, bound)
     return pulled
 
 
@@ -316,13 +318,13 @@ def estimate_foreground(pixels: Value, colours: list, alpha: Value, height: Valu
                         width: Value) -> list:
     "`estimate_foreground`."
     graph, mixed, share = alpha.graph, halved(as_planes(pixels), 1024), halved(alpha, 1024) / 255
-    person = background = mixed
-    mean_colour = lambda colour, weight, radius: mean(colour * weight,
-                                                      radius) / graph.Max(mean(weight, radius),
-                                                                          1e-6)
-    for radius in (20, 3):
-        near, far = mean_colour(person, share, radius), mean_colour(background, 1 - share, radius)
-        person, background = unmix(mixed, share, near, far), far
+    rest, person, background = 1 - share, mixed, mixed
+    def mean_colour(colour, weight, radius):
+        return mean(colour * weight, radius) / graph.Max(mean(weight, radius), 1e-9)
+    for radius in (20, 3, 1):
+        near, far = (mean_colour(person, share * share, radius),
+                     mean_colour(background, rest * rest, radius))
+        person, background = unmix(mixed, share, near, far), unmix(mixed, rest, far, near)
     found = []
     for i, colour in enumerate(colours):
         sides = [graph.Round(grow(graph.Round(channel(each, i)), height, width))

@@ -120,6 +120,18 @@ def main():
 
 # %% ../../nbs/tool/cli.ipynb #the-command-10
 @contextlib.contextmanager
+def _plain_warnings():
+    "Each warning is one line, and is said once."
+    said = set()
+    def show(message, *rest, **more):
+        if str(message) not in said: _print_message(message)
+        said.add(str(message))
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
 def _usage_errors():
     "What fails in here was asked for wrongly, and nothing has been done yet."
     try: yield
@@ -231,30 +243,38 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator
 film_suffixes = (".webm", ".mov", ".mp4") # the last one needs a background
 
 
-def _film(source: str, dest: str, model: Path | None, overwrite: bool, background) -> Iterator:
+def _film_options(form: str | None, wanted: dict) -> dict: # what `remove_film` takes
+    "What is asked of a photo as it is asked of a film; an error for what only photos can have."
+    for is_asked, option in ((form, "--format"), (wanted["mask"], "--mask"),
+                             (wanted["keep"] != "people", "--keep"),
+                             (wanted["keep_metadata"], "--keep-metadata")):
+        if is_asked: raise ValueError(f"{option} is for photos; leave it out for a film")
+    quality = {"quality": wanted["quality"]} if wanted["quality"] else {}
+    return quality | {name: wanted[name] for name in ("background", "crop", "padding", "feather")}
+
+
+def _film(source: str, dest: str, remover, overwrite: bool, options: dict) -> Iterator:
     "The record of one film, with a bar that counts its frames."
     try: from bg_remover.tool.video import remove_film
     except ImportError as error:
         raise ValueError('films need PyAV: pip install "bg-remover[video]"') from error
-    from bg_remover.removal import Remover
     from bg_remover.tool.folders import Record
-    remover = Remover(model)
     def records():
         with _progress(2, "frames") as move: # how many there are, the film says later
             step = lambda state: move(state.done, state.total or None)
-            film = remove_film(source, dest, remover, background, overwrite=overwrite,
-                               progress=step)
+            film = remove_film(source, dest, remover, overwrite=overwrite, progress=step,
+                               **options)
         yield Record(film.path, film.output, film.verdict, milliseconds=film.milliseconds,
                      note=film.note)
     return records()
 
-
 # %% ../../nbs/tool/cli.ipynb #the-command-18
 # records, how many to expect
-def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, executor: dict,
-           form: str | None, wanted: dict) -> tuple[Iterator, int]:
+def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, hardware: dict,
+           executor: dict, form: str | None, wanted: dict) -> tuple[Iterator, int]:
     """Choose the function that does what is asked. Nothing is cut out before the first record
     is asked for."""
+    from bg_remover.removal import Remover
     from bg_remover.tool.folders import find_photos, remove_file, remove_folder
     from bg_remover.tool.photos import Request
     source = sources[0]
@@ -263,18 +283,28 @@ def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, e
         counts = sys.stderr.isatty() and "://" not in source # a store takes its time
         count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if counts else 0
         return remove_folder(source, dest, model, overwrite=overwrite, request=request,
-                             **executor), count
+                             **hardware, **executor), count
     if Path(dest).suffix.lower() in film_suffixes:
         if len(sources) > 1: raise ValueError("one film at a time; name it and the file to make")
-        return _film(source, dest, model, overwrite, wanted["background"]), 1
-    from bg_remover.removal import Remover
+        options = _film_options(form, wanted)
+        return _film(source, dest, Remover(model, **hardware), overwrite, options), 1
     targets = {source: _target(source, dest, form) for source in sources}
     request = Request(_form(targets[source], form), **wanted)
-    remover = Remover(model) # last: what is wrong with the request need not wait for it
+    remover = Remover(model, **hardware) # last: what is wrong with the request need not wait for it
     if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, request), 1
     records = (remove_file(photo, target, remover, overwrite, request)
                for photo, target in targets.items())
     return records, len(targets)
+
+# %% ../../nbs/tool/cli.ipynb #the-command-threads
+@contextlib.contextmanager
+def _opencv_threads(threads: int): # 0: as many as this process has cores
+    "Hold OpenCV to as many threads as the network."
+    import cv2
+    from bg_remover.base.network import usable_cores
+    cv2.setNumThreads(threads or usable_cores())
+    try: yield
+    finally: cv2.setNumThreads(-1)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-18d
 @contextlib.contextmanager
@@ -361,8 +391,15 @@ _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option(
     "--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a "
     "background.  [default: png]")]
 _Model = Annotated[Path | None, typer.Option(
-    help="An .onnx file from `bg-remover train`, in place of the network that came with the "
-    "package.")]
+    help="An .onnx file from `bg-remover train`, or of U2-Net, ISNet, MODNet or BiRefNet, in place "
+    "of the network that came with the package.")]
+_Threads = Annotated[int, typer.Option(
+    min=0, help="That one photo may use.  [default: as many as there are cores]",
+    show_default=False)]
+_Provider = Annotated[Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"],
+                      typer.Option(metavar="NAME", help="What the network runs on: cpu, cuda, "
+                                   "coreml, directml, openvino, or auto, the first of them there "
+                                   "is.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")]
 _Workers = Annotated[int, typer.Option(min=1, help="Processes that share the work on a folder.")]
 _Scheduler = Annotated[str | None, typer.Option(
@@ -382,7 +419,7 @@ _Keep = Annotated[Literal["people", "background"], typer.Option(
 _Feather = Annotated[float, typer.Option(
     min=0, max=100, metavar="PIXELS", help="Soften the edges.")]
 _Quality = Annotated[int | None, typer.Option(
-    min=1, max=100, help="Of webp and jpg.  [default: 90 and 93]")]
+    min=1, max=100, help="Of webp, jpg and films.  [default: 90, 93 and 75]")]
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21
 def _plain_path(name: str) -> str:
@@ -399,6 +436,7 @@ def remove(
     scheduler: _Scheduler = None, keep_metadata: _KeepMetadata = False, largest: _Largest = 100,
     as_json: _AsJson = False, crop: _Crop = False, padding: _Padding = 5.0,
     keep: _Keep = "people", feather: _Feather = 0.0, quality: _Quality = None,
+    threads: _Threads = 0, provider: _Provider = "cpu",
 ):
     """Cut the people out of a photo, or out of all photos of a folder.
 
@@ -421,14 +459,16 @@ def remove(
     wanted = dict(mask=mask, background=background, keep_metadata=keep_metadata,
                   largest=1_000_000 * largest, crop=crop, padding=padding, keep=keep,
                   feather=feather, quality=quality)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _plain_warnings():
         with _usage_errors():
             sources, dest = _split_paths([*map(_plain_path, paths)], form, mask)
             for source in sources: _check_ends(source, dest, as_json)
             _check_many(sources, dest, form)
-            executor = dict(workers=workers)
+            stack.enter_context(_opencv_threads(threads))
+            hardware, executor = dict(threads=threads, provider=provider), dict(workers=workers)
             if scheduler: executor = stack.enter_context(_cluster(scheduler, sources[0]))
-            records, count = _start(sources, dest, model, overwrite, executor, form, wanted)
+            records, count = _start(sources, dest, model, overwrite, hardware, executor, form,
+                                    wanted)
         raise typer.Exit(_report_all(records, count, as_json))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-34
@@ -452,8 +492,7 @@ def _quiet():
 def _learners_packages():
     """Room for a command that trains: warnings are one line, and a missing package says how to
     get it."""
-    with _quiet(), warnings.catch_warnings():
-        warnings.showwarning = lambda message, *rest, **more: _print_message(message)
+    with _quiet(), _plain_warnings():
         try: yield
         except ModuleNotFoundError as error:
             _print_message(f'{error.name} is missing; this command needs: pip install '
@@ -729,6 +768,7 @@ def serve(
     megabytes: Annotated[int, typer.Option(min=1, help="Of one photo's file, at most.")] = 50,
     largest: _Largest = 100,
     origin: Annotated[list[str], typer.Option(help="A site whose pages may use it.")] = [],
+    threads: _Threads = 0, provider: _Provider = "cpu",
 ):
     """Cut out photos that come over HTTP.
 
@@ -743,5 +783,6 @@ def serve(
     except ImportError as error:
         raise ValueError('the server needs: pip install "bg-remover[server]"') from error
     _print_message(f"http://{host}:{port}/ (Ctrl-C stops it)")
-    run(host, port, model, Limits(working, waiting, megabytes, largest), tuple(origin))
-
+    limits = Limits(working, waiting, megabytes, largest)
+    with _plain_warnings(), _opencv_threads(threads):
+        run(host, port, model, limits, tuple(origin), threads, provider)

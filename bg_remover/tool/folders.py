@@ -16,6 +16,7 @@ import os
 import platform
 import time
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path, PurePath
 
 from ..base.files import FolderError, ImageError, NamedBytes, check_name, is_complete
 from ..base.files import explain_os_error, lacks_memory, remove_leftovers
-from ..base.network import open_model, shipped_model
+from ..base.network import NetworkNotice, open_model, shipped_model
 from ..base.photo_files import file_kind, raw_suffixes
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
 from ..base.storage import open_folder, read_start, read_whole, results_mark, walk_store
@@ -289,19 +290,22 @@ def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]
 def _network_of(model: str | os.PathLike | Remover | None) -> str:
     "What a network is known by: the checksum of its file."
     if isinstance(model, Remover): return type(model).__name__
-    return hashlib.sha256(Path(shipped_model() if model is None
-                               else model).read_bytes()).hexdigest()
+    with open(shipped_model() if model is None else model, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 # %% ../../nbs/tool/folders.ipynb #folders-25
 Job = tuple[Path, Path] # a photo, and its result
 
 # %% ../../nbs/tool/folders.ipynb #folders-27
 @functools.lru_cache(1)
-def _open_once(model: str | os.PathLike | None, network: str, at_home: bool) -> Remover:
-    """The network of a worker, opened for its first batch. It has one thread, because the other
-    cores have workers of their own."""
-    if not at_home: cv2.setNumThreads(1)
-    if _network_of(model) == network: return Remover(model, 1)
+def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
+               hardware: tuple[int, str]) -> Remover:
+    """The network of a worker, opened for its first batch. It has one thread unless told
+    otherwise, because the other cores have workers of their own."""
+    if not at_home:
+        cv2.setNumThreads(hardware[0] or 1)
+        warnings.simplefilter("ignore", NetworkNotice) # whoever started the work has heard it
+    if _network_of(model) == network: return Remover(model, hardware[0] or 1, hardware[1])
     raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
                       "install the same version of bg_remover")
 
@@ -325,6 +329,7 @@ class _FolderTask:
     network: str # the checksum of the network's file
     request: Request
     overwrite: bool
+    hardware: tuple[int, str] # threads of each worker's network (0: one), and what it runs on
     home: int # the process that started it
 
     def __call__(self, batch: list[Job]) -> list[Record]:
@@ -333,7 +338,7 @@ class _FolderTask:
         _check_sight(self.source, self.dest)
         remover, records = self.model, []
         if not isinstance(remover, Remover):
-            remover = _open_once(self.model, self.network, os.getpid() == self.home)
+            remover = _open_once(self.model, self.network, os.getpid() == self.home, self.hardware)
         for path, output in batch:
             records.append(_make(path, output, remover, self.overwrite, self.request))
             if records[-1].verdict == "nobody" and not isinstance(self.dest, Path):
@@ -395,13 +400,14 @@ def _finish(task: _FolderTask, records: Iterator[Record], settings: dict,
         if isinstance(dest, Path): remove_leftovers(dest) # of workers that died
 
 
-def _check_model(model: str | os.PathLike | Remover | None, stays: bool):
+def _check_model(model: str | os.PathLike | Remover | None, stays: bool, provider: str):
     """Raise where what is wrong with a network concerns all photos, or where one that is open
     would have to leave this process."""
     if hasattr(model, "session") and not stays:
         raise TypeError("an open network cannot go to other processes; give its .onnx file, or "
                         "None")
-    if not isinstance(model, Remover): open_model(shipped_model() if model is None else model, 1)
+    if not isinstance(model, Remover):
+        open_model(shipped_model() if model is None else model, 1, provider)
 
 
 def _absolute(given):
@@ -425,12 +431,12 @@ def remove_folder(
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
     # processes, or how many workers `executor` has; None: this process, or an executor of up to 32
-
-
     workers: int | None = None,
     overwrite: bool = False, # make again what is finished, and replace what else is there
     # any other that can do the work, in place of processes; it is not closed
     executor: concurrent.futures.Executor | None = None,
+    threads: int = 0, # of the network in each process; 0: all cores, and one in a worker
+    provider: str = "cpu", # what the network is to run on: "cpu", "cuda" ... or "auto"
     request: Request | None = None, # what is wanted of each photo; None: what follows
     **wanted, # what `Request` takes: form, mask, background, keep_metadata, largest
 ) -> Iterator[Record]: # as they finish
@@ -440,12 +446,15 @@ def remove_folder(
     # its workers may stand elsewhere
     if executor: source, dest, model = map(_absolute, (source, dest, model))
     alone = executor is None and workers in (None, 1)
-    _check_model(model, alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor))
+    stays = alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor)
+    opened = model
+    if alone and not isinstance(model, Remover): opened = Remover(model, threads, provider)
+    else: _check_model(model, stays, "cpu" if executor else provider) # other machines have others
     network = _network_of(model)
     settings = dict(network=network, **request.settings())
     _prepare_folders(source, dest, settings, overwrite)
-    if alone and not isinstance(model, Remover): model = Remover(model)
-    task = _FolderTask(source, dest, model, network, request, overwrite, os.getpid())
+    task = _FolderTask(source, dest, opened, network, request, overwrite, (threads, provider),
+                       os.getpid())
     jobs = _jobs(source, dest, request.form, overwrite)
     # a store that does not answer says so now
     jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs)

@@ -252,11 +252,14 @@ def serve(
     model: str | None = None, # an .onnx file; None: the network that ships with the package
     limits: Limits | None = None, # None: the defaults
     origins: tuple[str, ...] = (), # other sites whose pages may use it
+    threads: int = 0, # that one photo may use; 0: as many as this process has cores
+    provider: str = "cpu", # what the network is to run on: "cpu", "cuda" ... or "auto"
 ):
     "Run the server until it is stopped."
     import uvicorn
     local = host in ("127.0.0.1", "localhost", "::1")
-    app = make_app(Remover(model), limits, **({} if local else dict(hosts=("*",))), origins=origins)
+    app = make_app(Remover(model, threads, provider), limits,
+                   **({} if local else dict(hosts=("*",))), origins=origins)
     uvicorn.run(app, host=host, port=port, access_log=False, timeout_keep_alive=5,
                 log_level="warning",
                 timeout_graceful_shutdown=10, limit_concurrency=200)

@@ -22,11 +22,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from .. import __version__
-from ..base.files import file_sha1
+from ..base.files import file_sha1, write_bytes
 from ..base.films import Film, FilmError, open_film, read_frame, read_packets
 from ..images import Photo, on_checkerboard, resize_image
 from ..removal import (Background, Remover, alpha_from, estimate_foreground,
                                 parse_background, replace_background)
+from .photos import crop_box
 
 import av
 import cv2
@@ -103,15 +104,22 @@ def _continue_colours(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray: # u
     return np.where((alpha == 0)[..., None], np.uint8(near), colours)
 
 
+def _frame_alpha(frame: FilmFrame, threshold: float, feather: float) -> np.ndarray: # uint8 H×W
+    "How opaque the people in a frame are."
+    alpha = alpha_from(frame.probability, threshold)
+    if frame.probability.max() < threshold: return np.zeros_like(alpha) # no ghosts
+    return cv2.GaussianBlur(alpha, (0, 0), feather) if feather else alpha
+
+
 def compose_frame(
     frame: FilmFrame,
     threshold: float, # the remover's
     background: Background | None, # None: transparent
+    feather: float = 0.0, # pixels by which edges are softened
 ) -> tuple[np.ndarray, bool]: # uint8 H×W×3, or H×W×4 if transparent; whether anybody is there
     "Cut the people out of a frame."
     found = bool(frame.probability.max() >= threshold)
-    alpha = alpha_from(frame.probability, threshold)
-    if not found: alpha = np.zeros_like(alpha) # no ghosts
+    alpha = _frame_alpha(frame, threshold, feather)
     if background: return replace_background(frame.pixels, alpha, background, frame.visible), found
     shown = alpha if frame.visible is None else np.minimum(alpha, frame.visible)
     colours = _continue_colours(estimate_foreground(frame.pixels, alpha), shown)
@@ -152,12 +160,17 @@ class FilmRequest:
     background: Background | tuple[int, int, int] | Photo | None = None # None: transparent
     quality: int = 75 # 1–100
     smooth: bool = True
+    crop: bool = False # to where people are at any time
+    padding: float = 5.0 # around them, in percent of the longer side
+    feather: float = 0.0 # pixels by which edges are softened
 
     def __post_init__(self):
         if self.ending not in _forms:
             raise FilmError(f"a film ends in .webm, .mov or .mp4, not '{self.ending}'")
         if not 1 <= self.quality <= 100:
             raise FilmError(f"quality is from 1 to 100, not {self.quality}")
+        if not 0 <= self.padding <= 1000 or not 0 <= self.feather <= 100:
+            raise FilmError("padding is 0 to 1000 percent, feather 0 to 100 pixels")
         if self.background is not None:
             object.__setattr__(self, "background", parse_background(self.background))
         elif self.form.clear is None:
@@ -168,7 +181,8 @@ class FilmRequest:
 
     def settings(self) -> list: # what results depend on, as json holds it
         background = self.background and self.background.fingerprint
-        return [__version__, self.ending, background, self.quality, self.smooth]
+        shape = [self.crop, self.padding, self.feather]
+        return [__version__, self.ending, background, self.quality, self.smooth, *shape]
 
 # %% ../../nbs/tool/video.ipynb #video-63
 def _add_pictures(container, film: Film, request: FilmRequest, shape: tuple):
@@ -250,6 +264,22 @@ def _measure(frames: Iterable, done: int, total: int, progress: Callable | None)
         if progress: progress(FilmProgress(done + number, total, rate, left))
 
 # %% ../../nbs/tool/video.ipynb #video-66
+def _people_box(film: Film, request: FilmRequest, folder: Path, remover: Remover,
+                progress: Callable | None) -> tuple[slice, slice]: # rows, columns
+    "The part of a film that is wanted; where people are at any time is looked for once."
+    if not request.crop: return slice(None), slice(None)
+    path, seen = folder / "box.json", None
+    if not path.exists():
+        again = Film(film.path) # frames are decoded once
+        with again.container:
+            for frame in _measure(_ask(again, remover, 0), 0, again.expected, progress):
+                alpha = _frame_alpha(frame, remover.threshold, request.feather)
+                seen = alpha if seen is None else np.maximum(seen, alpha)
+        box = [[side.start, side.stop] for side in crop_box(seen, request)]
+        write_bytes(path, json.dumps(box, default=int).encode())
+    return tuple(slice(*side) for side in json.loads(path.read_bytes()))
+
+
 def _write_segments(film: Film, request: FilmRequest, folder: Path, remover: Remover,
                     progress: Callable | None):
     "Write the segments that are missing."
@@ -257,10 +287,13 @@ def _write_segments(film: Film, request: FilmRequest, folder: Path, remover: Rem
     frames = _ask(film, remover, max(0, done - reach))
     if request.smooth: frames = smooth_film(frames, reach)
     missing = (frame for frame in frames if frame.index >= done)
+    box = _people_box(film, request, folder, remover, progress)
     missing = _measure(missing, done, film.expected, progress)
     groups = itertools.groupby(missing, key=lambda frame: frame.index // _segment_length)
     for number, group in groups:
-        pictures = (compose_frame(frame, remover.threshold, request.background) for frame in group)
+        made = (compose_frame(frame, remover.threshold, request.background, request.feather)
+                for frame in group)
+        pictures = ((np.ascontiguousarray(picture[box]), found) for picture, found in made)
         _write_segment(film, request, folder, number, pictures)
 
 # %% ../../nbs/tool/video.ipynb #video-72
@@ -393,10 +426,11 @@ def remove_film(
     smooth: bool = True, # calm the edges where nothing moves
     overwrite: bool = False, # make again what is there already
     progress: Callable[[FilmProgress], None] | None = None, # called after each frame
+    **shape, # what else `FilmRequest` takes: crop, padding, feather
 ) -> FilmRecord:
     "Cut the people out of a film. A call that was interrupted goes on where it stopped."
     source, dest, begin = Path(source), Path(dest), time.perf_counter()
-    request = FilmRequest(dest.suffix, background, quality, smooth)
+    request = FilmRequest(dest.suffix, background, quality, smooth, **shape)
     if not dest.parent.is_dir(): raise FileNotFoundError(f"{dest.parent}: no such folder")
     if dest.exists() and not overwrite: return FilmRecord(source, dest, "skipped")
     film, remover = Film(source), remover or Remover()

@@ -74,7 +74,8 @@ def test_pages_lead_to_one_another(site):
     count = len(house.lesson_notebooks())
     order = [*lessons[:count],
              *(root / f"nbs/help/{name}.md"
-               for name in ("glossary", "cheat_sheet", "troubleshooting")), *lessons[count:]]
+               for name in ("glossary", "cheat_sheet", "troubleshooting", "other_tools")),
+             *lessons[count:]]
     for before, after in zip(order, order[1:]):
         for here, there, way in ((before, after, "next"), (after, before, "prev")):
             link = re.search(rf'rel="{way}"[^>]*href="([^"]+)"',
@@ -117,6 +118,17 @@ def test_help_pages_are_on_the_site(site):
     menu = (site / "index.html").read_text(encoding="utf-8")
     assert help_pages and [path.stem for path in help_pages
                            if f'href="help/{path.stem}.html"' not in menu] == []
+
+
+def test_what_this_tool_can_do_beside_others_has_tests():
+    text = (root / "nbs/help/other_tools.md").read_text(encoding="utf-8")
+    tables = [[line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+              for part in text.split("\n## ")]
+    features, tests = (rows[1:] for rows in tables if rows)
+    assert len(features) > 20 and {len(row) for row in features} == {8}
+    assert [row[0] for row in features if row[1] != "no"] == [row[0] for row in tests]
+    code = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py"))
+    assert [name for _, name in tests if f"\ndef {name.strip('`')}(" not in code] == []
 
 
 def test_the_glossary_explains_each_word_and_says_where_it_is_used():

@@ -13,20 +13,23 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bg_remover import __version__
+from bg_remover import __version__, removal
 from bg_remover.base import storage
+from bg_remover.tool import folders
 from bg_remover.tool.cli import app, main
 from bg_remover.base.files import by_photo
 from bg_remover.base.masks import read_any_mask
 from bg_remover.images import read_image, write_image, write_mask
 from bg_remover.tool.photos import cut_photo
 from bg_remover.removal import Remover
-from bg_remover.base.network import shipped_model
+from bg_remover.base.network import known_networks, open_model, shipped_model
 from pair_files import make_own_photos
+from stand_in import write_known_network
 
 root = Path(__file__).resolve().parents[2]
 samples = root / "nbs/samples/mini_coco/val2017"
@@ -614,11 +617,71 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
     done = command("remove", tmp_path / "clip.mp4", tmp_path / "clip.mov")
     assert done.returncode == 0 and ((tmp_path / "clip.mov").exists()
                                      or b"nobody" in done.stderr), done.stderr
+    for option, said in ((["--mask"], "--mask is"), (["--keep", "background"], "--keep is"),
+                         (["--keep-metadata"], "--keep-metadata is"), (["-f", "png"], "--format is")):
+        wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.webm", *option)
+        assert f"{said} for photos; leave it out for a film" in refused(wrong, 2)
     wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
     assert wrong.returncode != 0 and b"background" in wrong.stderr and not (tmp_path / "out.mp4").exists()
 
 
+def test_a_film_takes_the_options_that_films_have(monkeypatch, call, tmp_path):
+    video, asked = pytest.importorskip("bg_remover.tool.video"), []
+    def note(*given, progress, **options):
+        asked.append(options)
+        return video.FilmRecord(Path("clip.mp4"), None, "nobody")
+    monkeypatch.setattr(video, "remove_film", note)
+    (tmp_path / "clip.mp4").touch()
+    for arguments in ([], ["--crop", "--padding", "10", "--feather", "4", "--quality", "50",
+                           "--background", "white", "--overwrite"]):
+        assert call("remove", "clip.mp4", "out.webm", *arguments).returncode == 0
+    plain = dict(overwrite=False, background=None, crop=False, padding=5.0, feather=0.0)
+    assert asked == [plain, dict(overwrite=True, background="white", crop=True, padding=10.0,
+                                 feather=4.0, quality=50)]
+
+
 def test_serve_says_what_it_is(): assert b"127.0.0.1" in command("serve", "--help").stdout
+
+
+def test_a_network_of_others_says_its_licence_once(tmp_path, call):
+    known = next(known for known in known_networks if known.name == "U2-Net")
+    write_known_network(tmp_path / "other.onnx", known)
+    model = ["--model", "other.onnx"]
+    for arguments in ([person, "one.png"], [holiday_of_two(tmp_path), "all"],
+                      [tmp_path / "two", "shared", "--workers", 2]):
+        done = call("remove", *arguments, *model)
+        lines = done.stderr.decode().splitlines()
+        assert done.returncode == 0 and len(lines) == 1 + (arguments[0] != person), lines
+        assert lines[0] == "bg-remover: other.onnx: taken for U2-Net (Apache-2.0)"
+    assert len({path.read_bytes() for path in tmp_path.glob(f"*/{person.name}.png")}) == 1
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / f"all/{person.name}.png").read_bytes()
+
+
+def test_threads_and_processors_by_hand(tmp_path, call, monkeypatch):
+    opened, photos = [], holiday_of_two(tmp_path)
+    def note(path, threads=0, provider="cpu"):
+        opened.append((threads, provider, cv2.getNumThreads()))
+        return open_model(path, threads, provider)
+    for module in (removal, folders): monkeypatch.setattr(module, "open_model", note)
+    for arguments in ([person, "out.png"], [photos, "out"]):
+        done = call("remove", *arguments, "--threads", 1, "--provider", "openvino")
+        assert done.returncode == 0 and done.stderr.count(b"openvino is not there") == 1
+    assert opened == [(1, "openvino", 1)] * 2
+    for arguments in ([], ["--workers", 2]):
+        done = call("remove", photos, "out", "--overwrite", "--threads", 2, *arguments)
+        assert done.returncode == 0
+    assert cv2.getNumThreads() == cv2.getNumberOfCPUs()
+
+
+def test_another_processor_is_named_rightly(call):
+    assert "'gpu' is not one of" in refused(call("remove", person, "--provider", "gpu"), 2)
+
+
+def holiday_of_two(folder: Path) -> Path:
+    "A folder of two photos."
+    (folder / "two").mkdir()
+    for path in (person, nobody): shutil.copy(path, folder / "two")
+    return folder / "two"
 
 
 def test_crop_and_what_it_does_not_go_with(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from bg_remover.tool import server as server_module
 from bg_remover.tool.server import Limits, make_app
 from stand_in import BrightRemover, RedRemover
 
@@ -110,6 +111,15 @@ def test_other_hosts_other_sites_and_other_paths():
     named = client(origins=("https://mine.example",)).post("/remove", content=photo,
                                                            headers={"origin": "https://mine.example"})
     assert named.headers["access-control-allow-origin"] == "https://mine.example"
+
+
+def test_network_threads_and_processor_are_those_asked_for(monkeypatch):
+    asked, run = [], []
+    monkeypatch.setattr(server_module, "Remover",
+                        lambda *given: asked.append(given) or BrightRemover())
+    monkeypatch.setattr("uvicorn.run", lambda app, **how: run.append(how["port"]))
+    server_module.serve(port=1, model="other.onnx", threads=3, provider="cuda")
+    assert asked == [("other.onnx", 3, "cuda")] and run == [1]
 
 
 def test_health_metrics_description_and_page():

@@ -474,6 +474,46 @@ def test_progress_says_how_far_and_how_long(tmp_path):
     assert seen[-1].seconds_left == 0 < seen[0].seconds_left and seen[4].frames_per_second > 0
 
 
+@kinds
+def test_cropped_to_where_people_are_at_any_time(tmp_path, ending):
+    write_film(tmp_path / "in.mp4", map(square, range(12)), sounds=[("aac", 440)])
+    remover, dest = RedFilmRemover(), tmp_path / f"out.{ending}"
+    cut(tmp_path / "in.mp4", dest, remover=remover, crop=True, padding=0)
+    frames, times = read_film(dest)
+    _, before = read_film(tmp_path / "in.mp4")
+    # from the first square's left edge at 0 to the last one's right edge at 22 + 24, and 24 high
+    height, width = frames[0].shape[:2]
+    assert 22 <= height <= 30 and 44 <= width <= 52 and times == before
+    for index, frame in enumerate(frames): assert abs(left_edge(frame) - place(index)) <= 2, index
+    assert remover.asked == 24 and read_sound(dest)
+
+
+def test_a_cropped_film_has_room_and_goes_on_without_looking_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("bg_remover.tool.video._segment_length", 4)
+    monkeypatch.setattr("bg_remover.tool.video._hidden_folder", one_folder(tmp_path, "webm"))
+    write_film(tmp_path / "in.mp4", map(square, range(12)))
+    for stop in (8, 12 + 9): # in the first look, and in the second
+        with pytest.raises(KeyboardInterrupt):
+            cut(tmp_path / "in.mp4", tmp_path / "out.webm", remover=Stops(stop), crop=True)
+    remover = RedFilmRemover()
+    cut(tmp_path / "in.mp4", tmp_path / "out.webm", remover=remover, crop=True, padding=20)
+    assert remover.asked < 12 and len(read_film(tmp_path / "out.webm")[0]) == 12
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.webm"]
+
+
+def test_soft_edges_of_a_film(tmp_path):
+    write_film(tmp_path / "in.mp4", map(square, range(3)))
+    soft = []
+    for feather in (0, 4):
+        cut(tmp_path / "in.mp4", tmp_path / f"{feather}.mov", feather=feather)
+        alpha = read_film(tmp_path / f"{feather}.mov")[0][1][..., 3]
+        soft.append(((alpha > 20) & (alpha < 235)).sum())
+    assert soft[1] > 3 * max(20, soft[0])
+    for wrong in (dict(feather=-1), dict(padding=2000)):
+        with pytest.raises(FilmError, match="padding is 0 to 1000 percent, feather 0 to 100"):
+            cut(tmp_path / "in.mp4", tmp_path / "no.mov", **wrong)
+
+
 def test_nobody_makes_no_file(tmp_path):
     write_film(tmp_path / "in.mp4", [np.full((64, 96, 3), 90, np.uint8)] * 4)
     record = cut(tmp_path / "in.mp4", tmp_path / "out.webm")
