@@ -11,6 +11,7 @@ import json
 import os
 import statistics
 import sys
+import threading
 from pathlib import Path
 
 results = Path(__file__).parent / "results/results.json"
@@ -54,6 +55,22 @@ def own_memory() -> float: # megabytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin"
                                                                      else 1e3)
     return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
+
+
+class Peak:
+    "The most memory held while a block runs, beyond nothing: this process alone, in megabytes."
+    def __enter__(self):
+        self.most, self.done = own_memory(), threading.Event()
+        self.watch = threading.Thread(target=self.look, daemon=True)
+        self.watch.start()
+        return self
+
+    def look(self):
+        while not self.done.wait(0.01): self.most = max(self.most, own_memory())
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.watch.join()
 
 
 def _short(value):

@@ -22,34 +22,17 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from claims import own_memory
+from claims import Peak
 from preparation import link_many, prepare_pairs, repeat_coco, samples
 
 table, times = Path(__file__).parent / "results/growth.csv", (1, 2, 4, 8)
 base = dict(prepare=200, batch=200, epoch=200, remove=4) # photos, once
-
-
-class Peak:
-    "The most memory held while a block runs, beyond nothing: this process alone, in megabytes."
-    def __enter__(self):
-        self.most, self.done = own_memory(), threading.Event()
-        self.watch = threading.Thread(target=self.look, daemon=True)
-        self.watch.start()
-        return self
-
-    def look(self):
-        while not self.done.wait(0.01): self.most = max(self.most, own_memory())
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.watch.join()
 
 
 def pairs_in(folder: Path):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['picture_endings', 'ImageError', 'DataError', 'FolderError', 'lacks_memory', 'explain_os_error', 'is_complete',
-           'read_orientation', 'check_name', 'NamedBytes', 'source_name', 'decode_image', 'turn_upright', 'is_mask',
-           'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
+           'read_orientation', 'all_scans_are_there', 'check_name', 'NamedBytes', 'source_name', 'decode_image',
+           'turn_upright', 'is_mask', 'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
 
 # %% ../../nbs/base/files.ipynb #files-imports
 import contextlib
@@ -119,7 +119,9 @@ def read_orientation(data: bytes) -> int: # 1 to 8
     return number if number in range(1, 9) else 1
 
 # %% ../../nbs/base/files.ipynb #files-has-all-pixels
-def _all_scans_are_there(data: bytes) -> bool:
+def all_scans_are_there(
+    data: bytes, # of a JPEG
+) -> bool:
     "Whether the scans of a JPEG bring each colour all 64 frequencies, down to their last bit."
     missing, is_progressive = {}, False
     for _, mark, content in _jpeg_segments(data):
@@ -177,16 +179,16 @@ def _has_all_pixels(data: bytes, fillers: Iterable[bytes], rough: bool = False) 
 def _with_end_mark(data: bytes) -> bytes | None:
     "A JPEG that lacks only its end mark, as a whole file; None where pixels are missing too."
     data = data.removesuffix(b"\xff")
-    if data[:2] != b"\xff\xd8" or not _all_scans_are_there(data): return None
+    if data[:2] != b"\xff\xd8" or not all_scans_are_there(data): return None
     return _as_png(data + b"\xff\xd9") if _has_all_pixels(data, _fillers(data)) else None
 
 
 def _ends_too_early(data: bytes, pixels: np.ndarray) -> bool:
-    """Whether a JPEG was cut short and got an end mark all the same. Then one of its corners has
-    a single colour; only where that is so, a closer look is worth the time."""
+    """Whether a JPEG was cut short and got an end mark all the same. Decoders fill the rest with
+    middle grey; only where a corner has that colour, a closer look is worth the time."""
     ends = slice(None, 4), slice(-4, None)
     corners = (pixels[rows, columns] for rows in ends for columns in ends)
-    if data[:2] != b"\xff\xd8" or all(np.ptp(corner, axis=(0, 1)).any() for corner in corners):
+    if data[:2] != b"\xff\xd8" or not any((corner == 128).all() for corner in corners):
         return False
     stop = next((start for start, mark, _ in _jpeg_segments(data) if mark == 0xD9), 0)
     two_fillers = list(_fillers(data[:stop]))[-2:]

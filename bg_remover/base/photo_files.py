@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from .files import ImageError, NamedBytes, check_name, decode_image, is_complete
-from .files import read_orientation, source_name, turn_upright
+from .files import ImageError, NamedBytes, all_scans_are_there, check_name
+from .files import decode_image, is_complete, read_orientation, source_name, turn_upright
 
 import cv2
 import numpy as np
@@ -36,7 +36,7 @@ _other_signatures = ( # what else is a picture, and what to call it
     (rb"\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]|FLV\x01|0&\xb2u\x8ef\xcf\x11", "a film"),
     (rb"\x47(.{187}\x47){2}|....\x47(.{191}\x47){2}|....(moov|mdat|wide)", "a film"),
     (rb"OggS", "a film or a sound"),
-    (rb"P[1-6]\s+(#|\d)", "a PPM picture"), (rb"qoif", "a QOI picture"),
+    (rb"P[1-6]\s+[\d#]", "a PPM picture"), (rb"qoif", "a QOI picture"),
     (rb"8BPS\0[\x01\x02]", "a Photoshop file"), (rb"v/1\x01", "an OpenEXR picture"),
     (rb"#\?RADIANCE", "a Radiance picture"), (rb"gimp xcf", "a GIMP file"),
     (rb"II\xbc\x01", "a JPEG XR photo"))
@@ -109,8 +109,10 @@ def _try_to_open(data: bytes, kind: str, largest: int):
     from PIL import Image
     limit = Image.MAX_IMAGE_PIXELS # Pillow has a limit of its own
     if limit and largest > 2 * limit: Image.MAX_IMAGE_PIXELS = largest
-    return Image.open(io.BytesIO(data),
-                      formats=_photo_formats() if kind in ("HEIF", "AVIF") else _formats)
+    picture = Image.open(io.BytesIO(data),
+                         formats=_photo_formats() if kind in ("HEIF", "AVIF") else _formats)
+    picture.has_transparency_data # raises where a palette is missing
+    return picture
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-refuse
 def _why_refused(kind: str, data: bytes) -> str:
@@ -377,8 +379,9 @@ def _frames(picture, kinds: list[bytes]) -> str: # the kinds of a PNG's chunks, 
 
 def _oddity(given: bytes, read: bytes) -> str:
     "A note where a file is read otherwise than it lies there."
-    if given[:2] == b"\xff\xd8" and not is_complete(given):
-        return "its end mark is missing; all pixels are there"
+    if given[:2] == b"\xff\xd8":
+        if not is_complete(given): return "its end mark is missing; all pixels are there"
+        return "" if all_scans_are_there(given) else "it has lost its finest details on the way"
     is_moved = given[:1] in (b"I", b"M") and read is not given
     return "its largest page; the first is only a preview" if is_moved else ""
 

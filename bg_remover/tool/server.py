@@ -13,7 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from ..base.files import ImageError, NamedBytes
+from ..base.files import ImageError, NamedBytes, lacks_memory
 from ..removal import Blur, Colour, Remover
 from .photos import Request, make_cut
 
@@ -162,8 +162,10 @@ async def _remove(request: HttpRequest) -> Response:
             answer = _answer(await desk.work(request, data, wanted), wanted)
     except Refused as refused: answer = _refusal(refused.status, refused.why)
     except ImageError as error: answer = _refusal(422, str(error))
-    except MemoryError: answer = _refusal(503, "too little memory for this photo now")
     except ClientDisconnect: answer = _refusal(499, "the client has gone")
+    except Exception as error: # the runtime has an error of its own for too little memory
+        if not lacks_memory(error): raise
+        answer = _refusal(503, "too little memory for this photo now")
     desk.counts[answer.status_code] += 1
     return answer
 

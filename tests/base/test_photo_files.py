@@ -63,11 +63,13 @@ others = {
             b"II*\0\x10\0\0\0CR\2\0", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"],
     "a film": [b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
                b"\x1aE\xdf\xa3\1\0\0\0", b"RIFF\0\0\0\0AVI LIST", (b"G" + bytes(187)) * 3],
+    "a PPM picture": [b"P6\n# made by hand\n90 60\n255\n", b"P5 90 60 255\n"],
+    "a QOI picture": [b"qoif\0\0\0\x5a"],
     "a JPEG XL photo": [b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a\x90\x01"],
           "a Photoshop file": [b"8BPS\0\1\0\0"],
     "HEIF": [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc"],
           "AVIF": [b"\0\0\0\x1cftypavis\0\0\0\0avismif1miaf"],
-    "": [b"", b"BMW and other cars are sold here", b"GIF is a format", b"Good morning", b"%PDF-1.7",
+    "": [b"", b"P6 is the name of a road", b"BMW and other cars are sold here", b"GIF is a format", b"Good morning", b"%PDF-1.7",
          b"PK\3\4"],
 }
 
@@ -147,6 +149,64 @@ def test_pages_that_lead_in_a_circle_or_nowhere_end_in_an_answer():
             read_photo(data[:end] + struct.pack("<I", following) + data[end + 4:])
 
 
+def interlaced(pixels: np.ndarray) -> bytes:
+    "A PNG in seven passes, each finer than the one before (Adam7)."
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+              (0, 1, 1, 2))
+    rows = b"".join(b"\0" + row.tobytes() for left, top, across, down in passes
+                    for row in pixels[top::down, left::across])
+    head = struct.pack(">IIBBBBB", *pixels.shape[1::-1], 8, 2, 0, 0, 1)
+    return (encoded(pixels, "PNG")[:8] + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b""))
+
+
+def top_down(pixels: np.ndarray) -> bytes:
+    "A BMP whose first row is the upper one; its height is negative."
+    data = encoded(pixels[::-1], "BMP")
+    return data[:22] + struct.pack("<i", -len(pixels)) + data[26:]
+
+
+def bmp_with_alpha(pixels: np.ndarray, alpha: np.ndarray) -> bytes:
+    "A BMP of version 5, which says what its fourth byte means."
+    body = np.dstack([pixels[..., ::-1], alpha])[::-1].tobytes()
+    head = struct.pack("<IiiHHIIiiII", 124, *pixels.shape[1::-1], 1, 32, 3, len(body), 0, 0, 0, 0)
+    masks = struct.pack("<IIII4s", 0xff0000, 0xff00, 0xff, 0xff000000, b"BGRs")
+    return (b"BM" + struct.pack("<IHHI", 138 + len(body), 0, 0, 138) + head + masks + bytes(64)
+            + body)
+
+
+def lab_tiff(pixels: np.ndarray) -> bytes:
+    ends = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return encoded(ImageCms.profileToProfile(Image.fromarray(pixels), *ends, outputMode="LAB"),
+                   "TIFF")
+
+
+rare = {"interlaced": interlaced, "upside down": top_down, "Lab": lab_tiff,
+        "one bit": lambda pixels: encoded(Image.fromarray(pixels).convert("1"), "TIFF",
+                                          compression="group4"),
+        "several in one": lambda pixels: encoded(pixels, "MPO", save_all=True, quality=98,
+                                                 append_images=[Image.new("RGB", (9, 9))]),
+        "an animated AVIF": lambda pixels: encoded(pixels, "AVIF", save_all=True, quality=98,
+                                                   append_images=[Image.new("RGB", (90, 60))])}
+
+
+@pytest.mark.parametrize("kind", rare)
+def test_rare_kinds_are_read_as_plain_ones(kind):
+    pixels = np.dstack([noise()[..., 1]] * 3) # grey: no format loses colours
+    if kind == "one bit": pixels = np.asarray(Image.fromarray(pixels).convert("1").convert("RGB"))
+    off = np.abs(read_photo(rare[kind](pixels)).pixels.astype(int) - pixels)
+    exact = kind in ("interlaced", "upside down", "one bit")
+    assert off.max() == 0 if exact else off.mean() <= 2
+
+
+def test_a_bmp_that_says_so_is_transparent():
+    alpha = np.full((60, 90), 255, np.uint8)
+    alpha[:, :45] = 0
+    read = read_photo(bmp_with_alpha(noise(), alpha))
+    assert np.array_equal(read.alpha, alpha)
+    assert np.array_equal(read.pixels[:, 45:], noise()[:, 45:])
+
+
 # --- good files with odd notes
 
 def test_a_damaged_note_is_no_reason_to_refuse_a_png():
@@ -202,6 +262,20 @@ def test_a_bmp_whose_fourth_byte_is_unused_is_solid():
 def test_a_missing_end_mark_is_noted():
     data = encoded(noise(), "JPEG")
     assert "end mark" in read_photo(data[:-2]).note and read_photo(data).note == ""
+
+
+def test_a_progressive_jpeg_that_lost_scans_is_noted():
+    data = encoded(noise(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert "finest details" in read_photo(data[:last] + b"\xff\xd9").note
+    assert read_photo(data).note == ""
+
+
+def test_a_palette_that_is_missing_is_damage():
+    data = encoded(Image.fromarray(noise()).quantize(16), "PNG")
+    start = data.index(b"PLTE") - 4
+    end = start + 12 + struct.unpack_from(">I", data, start)[0]
+    with pytest.raises(ImageError, match="damaged"): read_photo(data[:start] + data[end:])
 
 
 # --- colours

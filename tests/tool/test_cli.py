@@ -407,7 +407,8 @@ def test_without_the_learners_packages_it_says_what_to_install(arguments, missin
 
 # --- help and start
 
-@pytest.mark.parametrize("name", [None, "remove", "prepare", "train", "export", "evaluate"])
+@pytest.mark.parametrize("name", [None, "remove", "draft", "prepare", "train", "export",
+                                  "evaluate"])
 def test_help_is_a_lesson_that_fits_the_screen(name):
     done = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], terminal_width=80,
                               prog_name="bg-remover")
@@ -512,6 +513,18 @@ def test_prepare_takes_coco_and_own_photos(mine, tmp_path, call):
 
 
 # --- masks of any tool, measured
+
+def test_drafts_are_listed_the_most_doubtful_first(tmp_path, call):
+    (tmp_path / "mine").mkdir()
+    for path in (person, nobody): shutil.copy(path, tmp_path / "mine")
+    done = call("draft", "mine", "masks")
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0 and lines[0] == f"1.00  mine/{nobody.name}"
+    assert person.name in lines[1] and b"2 drafts in masks" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == sorted(
+        [f"{person.name}.ora", f"{nobody.name}.ora", "doubt.csv"])
+    assert "nowhere: no such folder" in refused(call("draft", "nowhere", "masks"), 1)
+
 
 def test_evaluate_gives_figures_one_can_compute_by_hand(tmp_path):
     for folder in ("truth", "masks"): (tmp_path / folder).mkdir()

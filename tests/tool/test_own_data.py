@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from PIL import Image
 
 from bg_remover.base.files import DataError, ImageError
 from bg_remover.images import read_image, read_mask
-from bg_remover.tool.own_data import PhotoFinder, find_own, prepare_own, read_class_names, summarize_pairs
+from bg_remover.removal import Remover
+from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own
+from bg_remover.tool.own_data import read_class_names, read_layer, summarize_pairs
+from picture_files import encoded
 
 root = Path(__file__).resolve().parents[2]
 height, width = 40, 60
@@ -439,3 +443,106 @@ def test_prepare_does_not_load_keras(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, "prepare", tmp_path / "mine",
                            tmp_path / "pairs"], capture_output=True, text=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+# --- masks with little work
+
+class Stub(Remover):
+    "Sure of a bright person, unsure of a grey one, blind in the dark."
+    threshold = 0.5
+
+    def __init__(self): pass
+
+    def probability(self, photo):
+        return np.float32(photo[..., 0] > 150) * 0.95 + np.float32(photo[..., 0] == 120) * 0.6
+
+
+def painted(path: Path, layers: dict, size=(height, width), places: dict | None = None):
+    "What a painting program saves: no comment, and layers cropped to what is in them."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("mimetype", "image/openraster")
+        stack = ""
+        for number, (name, pixels) in enumerate(layers.items()):
+            left, top = (places or {}).get(name, (0, 0))
+            stack += f'<layer name="{name}" src="data/{number}.png" x="{left}" y="{top}"/>'
+            file.writestr(f"data/{number}.png", encoded(np.uint8(pixels), "PNG"))
+        file.writestr("stack.xml", f'<image w="{size[1]}" h="{size[0]}"><stack><stack name="group">'
+                                   f"{stack}</stack></stack></image>")
+
+
+def test_drafts_are_layers_above_the_photo_and_the_doubtful_come_first(tmp_path):
+    for name, value in (("sure", 200), ("night", 60), ("sub/unsure", 120)):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.dstack([np.where(truth, value, 40).astype(np.uint8)] * 3)
+        Image.fromarray(pixels).save(tmp_path / f"photos/{name}.png")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no photo")
+    with pytest.warns(UserWarning, match="broken.jpg"):
+        found = draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    assert [path.stem for _, path in found][2] == "sure" and found[2][0] == 0
+    assert found[0][0] == found[1][0] == 1 and {path.stem for _, path in found[:2]} == {"night",
+                                                                                       "unsure"}
+    lines = (tmp_path / "masks/doubt.csv").read_text().splitlines()
+    assert lines[0] == "doubt,photo" and lines[3] == f"0.000,{tmp_path / 'photos/sure.png'}"
+    for name, person in (("sure", truth), ("sub/unsure", truth), ("night", truth & False)):
+        file = zipfile.ZipFile(tmp_path / f"masks/{name}.png.ora")
+        first = file.infolist()[0]
+        assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
+        assert file.read("mimetype") == b"image/openraster"
+        layer = Image.open(io.BytesIO(file.read("data/person.png")))
+        assert ((np.asarray(layer)[..., 3] == 255) == person).all()
+        assert file.read("stack.xml").index(b"person") < file.read("stack.xml").index(b"photo")
+    before = (tmp_path / "masks/sure.png.ora").read_bytes()
+    painted(tmp_path / "masks/night.png.ora", {"person": np.dstack([truth * 255] * 4)})
+    corrected = (tmp_path / "masks/night.png.ora").read_bytes()
+    with pytest.warns(UserWarning):
+        draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    assert (tmp_path / "masks/sure.png.ora").read_bytes() == before
+    assert (tmp_path / "masks/night.png.ora").read_bytes() == corrected
+
+
+def test_only_drafts_that_somebody_saved_become_pairs(tmp_path):
+    for name in "ab": photo(tmp_path / f"photos/{name}.jpg")
+    draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    with pytest.raises(DataError, match="a.jpg.ora: a draft that nobody has saved yet"):
+        prepare_own(tmp_path, tmp_path / "pairs")
+    with zipfile.ZipFile(tmp_path / "masks/b.jpg.ora") as file: # as any program writes it again
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(tmp_path / "masks/b.jpg.ora", "w") as file:
+        for name, part in parts.items(): file.writestr(name, part)
+    with pytest.warns(UserWarning, match="a.jpg.ora: a draft"):
+        pairs = prepare_own(tmp_path, tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
+    assert ((read_mask(pairs / "masks/b.png") == 255) == truth).mean() > 0.98
+
+
+def test_a_layer_may_be_cropped_grown_or_deep(tmp_path):
+    photo(tmp_path / "photos/a.jpg")
+    alpha = np.uint8(truth * 255)
+    red = np.dstack([alpha, 0 * alpha, 0 * alpha, alpha])
+    large = np.zeros((height + 20, width + 20, 4), np.uint8)
+    large[10:-10, 10:-10] = red
+    for pixels, place in ((red, (0, 0)), (red[5:35, 5:45], (5, 5)), (large, (-10, -10))):
+        painted(tmp_path / "masks/a.ora", {"person": pixels}, places={"person": place})
+        assert (read_layer(tmp_path / "masks/a.ora", "person")[..., 3] == alpha).all()
+    painted(tmp_path / "masks/a.ora", {"person": red[:5, :5]}, places={"person": (200, 200)})
+    assert not read_layer(tmp_path / "masks/a.ora", "person").any()
+
+
+def test_a_painting_that_does_not_fit_is_named(tmp_path):
+    photo(tmp_path / "photos/a.jpg")
+    mask, right = np.dstack([truth * 255] * 4), np.dstack([np.where(truth, 200, 40)] * 3)
+    path = tmp_path / "masks/a.ora"
+    def refused() -> str:
+        with pytest.raises(DataError) as error: prepare_own(tmp_path, tmp_path / "pairs")
+        return str(error.value)
+    painted(path, {"person": mask, "photo": 255 - right})
+    assert "a.ora: was painted on another photo" in refused()
+    painted(path, {"person": mask, "photo": right}, (height, width + 10))
+    assert "a.ora: the mask is (40, 70), its photo (40, 60)" in refused()
+    painted(path, {"mask": mask, "photo": right})
+    assert "a.ora: has the layers mask, photo; one of them has to be named person" in refused()
+    path.write_bytes(b"no archive")
+    assert "a.ora: cannot be read" in refused()
+    painted(path, {"person": mask, "photo": right})
+    assert len(list((prepare_own(tmp_path, tmp_path / "pairs") / "masks").iterdir())) == 1

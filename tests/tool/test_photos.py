@@ -735,7 +735,8 @@ def test_every_row_of_the_table_has_its_test():
                         "\n".join("".join(cell["source"]) for cell in notebook["cells"]), re.M)
     rows = [name for cell in tables for name in re.findall(r"test_\w+", cell)]
     base = Path(__file__).parents[1] / "base"
-    files = Path(__file__), Path(__file__).with_name("test_folders.py"), base / "test_files.py", base / "test_photo_files.py"
+    files = [Path(__file__).with_name(f"test_{name}.py") for name in ("photos", "folders", "cli")]
+    files += [base / "test_files.py", base / "test_photo_files.py"]
     tests = [path.read_text(encoding="utf-8") for path in files]
     assert len(rows) >= 25 and not [name for name in rows
                                     if not any(f"def {name}(" in text for text in tests)]

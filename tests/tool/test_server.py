@@ -47,6 +47,21 @@ def test_options(query, kind, mode):
     assert answer.headers["content-type"] == f"image/{kind}" and picture.mode in modes
 
 
+class FullMemory(BrightRemover):
+    "Fails as a library does that finds no room."
+    def __init__(self, error: Exception): self.error = error
+    def alpha(self, photo): raise self.error
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("bfc_arena.cc: Failed to allocate "
+                                                               "memory for requested buffer")])
+def test_too_little_memory_is_a_503_that_says_so(error):
+    answer = client(FullMemory(error)).post("/remove", content=photo)
+    assert answer.status_code == 503 and "too little memory" in answer.json()["error"]
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        client(FullMemory(RuntimeError("a fault of ours"))).post("/remove", content=photo)
+
+
 @pytest.mark.parametrize("query",
                          ["url=http://127.0.0.1/", "background=/etc/passwd", "background=photo.jpg",
                           "background=http://example.org/a.jpg",
