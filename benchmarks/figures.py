@@ -1,0 +1,158 @@
+"""The live figures of the lessons in Chromium: do their numbers agree with Python's, and how fast
+do they answer? `python benchmarks/figures.py` prints two tables and keeps them in
+benchmarks/results/figures.csv and figures_speed.csv.
+
+    agreement    what a figure shows for some settings, as it is stored in its notebook, and what
+                 the package computes for the same
+    speed        milliseconds from the change of a control until everything is drawn, on a photo
+                 whose longer side is 320 pixels; median and slowest of 100
+"""
+import base64
+import csv
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bg_remover.base.figures import figure_source, live_figure, mime_type
+from bg_remover.classical import threshold_mask
+from bg_remover.data_prep import open_coco, person_mask
+from bg_remover.images import read_image, resize_image, resize_mask
+from bg_remover.metrics import score
+
+root = Path(__file__).resolve().parent.parent
+sys.path += [str(root / "docs"), str(root / "tools")]
+import house
+from chromium import open_browser
+
+samples, results = root / "nbs/samples/mini_coco", root / "benchmarks/results"
+
+
+def stored_figures() -> dict[str, dict]: # "03_methods methods-10" → name, data and state
+    "The live figures that the notebooks hold."
+    found = {}
+    for path in [*house.notebooks(), *house.solutions()]:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if mime_type in output.get("data", {}):
+                    place = path.relative_to(root / "nbs").with_suffix("").as_posix()
+                    found[f"{place} {cell['id']}"] = output["data"][mime_type]
+    return found
+
+
+class Touched:
+    "A figure on a page of its own, with hands."
+    def __init__(self, page, figure: dict):
+        script = (root / "docs/_static/figures.js").read_text(encoding="utf-8")
+        style = (root / "bg_remover/figures/figures.css").read_text(encoding="utf-8")
+        text = json.dumps({**figure, "source": figure_source(figure["name"])})
+        page.goto("about:blank")
+        page.set_content(f"""<!doctype html><style>{style}</style><div class="live-figure-place"
+            ><script type="application/json">{text}</script><img alt=""></div><script>{script}
+            </script>""")
+        page.wait_for_selector(".live-figure[data-ready]")
+        self.page, self.data = page, figure["data"]
+
+    def set(self, **controls):
+        "Move controls as a reader does: each has the name of what it changes."
+        for name, value in controls.items():
+            control = self.page.locator(f".live-figure [name={name}]")
+            kind = control.evaluate("control => control.type")
+            if kind == "select-one": control.select_option(str(value))
+            elif kind == "checkbox": control.set_checked(value)
+            else: control.fill(str(value))
+
+    def shows(self, what: str) -> float:
+        return float(self.page.locator(".live-figure").get_attribute(f"data-{what}"))
+
+    def milliseconds(self, name: str, values) -> list[float]:
+        "How long a control takes to be answered, for each of its values."
+        return self.page.locator(f".live-figure [name={name}]").evaluate("""(control, values) =>
+            values.map(value => {
+                if (control.type === "checkbox") control.checked = value; else control.value = value;
+                const start = performance.now();
+                control.dispatchEvent(new Event(control.type === "range" ? "input" : "change"));
+                return performance.now() - start;
+            })""", list(values))
+
+
+def decoded(url: str) -> np.ndarray: # uint8 H×W×3
+    "A picture of a figure's data."
+    data = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
+    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+Rows = Iterator[tuple[str, float, float]] # settings, what the figure shows, what Python computes
+
+
+def threshold_rows(figure: Touched) -> Rows:
+    for number, (url, mask_url) in enumerate(zip(figure.data["photos"], figure.data["masks"])):
+        photo, mask = decoded(url), decoded(mask_url)[..., 0]
+        if len(figure.data["photos"]) > 1: figure.set(photo=number)
+        for channel, threshold in (("grey", 0), ("grey", 128), ("red", 161), ("blue", 45)):
+            plane = {"red": photo[..., 0], "blue": photo[..., 2]}.get(channel)
+            image = photo if plane is None else np.dstack([plane] * 3)
+            figure.set(channel=channel, threshold=threshold)
+            yield (f"photo {number + 1}, {channel}, threshold {threshold}", figure.shows("iou"),
+                   score(threshold_mask(image, threshold), mask)["iou"])
+
+
+comparisons = {"threshold": threshold_rows}
+
+
+def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, uint8 H×W
+    "A photo whose longer side is so long, and its true mask."
+    coco, image_id = open_coco(samples, "val"), 168974
+    photo = read_image(samples / "val2017" / coco.imgs[image_id]["file_name"])
+    size = tuple(round(length * side / max(photo.shape[:2])) for length in photo.shape[:2])
+    return resize_image(photo, size), resize_mask(person_mask(coco, image_id), size)
+
+
+def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
+    "Each figure on a photo of 320 pixels, and what to move."
+    photo, mask = example()
+    def bundle(name, data, **state):
+        return live_figure(name, data, {"photo": photo}, **state)._repr_mimebundle_()[mime_type]
+    return {
+        "threshold": (bundle("threshold", dict(photos=[photo], masks=[mask]), photo=0,
+                             channel="grey", threshold=128),
+                      dict(threshold=range(78, 178), channel=["red", "grey"] * 50)),
+    }
+
+
+def write(name: str, rows: list[dict]):
+    "Print a table, and keep it."
+    with open(results / name, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+    for row in rows: print("| " + " | ".join(map(str, row.values())) + " |")
+
+
+def main():
+    agreement, speed = [], []
+    with open_browser() as browser:
+        page = browser.new_page()
+        for place, figure in stored_figures().items():
+            if not place[0].isdigit(): continue # not a lesson: the same figures again
+            for settings, shown, computed in comparisons[figure["name"]](Touched(page, figure)):
+                agreement.append({"figure": f"{figure['name']} ({place})", "settings": settings,
+                                  "in JavaScript": f"{shown:.6g}", "in Python": f"{computed:.6g}"})
+        for name, (figure, controls) in large_figures().items():
+            touched = Touched(page, figure)
+            for control, values in controls.items():
+                times = touched.milliseconds(control, values)
+                speed.append({"figure": name, "control": control,
+                              "median ms": round(statistics.median(times), 1),
+                              "slowest ms": round(max(times), 1)})
+    write("figures.csv", agreement)
+    write("figures_speed.csv", speed)
+
+
+if __name__ == "__main__":
+    main()
