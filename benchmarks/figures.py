@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from bg_remover.base.figures import figure_source, live_figure, mime_type
-from bg_remover.classical import threshold_mask
+from bg_remover.classical import region_growing_mask, threshold_mask
 from bg_remover.data_prep import open_coco, person_mask
 from bg_remover.images import read_image, resize_image, resize_mask
 from bg_remover.metrics import score
@@ -69,6 +69,13 @@ class Touched:
     def shows(self, what: str) -> float:
         return float(self.page.locator(".live-figure").get_attribute(f"data-{what}"))
 
+    def picture(self, number: int) -> np.ndarray: # uint8 H×W×3
+        "What one of its canvases shows."
+        height, width, data = self.page.locator(".live-figure canvas").nth(number).evaluate(
+            """canvas => [canvas.height, canvas.width, [...canvas.getContext("2d").getImageData(
+                0, 0, canvas.width, canvas.height).data]]""")
+        return np.uint8(data).reshape(height, width, 4)[..., :3]
+
     def milliseconds(self, name: str, values) -> list[float]:
         "How long a control takes to be answered, for each of its values."
         return self.page.locator(f".live-figure [name={name}]").evaluate("""(control, values) =>
@@ -101,7 +108,24 @@ def threshold_rows(figure: Touched) -> Rows:
                    score(threshold_mask(image, threshold), mask)["iou"])
 
 
-comparisons = {"threshold": threshold_rows}
+def growing_rows(figure: Touched) -> Rows:
+    for number, (url, mask_url) in enumerate(zip(figure.data["photos"], figure.data["masks"])):
+        photo, mask = decoded(url), decoded(mask_url)[..., 0]
+        height, width = mask.shape
+        figure.set(photo=number)
+        for seed, tolerance in (((height // 2, width // 2), 40), ((height // 3, width // 2), 90),
+                                ((0, width - 1), 25), ((height - 1, 3), 0)):
+            figure.set(row=seed[0], column=seed[1], tolerance=tolerance)
+            region, settings = region_growing_mask(photo, seed, tolerance), f"photo {number + 1}, "
+            settings += f"seed {seed[0]}, {seed[1]}, tolerance {tolerance}"
+            yield settings, figure.shows("iou"), score(region, mask)["iou"]
+            yield f"{settings}: pixels", figure.shows("pixels"), int(region.sum())
+            shown = figure.picture(1)
+            found = shown[..., 0] > 100 # white or orange
+            yield f"{settings}: pixels that differ", int((found != region).sum()), 0
+
+
+comparisons = {"threshold": threshold_rows, "growing": growing_rows}
 
 
 def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, uint8 H×W
@@ -121,6 +145,10 @@ def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
         "threshold": (bundle("threshold", dict(photos=[photo], masks=[mask]), photo=0,
                              channel="grey", threshold=128),
                       dict(threshold=range(78, 178), channel=["red", "grey"] * 50)),
+        "growing": (bundle("growing", dict(photos=[photo], masks=[mask], colours=[cv2.cvtColor(
+                        cv2.medianBlur(photo, 5), cv2.COLOR_RGB2LAB)]), photo=0,
+                        row=100, column=120, tolerance=40),
+                    dict(tolerance=range(10, 110), row=range(60, 160))),
     }
 
 

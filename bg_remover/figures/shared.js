@@ -49,6 +49,19 @@ export function makeCanvas(stage, title) {
   return { box, caption, canvas, show };
 }
 
+// Call `act(row, column)` with the pixel that a pointer touches, or that a pressed mouse is drawn over.
+export function pick(canvas, act) {
+  const touch = (event) => {
+    if (event.type === "pointermove" && !(event.buttons & 1 && event.pointerType === "mouse")) return;
+    const box = canvas.getBoundingClientRect(); // the picture stands in its left upper corner
+    const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
+    const [row, column] = [event.clientY - box.top, event.clientX - box.left].map((at) => Math.floor(at / scale));
+    if (row >= 0 && column >= 0 && row < canvas.height && column < canvas.width) act(row, column);
+  };
+  canvas.classList.add("live-pick");
+  for (const kind of ["pointerdown", "pointermove"]) canvas.addEventListener(kind, touch);
+}
+
 // A slider for a number of the figure's state, with its value beside it.
 export function makeSlider(controls, model, name, label, [low, high, step], write = String) {
   const line = add(controls, "label", { className: "live-slider" });

@@ -1,5 +1,6 @@
 """Live figures in Python: what they carry, and what stands where nothing can move."""
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from bg_remover.base import figures
 from bg_remover.base.figures import StillFigure, figure_source, live_figure, mime_type, picture_url
 
+folder = Path(figures.__file__).resolve().parent.parent / "figures"
+names = sorted({path.stem for path in folder.glob("*.js")} - {"shared"})
 still = {"a picture": np.zeros((6, 8), np.uint8)}
 
 
@@ -65,7 +68,7 @@ def test_without_anywidget_it_says_how_to_get_it(kernel, monkeypatch, capsys):
     assert said.count("\n") == 1 and 'pip install "bg-remover[learn]"' in said
 
 
-@pytest.mark.parametrize("name", ["threshold"])
+@pytest.mark.parametrize("name", names)
 def test_the_code_is_one_module_that_imports_nothing(name):
     source = figure_source(name)
     assert source.count("export default") == 1 and "function iou(" in source

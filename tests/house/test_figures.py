@@ -160,6 +160,26 @@ def test_arrow_keys_and_touch_move_a_slider(browser, address):
     page.context.close()
 
 
+@pytest.mark.browser
+def test_a_click_sets_the_seed_and_growth_can_be_watched(browser, address):
+    page = open_page(browser, address, "03_methods.html").page
+    figure = page.locator("[data-figure=growing]")
+    photo = figure.locator("canvas").first
+    photo.scroll_into_view_if_needed()
+    across = photo.bounding_box()["width"] / photo.evaluate("canvas => canvas.width") # of a pixel
+    photo.click(position={"x": 120.5 * across, "y": 50.5 * across})
+    values = [figure.locator(f"[name={name}]").input_value() for name in ("row", "column")]
+    assert values == ["50", "120"]
+    drawn = "canvas => canvas.toDataURL()"
+    whole = photo.evaluate(drawn)
+    figure.get_by_role("button", name="Watch it grow").click()
+    page.wait_for_function("([canvas, whole]) => canvas.toDataURL() !== whole",
+                           arg=[photo.element_handle(), whole])
+    page.wait_for_function("([canvas, whole]) => canvas.toDataURL() === whole",
+                           arg=[photo.element_handle(), whole])
+    page.context.close()
+
+
 # JupyterLab
 
 @pytest.fixture(scope="module")
