@@ -21,8 +21,9 @@ import numpy as np
 from bg_remover.base.figures import figure_source, live_figure, mime_type
 from bg_remover.classical import region_growing_mask, threshold_mask
 from bg_remover.data_prep import open_coco, person_mask
-from bg_remover.images import read_image, resize_image, resize_mask
+from bg_remover.images import composite, read_image, resize_image, resize_mask
 from bg_remover.metrics import score
+from bg_remover.removal import alpha_from, estimate_foreground
 
 root = Path(__file__).resolve().parent.parent
 sys.path += [str(root / "docs"), str(root / "tools")]
@@ -125,7 +126,28 @@ def growing_rows(figure: Touched) -> Rows:
             yield f"{settings}: pixels that differ", int((found != region).sum()), 0
 
 
-comparisons = {"threshold": threshold_rows, "growing": growing_rows}
+def cutout_rows(figure: Touched) -> Rows:
+    pictures = {name: decoded(url) for name, url in figure.data.items()}
+    photo, mask = pictures["photo"], pictures["mask"][..., 0]
+    grounds = {"black": (0, 0, 0), "green": (0, 150, 80), "photo": pictures["background"]}
+    for threshold, softness, refined, estimated, background in (
+            (0.45, 0.2, True, True, "black"), (0.45, 0.2, False, False, "black"),
+            (0.3, 0.3, True, True, "photo"), (0.8, 0.02, False, True, "green")):
+        figure.set(threshold=threshold, softness=softness, refined=refined, estimated=estimated,
+                   background=background)
+        probability = pictures["refined" if refined else "stretched"][..., 0] / np.float32(255)
+        computed = score(probability, mask, threshold)
+        settings = f"threshold {threshold}, softness {softness}, refined {refined}"
+        yield f"{settings}: IoU", figure.shows("iou"), computed["iou"]
+        yield f"{settings}: boundary IoU", figure.shows("boundary"), computed["boundary_iou"]
+        alpha = alpha_from(probability, threshold, softness)
+        colours = estimate_foreground(photo, alpha) if estimated else photo
+        ours = composite(np.dstack([colours, alpha]), grounds[background])
+        error = np.abs(figure.picture(1).astype(int) - ours).mean() / 255
+        yield f"{settings}, estimated {estimated}, on {background}: mean difference", error, 0.0
+
+
+comparisons = {"threshold": threshold_rows, "growing": growing_rows, "cutout": cutout_rows}
 
 
 def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, uint8 H×W
@@ -139,6 +161,7 @@ def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, 
 def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
     "Each figure on a photo of 320 pixels, and what to move."
     photo, mask = example()
+    soft = cv2.GaussianBlur(mask, (0, 0), 3)
     def bundle(name, data, **state):
         return live_figure(name, data, {"photo": photo}, **state)._repr_mimebundle_()[mime_type]
     return {
@@ -149,6 +172,11 @@ def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
                         cv2.medianBlur(photo, 5), cv2.COLOR_RGB2LAB)]), photo=0,
                         row=100, column=120, tolerance=40),
                     dict(tolerance=range(10, 110), row=range(60, 160))),
+        "cutout": (bundle("cutout", dict(photo=photo, mask=mask, stretched=mask, refined=soft),
+                          threshold=0.45, softness=0.2, refined=True, estimated=True,
+                          background="green"),
+                   dict(threshold=[number / 200 for number in range(50, 150)],
+                        background=["green", "black"] * 50)),
     }
 
 
