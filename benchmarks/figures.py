@@ -147,7 +147,25 @@ def cutout_rows(figure: Touched) -> Rows:
         yield f"{settings}, estimated {estimated}, on {background}: mean difference", error, 0.0
 
 
-comparisons = {"threshold": threshold_rows, "growing": growing_rows, "cutout": cutout_rows}
+def kernel_rows(figure: Touched) -> Rows:
+    grey = np.float32(decoded(figure.data["photo"])[..., 0])
+    height, width = grey.shape
+    for preset, numbers in figure.data["presets"].items():
+        answer = cv2.filter2D(grey, -1, np.float32(numbers).reshape(3, 3),
+                              borderType=cv2.BORDER_CONSTANT)
+        figure.set(preset=preset)
+        for row, column in ((0, 0), (height // 2, width // 3), (height - 1, width - 2)):
+            figure.set(row=row, column=column)
+            yield (f"{preset}, row {row}, column {column}: sum", figure.shows("sum"),
+                   float(answer[row, column]))
+        size = np.abs(answer)
+        picture = np.round(255 * (size - size.min()) / max(np.ptp(size), 1e-9))
+        yield (f"{preset}: mean difference of the response",
+               float(np.abs(figure.picture(1)[..., 0] - picture).mean()) / 255, 0.0)
+
+
+comparisons = {"threshold": threshold_rows, "growing": growing_rows, "cutout": cutout_rows,
+               "kernel": kernel_rows}
 
 
 def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, uint8 H×W
@@ -177,6 +195,10 @@ def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
                           background="green"),
                    dict(threshold=[number / 200 for number in range(50, 150)],
                         background=["green", "black"] * 50)),
+        "kernel": (bundle("kernel", dict(photo=photo[..., 1], presets={"edges": [1, 0, -1] * 3,
+                                         "average": [1 / 9] * 9}),
+                          preset="edges", kernel=[1, 0, -1] * 3, row=100, column=120),
+                   dict(preset=["average", "edges"] * 50, row=range(60, 160))),
     }
 
 

@@ -45,7 +45,7 @@ export default {
     const { root, stage, controls, result } = makeFigure(el,
       "Where do you put the seed, and how much tolerance does it need? Predict, then click.",
       "Raise the tolerance slowly: long before the region covers the person, it leaks into the background through one weak spot.");
-    const before = makeCanvas(stage, "photo: click a seed"), after = makeCanvas(stage, "the region as a mask");
+    const before = makeCanvas(stage, "photo"), after = makeCanvas(stage, "the region");
     stage.after(Object.assign(document.createElement("p"), { className: "live-legend", textContent: legend }));
     makeSlider(controls, model, "tolerance", "Tolerance", [0, 160, 1]);
     const down = makeSlider(controls, model, "row", "Seed: row", [0, 1, 1]);
