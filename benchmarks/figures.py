@@ -164,8 +164,18 @@ def kernel_rows(figure: Touched) -> Rows:
                float(np.abs(figure.picture(1)[..., 0] - picture).mean()) / 255, 0.0)
 
 
+def learning_rows(figure: Touched) -> Rows:
+    masks, answers = ([decoded(url)[..., 0] for url in figure.data[name]]
+                      for name in ("masks", "answers"))
+    for epoch in (1, max(1, len(answers) // 3), len(answers)):
+        figure.set(epoch=epoch)
+        for number, (mask, answer) in enumerate(zip(masks, np.hsplit(answers[epoch - 1], 3))):
+            yield (f"epoch {epoch}, {figure.data['kinds'][number]} ({number + 1})",
+                   figure.shows(f"iou{number}"), score(answer / np.float32(255), mask)["iou"])
+
+
 comparisons = {"threshold": threshold_rows, "growing": growing_rows, "cutout": cutout_rows,
-               "kernel": kernel_rows}
+               "kernel": kernel_rows, "learning": learning_rows}
 
 
 def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, uint8 H×W
@@ -199,6 +209,11 @@ def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
                                          "average": [1 / 9] * 9}),
                           preset="edges", kernel=[1, 0, -1] * 3, row=100, column=120),
                    dict(preset=["average", "edges"] * 50, row=range(60, 160))),
+        "learning": (bundle("learning", dict(
+                         photos=[photo] * 3, masks=[mask] * 3, answers=[np.hstack([soft] * 3)] * 100,
+                         kinds=["training photo"] * 3, history=dict.fromkeys(
+                             ("loss", "val_loss", "iou", "val_iou"), [0.5] * 100)), epoch=1),
+                     dict(epoch=range(1, 101))),
     }
 
 
