@@ -5,7 +5,7 @@ benchmarks/results/figures.csv and figures_speed.csv.
     agreement    what a figure shows for some settings, as it is stored in its notebook, and what
                  the package computes for the same
     speed        milliseconds from the change of a control until everything is drawn, on a photo
-                 whose longer side is 320 pixels; median and slowest of 100
+                 whose longer side is 320 pixels; median and slowest of about 100
 """
 import base64
 import csv
@@ -21,6 +21,7 @@ import numpy as np
 from bg_remover.base.figures import figure_source, live_figure, mime_type
 from bg_remover.classical import region_growing_mask, threshold_mask
 from bg_remover.data_prep import open_coco, person_mask
+from bg_remover.generator import Plan, apply_light, apply_view, mirror
 from bg_remover.images import composite, read_image, resize_image, resize_mask
 from bg_remover.metrics import score
 from bg_remover.removal import alpha_from, estimate_foreground
@@ -79,13 +80,16 @@ class Touched:
 
     def milliseconds(self, name: str, values) -> list[float]:
         "How long a control takes to be answered, for each of its values."
-        return self.page.locator(f".live-figure [name={name}]").evaluate("""(control, values) =>
-            values.map(value => {
-                if (control.type === "checkbox") control.checked = value; else control.value = value;
-                const start = performance.now();
-                control.dispatchEvent(new Event(control.type === "range" ? "input" : "change"));
-                return performance.now() - start;
-            })""", list(values))
+        return self.page.locator(f".live-figure [name={name}]").evaluate("""async (control, values) => {
+                const times = [];
+                for (const value of values) {
+                    control.value = value;
+                    const start = performance.now();
+                    control.dispatchEvent(new Event(control.type === "range" ? "input" : "change"));
+                    await null; // what has changed together is drawn after the event
+                    times.push(performance.now() - start);
+                }
+                return times; }""", list(values))
 
 
 def decoded(url: str) -> np.ndarray: # uint8 H×W×3
@@ -174,8 +178,34 @@ def learning_rows(figure: Touched) -> Rows:
                    figure.shows(f"iou{number}"), score(answer / np.float32(255), mask)["iou"])
 
 
+def augmentation_rows(figure: Touched) -> Rows:
+    photo, mask = decoded(figure.data["photo"]), decoded(figure.data["mask"])[..., :1]
+    for turn, zoom, flip, contrast, brightness in ((0, 1, True, 1, 0), (-20, 1.5, False, 0.8, 0.2),
+                                                   (9, 0.8, True, 1.4, -0.3)):
+        settings = dict(turn=turn, zoom=zoom, flip=flip, contrast=contrast, brightness=brightness)
+        figure.set(moves=False, **settings)
+        plan, angle = Plan(photo.shape[:2]), np.radians(turn)
+        plan.view[:, :2] = np.array([[np.cos(angle), -np.sin(angle)],
+                                     [np.sin(angle), np.cos(angle)]]) / zoom
+        if flip: mirror(plan, None)
+        plan.colour *= contrast
+        plan.colour[:, 3] += 1 - contrast + brightness
+        frame, moved = apply_view(plan, photo, mask)
+        frame = apply_light(plan, frame)
+        name = ", ".join(f"{key} {value}" for key, value in settings.items())
+        yield f"{name}: wrong labels", figure.shows("wrong"), float((moved != mask).mean())
+        figure.set(moves=True)
+        ours = frame.astype(int)
+        for number, colour in ((255, (0, 114, 178)), (128, (230, 159, 0))):
+            there = moved[..., 0] == number
+            ours[there] = (frame[there] + np.array(colour) + 1) // 2
+        error = np.abs(figure.picture(1) - ours).mean() / 255
+        yield f"{name}: mean difference of the picture", float(error), 0.0
+
+
 comparisons = {"threshold": threshold_rows, "growing": growing_rows, "cutout": cutout_rows,
-               "kernel": kernel_rows, "learning": learning_rows}
+               "kernel": kernel_rows, "learning": learning_rows,
+               "augmentation": augmentation_rows}
 
 
 def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, uint8 H×W
@@ -209,6 +239,9 @@ def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
                                          "average": [1 / 9] * 9}),
                           preset="edges", kernel=[1, 0, -1] * 3, row=100, column=120),
                    dict(preset=["average", "edges"] * 50, row=range(60, 160))),
+        "augmentation": (bundle("augmentation", dict(photo=photo, mask=mask, draws=[{}]), turn=0,
+                                zoom=1, contrast=1, brightness=0, flip=False, moves=True),
+                         dict(turn=[*range(-45, 45)], contrast=[n / 100 for n in range(50, 150)])),
         "learning": (bundle("learning", dict(
                          photos=[photo] * 3, masks=[mask] * 3, answers=[np.hstack([soft] * 3)] * 100,
                          kinds=["training photo"] * 3, history=dict.fromkeys(

@@ -6,7 +6,8 @@ function makeCurves(stage, title, training, validation, act) {
   const box = add(stage, "div", { className: "live-picture" }), count = training.length;
   const top = Math.max(...training, ...validation, 1e-9), high = title === "IoU" ? 1 : top;
   add(box, "div", { className: "live-caption", textContent: `${title}, 0 to ${high.toFixed(1)}` });
-  const svg = box.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg"));
+  box.insertAdjacentHTML("beforeend", "<svg></svg>");
+  const svg = box.lastElementChild;
   const set = (element, attributes) => {
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
     return element;

@@ -113,9 +113,14 @@ export function change(model, values) {
   model.save_changes();
 }
 
-// Draw now, and again whenever one of these changes.
+// Draw now, and again when some of these have changed: once, however many change together.
 export function redraw(model, names, draw) {
-  for (const name of names) model.on(`change:${name}`, draw);
+  let waits = false;
+  const soon = () => {
+    if (!waits) queueMicrotask(() => { waits = false; draw(); });
+    waits = true;
+  };
+  for (const name of names) model.on(`change:${name}`, soon);
   draw();
 }
 
