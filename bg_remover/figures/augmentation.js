@@ -93,9 +93,9 @@ export default {
     const { photo, mask, draws } = model.get("data"), names = [...Object.keys(still), "moves"];
     const { root, stage, controls, result } = makeFigure(el,
       "What does the network learn if the photo moves and its mask stays? Predict, then switch.",
-      "Nothing fails when the mask stays behind: the network is simply taught that wall and grass are people.");
+      "Nothing fails when the mask stays behind: the network is simply taught that parts of the background are people.");
     const before = makeCanvas(stage, "before"), after = makeCanvas(stage, "after, with its mask");
-    const times = (value) => `${Number(value).toFixed(2)} ×`, signed = (value) => Number(value).toFixed(2);
+    const times = (value) => `${Number(value).toFixed(2)}×`, signed = (value) => Number(value).toFixed(2);
     makeSlider(controls, model, "turn", "Turn", [-45, 45, 1], (value) => `${Math.round(value)}°`);
     makeSlider(controls, model, "zoom", "Zoom", [0.5, 2, 0.01], times);
     makeSlider(controls, model, "contrast", "Contrast", [0.5, 1.5, 0.01], times);

@@ -1,5 +1,4 @@
-// What the live figures share. `figure_source` in base/figures puts this text before a figure's own:
-// a notebook loads it as one module, which cannot import a neighbour.
+// What the live figures share. `figure_source` in base/figures puts this text before a figure's own.
 
 // A picture of the data as pixels: red, green, blue and opacity of each, from 0 to 255.
 export async function readPixels(url) {
