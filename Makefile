@@ -24,7 +24,7 @@ test: ## all tests but the slow ones, each notebook among them; choose some with
 	$(call python,-m pytest -n 2 --dist loadgroup)
 
 test-browser: docs ## build the site, and test it in Chromium
-	$(call python,-m pytest -m browser tests/house/test_browser.py tests/tool/test_video.py)
+	$(call python,-m pytest -m browser tests/house/test_browser.py tests/house/test_figures.py tests/tool/test_video.py)
 
 docs: ## build the site into docs/_build/html; with npm, the page that removes backgrounds too
 	$(call python,docs/fetch.py)

@@ -8,6 +8,7 @@ No notebook is executed and nothing is fetched. The page "Try it" is made where 
 found what it runs on. A warning is an error.
 """
 import ast
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ root = docs.parent
 sys.path.append(str(docs))
 sys.path.append(str(root / "tools"))
 import house
+from bg_remover.base.figures import figure_source, mime_type
 from fetch import is_fetched, packages
 from measured import write_measured
 
@@ -86,6 +88,23 @@ def is_folded(source: str) -> bool:
     return bool(re.match(r"#\|\s*code-fold:\s*true\b", source)) or only_imports(source)
 
 
+def with_figures(outputs: list) -> list:
+    """Before the still picture of each live figure, the place where docs/_static/figures.js draws
+    it, with its code and data."""
+    placed = []
+    for output in outputs:
+        figure = output.get("data", {}).pop(mime_type, None)
+        if figure:
+            text = json.dumps({**figure, "source": figure_source(figure["name"])})
+            escaped = text.replace("<", "\\u003c") # no tag may end the script
+            html = (f'<div class="live-figure-place" data-figure="{figure["name"]}">'
+                    f'<script type="application/json">{escaped}</script></div>')
+            placed.append({"output_type": "display_data", "metadata": {},
+                           "data": {"text/html": html}})
+        placed.append(output)
+    return placed
+
+
 def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""):
     """Turn a notebook into a page: nbdev's hidden cells and directives go, code, prose and
     stored outputs stay."""
@@ -106,6 +125,7 @@ def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""
         elif cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
             tags = ["exported"] * (cell["id"] in exported) + ["hide-input"] * (cell["id"] in folded)
+            cell.outputs = with_figures(cell.outputs)
             label = "Imports" if only_imports(cell.source) else "Code"
             cell.metadata = {"mystnb": {"image": {"alt": describe(prose)},
                                         "code_prompt_show": label, "code_prompt_hide": label},
@@ -189,6 +209,9 @@ def mend(html: str) -> str:
     level, a list of definitions that define nothing, a wrong label."""
     html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" '
                         'aria-level="2">')
+    # a live figure's still picture stands in its place until it starts
+    html = re.sub(r'(<div class="live-figure-place".*?</script>)</div>\s*</div>\s*(<img [^>]*>)',
+                  r"\1\2</div></div>", html, flags=re.S)
     html = html.replace(' aria-label="Toggle hidden content"', "") # it says what it holds
     as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>",
                                                                          "<li>").replace("</dd>",

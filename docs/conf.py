@@ -29,9 +29,9 @@ suppress_warnings = ["toc.not_included"]
 
 html_theme = "furo"
 html_title = settings["title"]
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
-html_js_files = ["site.js"]
+html_static_path = ["_static", "../bg_remover/figures/figures.css"]
+html_css_files = ["site.css", "figures.css"]
+html_js_files = ["site.js", "figures.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sphinx = False
 html_copy_source = False

@@ -73,8 +73,8 @@ changes = {
         ("another size, another rate, other photos to watch, and a deeper net", {
             "image_size = (96, 96)": "image_size = (64, 96)",
                                                                                  "learning_rate = 2e-3": "learning_rate = 1e-3",
-            "most_epochs, patience = 60, 20": "most_epochs, patience = 2, 20", "[train_pairs[4], "
-                                                                                 "val_pairs[2]]": "[train_pairs[11], val_pairs[0]]",
+            "most_epochs, patience = 60, 20": "most_epochs, patience = 2, 20",
+            "[train_pairs[4], val_pairs[2], val_pairs[1]]": "[train_pairs[11], val_pairs[0], val_pairs[3]]",
             "filters=(8, 16, 32, 64)": "filters=(4, 8, 8, 16, 16)", "epochs=12": "epochs=1"}),
         ("another backbone", {
             "backbone = shipped.name.removesuffix(\"_unet\")": "backbone = \"resnet18\"",

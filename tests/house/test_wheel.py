@@ -116,8 +116,8 @@ def cut(python: Path, folder: Path):
 
 def test_wheel_holds_the_model_and_nothing_strange(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {path.relative_to(root).as_posix()
-            for path in (root / "bg_remover/weights").iterdir()} <= set(names)
+    assert {path.relative_to(root).as_posix() for folder in ("weights", "figures")
+            for path in (root / "bg_remover" / folder).iterdir()} <= set(names)
     assert "bg_remover/weights/person.onnx" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"bg_remover"}
     assert wheel.stat().st_size < 25e6

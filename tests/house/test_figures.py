@@ -1,0 +1,239 @@
+"""The live figures in a real browser: their numbers, the site's pages that hold them, and
+JupyterLab. `make test-browser` builds the site and runs this; `make test` runs the first part,
+which needs no browser.
+"""
+import json
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+import house
+from figures import Touched, comparisons, stored_figures
+from notebook_server import environment
+from test_browser import Watched, address, browser # fixtures
+
+root = Path(__file__).resolve().parents[2]
+stored = stored_figures()
+pages = sorted({f"{place.split()[0]}.html" for place in stored})
+in_lessons = {place: figure for place, figure in stored.items() if place[0].isdigit()}
+scripts = sorted((root / "bg_remover/figures").glob("*.js"))
+wide, narrow = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+# What is stored
+
+def test_each_figure_of_the_package_is_in_a_lesson():
+    assert {figure["name"] for figure in in_lessons.values()} == {path.stem for path in scripts} - {"shared"} == set(comparisons)
+
+
+@pytest.mark.parametrize("place", stored)
+def test_a_figure_is_small(place): assert len(json.dumps(stored[place])) <= 300_000
+
+
+@pytest.mark.parametrize("path", scripts, ids=lambda path: path.name)
+def test_a_script_is_short_and_asks_nobody(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150 and not [line for line in lines if "http" in line or "fetch(" in line]
+
+
+# Numbers
+
+@pytest.mark.browser
+@pytest.mark.parametrize("place", in_lessons)
+def test_the_figure_agrees_with_python(browser, place):
+    page = browser.new_page()
+    figure = in_lessons[place]
+    rows = list(comparisons[figure["name"]](Touched(page, figure)))
+    page.close()
+    assert len(rows) >= 4
+    assert [row for row in rows if abs(row[1] - row[2]) > 0.001] == []
+
+
+# The site
+
+def open_page(browser, address: str, name: str, viewport=wide, **options) -> Watched:
+    "A page whose figures have started, if scripts run."
+    watched = Watched(browser.new_context(viewport=viewport, **options).new_page())
+    watched.page.goto(address + name)
+    if options.get("java_script_enabled", True):
+        watched.page.wait_for_function("""document.querySelectorAll(".live-figure-place").length
+            === document.querySelectorAll(".live-figure[data-ready]").length""")
+    return watched
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", pages)
+def test_the_figures_of_a_page_start_and_ask_nobody(browser, address, name):
+    watched = open_page(browser, address, name)
+    count = sum(place.split()[0] == name.removesuffix(".html") for place in stored)
+    assert watched.page.locator(".live-figure").count() == count
+    assert watched.complaints == [] and watched.foreign(address) == []
+    assert watched.page.locator(".live-figure-place > img:visible").count() == 0
+    watched.page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", pages)
+def test_figures_work_from_a_file(browser, name):
+    watched = open_page(browser, f"{(root / 'docs/_build/html').as_uri()}/", name)
+    assert watched.complaints == [] and watched.page.locator(".live-figure").count() > 0
+    watched.page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", pages)
+def test_without_scripts_the_still_picture_stands(browser, address, name):
+    watched = open_page(browser, address, name, java_script_enabled=False)
+    stills = watched.page.locator(".live-figure-place > img")
+    assert stills.count() and all(stills.nth(i).is_visible() for i in range(stills.count()))
+    watched.page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 360, 480, 768, 1280])
+@pytest.mark.parametrize("name", pages)
+def test_nothing_moves_when_figures_start(browser, address, name, width):
+    heights = []
+    for scripts_run in (False, True):
+        watched = open_page(browser, address, name, {"width": width, "height": 800},
+                            java_script_enabled=scripts_run)
+        places = watched.page.locator(".live-figure-place")
+        heights.append([places.nth(i).bounding_box()["height"] for i in range(places.count())])
+        watched.page.context.close()
+    assert heights[0] == heights[1]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("viewport", [wide, narrow], ids=["wide", "narrow"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", pages)
+def test_a_figure_is_accessible_and_fits(browser, address, name, scheme, viewport):
+    watched = open_page(browser, address, name, viewport, color_scheme=scheme)
+    page = watched.page
+    page.add_script_tag(path=root / "docs/node_modules/axe-core/axe.min.js")
+    found = page.evaluate("axe.run('.live-figure', {resultTypes: ['violations']})")["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"][:120], rule["nodes"][0]["failureSummary"])
+            for rule in found] == []
+    outside = """[...document.querySelectorAll(".live-figure *")].filter(e => e.checkVisibility()
+        && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"""
+    assert page.evaluate(outside) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", pages)
+def test_the_keyboard_reaches_each_control_and_shows_where_it_is(browser, address, name):
+    page = open_page(browser, address, name).page
+    controls = page.locator(".live-figure :is(input, select, button, canvas[tabindex='0'])")
+    own = controls.evaluate_all("all => all.map(one => [...document.querySelectorAll("
+                                "'.live-figure')].indexOf(one.closest('.live-figure')))")
+    for number, figure in enumerate(own):
+        if number and own[number - 1] == figure: page.keyboard.press("Tab")
+        else: # the first of a figure; from before it, as a key was pressed last
+            controls.nth(number).focus()
+            page.keyboard.press("Shift+Tab")
+            page.keyboard.press("Tab")
+        assert controls.evaluate_all("all => all.indexOf(document.activeElement)") == number
+        style = page.evaluate("(({outlineStyle, outlineWidth}) => `${outlineStyle} "
+                              "${outlineWidth}`)(getComputedStyle(document.activeElement))")
+        assert style == "solid 3px"
+    assert own
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_arrow_keys_and_touch_move_a_slider(browser, address):
+    page = open_page(browser, address, "03_methods.html", narrow, has_touch=True).page
+    slider = page.locator("[data-figure=threshold] [name=threshold]")
+    slider.focus()
+    for _ in range(3): page.keyboard.press("ArrowRight")
+    assert slider.input_value() == "131"
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    assert int(slider.input_value()) > 200
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_a_click_sets_the_seed_and_growth_can_be_watched(browser, address):
+    page = open_page(browser, address, "03_methods.html").page
+    figure = page.locator("[data-figure=growing]")
+    photo = figure.locator("canvas").first
+    photo.scroll_into_view_if_needed()
+    across = photo.bounding_box()["width"] / photo.evaluate("canvas => canvas.width") # of a pixel
+    photo.click(position={"x": 120.5 * across, "y": 50.5 * across})
+    values = [figure.locator(f"[name={name}]").input_value() for name in ("row", "column")]
+    assert values == ["50", "120"]
+    drawn = "canvas => canvas.toDataURL()"
+    whole = photo.evaluate(drawn)
+    figure.get_by_role("button", name="Watch it grow").click()
+    page.wait_for_function("([canvas, whole]) => canvas.toDataURL() !== whole",
+                           arg=[photo.element_handle(), whole])
+    page.wait_for_function("([canvas, whole]) => canvas.toDataURL() === whole",
+                           arg=[photo.element_handle(), whole])
+    page.context.close()
+
+
+# JupyterLab
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    "The address of a JupyterLab that has a folder to work in, beside the samples."
+    folder, token = tmp_path_factory.mktemp("lab"), uuid.uuid4().hex
+    (root / "nbs/_work").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
+               f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={token}",
+               "--LabApp.news_url=None", "--LabApp.check_for_updates_class="
+               "jupyterlab.NeverCheckForUpdate"]
+    own = {"JUPYTER_RUNTIME_DIR": str(folder), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
+           "JUPYTER_CONFIG_DIR": str(folder / "config"), "PYTHONPATH": str(root)}
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(command, env={**environment, **own}, stdout=log, stderr=log)
+    try:
+        until = time.time() + 90
+        while not (running := [*folder.glob("jpserver-*.json")]) and time.time() < until:
+            time.sleep(0.2)
+        assert running, (folder / "log").read_text()
+        yield json.loads(running[0].read_text())["url"] + "lab/tree/{}?token=" + token
+    finally:
+        process.terminate() # ends its kernels, too
+        process.wait(timeout=60)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_in_jupyterlab_a_figure_moves_and_python_reads_it(browser, lab):
+    """The notebook that explains them, from top to bottom: the figure starts, its slider moves
+    by keyboard, and a cell that runs afterwards sees where it is."""
+    notebook = json.loads((root / "nbs/base/figures.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code": cell["outputs"] = []
+    copy = root / f"nbs/_work/figures-{uuid.uuid4().hex[:8]}.ipynb" # git ignores this folder
+    copy.write_text(json.dumps(notebook), encoding="utf-8")
+    page = browser.new_context(viewport=wide).new_page()
+    try:
+        page.goto(lab.format(copy.relative_to(root).as_posix()))
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)
+        page.click("text=Run >> nth=0")
+        page.click("text=Run All Cells")
+        page.wait_for_selector(".live-figure[data-ready]", timeout=90_000)
+        slider = page.locator(".live-figure [name=threshold]")
+        slider.focus()
+        for _ in range(5): page.keyboard.press("ArrowRight")
+        assert slider.input_value() == "133"
+        last = page.locator(".jp-Notebook .jp-CodeCell").last
+        last.locator(".cm-content").click()
+        page.keyboard.press("ControlOrMeta+End")
+        page.keyboard.insert_text("\nprint('now', figure.threshold)")
+        page.keyboard.press("Control+Enter")
+        last.locator("text=now 133").wait_for(timeout=30_000)
+    finally:
+        page.context.close()
+        copy.unlink(missing_ok=True)
