@@ -102,7 +102,7 @@ def live_figure(
     **state, # what its controls change, as threshold=128: numbers, texts, lists
 ): # a widget; without a kernel or anywidget a `StillFigure`. Both have the state as attributes
     "A figure to touch."
-    data = _encode(data)
+    data, state = _encode(data), _encode(state)
     picture = base64.b64encode(still_picture(still)).decode()
     settings = ", ".join(f"{key}={value!r}" for key, value in state.items())
     bundle = {"image/jpeg": picture, "text/plain": f"a live figure, {name}: {settings}",
