@@ -80,7 +80,8 @@ class Touched:
 
     def milliseconds(self, name: str, values) -> list[float]:
         "How long a control takes to be answered, for each of its values."
-        return self.page.locator(f".live-figure [name={name}]").evaluate("""async (control, values) => {
+        control = self.page.locator(f".live-figure [name={name}]")
+        return control.evaluate("""async (control, values) => {
                 const times = [];
                 for (const value of values) {
                     control.value = value;
@@ -243,7 +244,8 @@ def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
                                 zoom=1, contrast=1, brightness=0, flip=False, moves=True),
                          dict(turn=[*range(-45, 45)], contrast=[n / 100 for n in range(50, 150)])),
         "learning": (bundle("learning", dict(
-                         photos=[photo] * 3, masks=[mask] * 3, answers=[np.hstack([soft] * 3)] * 100,
+                         photos=[photo] * 3, masks=[mask] * 3,
+                         answers=[np.hstack([soft] * 3)] * 100,
                          kinds=["training photo"] * 3, history=dict.fromkeys(
                              ("loss", "val_loss", "iou", "val_iou"), [0.5] * 100)), epoch=1),
                      dict(epoch=range(1, 101))),

@@ -41,7 +41,8 @@ def still_picture(
     "Pictures side by side, each with its title."
     from matplotlib.figure import Figure # slow to import, and the tool does without
     tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures.values())
-    figure = Figure(figsize=(3.2 * len(pictures), 3.2 * tallest + 0.3), layout="constrained", dpi=80)
+    size = 3.2 * len(pictures), 3.2 * tallest + 0.3
+    figure = Figure(figsize=size, layout="constrained", dpi=80)
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axis, (title, picture) in zip(axes, pictures.items()):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.dtype == bool else 255)
@@ -102,7 +103,7 @@ def live_figure(
     **state, # what its controls change, as threshold=128: numbers, texts, lists
 ): # a widget; without a kernel or anywidget a `StillFigure`. Both have the state as attributes
     "A figure to touch."
-    data = _encode(data)
+    data, state = _encode(data), _encode(state)
     picture = base64.b64encode(still_picture(still)).decode()
     settings = ", ".join(f"{key}={value!r}" for key, value in state.items())
     bundle = {"image/jpeg": picture, "text/plain": f"a live figure, {name}: {settings}",

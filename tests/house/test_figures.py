@@ -27,7 +27,8 @@ wide, narrow = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 # What is stored
 
 def test_each_figure_of_the_package_is_in_a_lesson():
-    assert {figure["name"] for figure in in_lessons.values()} == {path.stem for path in scripts} - {"shared"} == set(comparisons)
+    names = {path.stem for path in scripts} - {"shared"}
+    assert {figure["name"] for figure in in_lessons.values()} == names == set(comparisons)
 
 
 @pytest.mark.parametrize("place", stored)
