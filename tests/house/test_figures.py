@@ -95,6 +95,21 @@ def test_without_scripts_the_still_picture_stands(browser, address, name):
 
 
 @pytest.mark.browser
+def test_a_figure_that_fails_leaves_the_still_picture(browser):
+    page = browser.new_page()
+    script = (root / "docs/_static/figures.js").read_text(encoding="utf-8")
+    broken = json.dumps(dict(data={}, state={}, source="""export default { render({ el }) {
+        el.insertAdjacentHTML("beforeend", "<div class=live-figure></div>");
+        throw Error("broken"); } }"""))
+    with page.expect_event("pageerror"):
+        page.set_content(f"""<div class="live-figure-place"><script type="application/json"
+            >{broken.replace("<", chr(92) + "u003c")}</script><img alt="still" width="9" height="9">
+            </div><script>{script}</script>""")
+    assert page.locator("img").is_visible() and page.locator(".live-figure").count() == 0
+    page.close()
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [320, 360, 480, 768, 1280])
 @pytest.mark.parametrize("name", pages)
 def test_nothing_moves_when_figures_start(browser, address, name, width):
