@@ -95,6 +95,21 @@ def test_without_scripts_the_still_picture_stands(browser, address, name):
 
 
 @pytest.mark.browser
+def test_a_figure_that_fails_leaves_the_still_picture(browser):
+    page = browser.new_page()
+    script = (root / "docs/_static/figures.js").read_text(encoding="utf-8")
+    broken = json.dumps(dict(data={}, state={}, source="""export default { render({ el }) {
+        el.insertAdjacentHTML("beforeend", "<div class=live-figure></div>");
+        throw Error("broken"); } }"""))
+    with page.expect_event("pageerror"):
+        page.set_content(f"""<div class="live-figure-place"><script type="application/json"
+            >{broken.replace("<", chr(92) + "u003c")}</script><img alt="still" width="9" height="9">
+            </div><script>{script}</script>""")
+    assert page.locator("img").is_visible() and page.locator(".live-figure").count() == 0
+    page.close()
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [320, 360, 480, 768, 1280])
 @pytest.mark.parametrize("name", pages)
 def test_nothing_moves_when_figures_start(browser, address, name, width):
@@ -181,6 +196,36 @@ def test_a_click_sets_the_seed_and_growth_can_be_watched(browser, address):
     page.context.close()
 
 
+@pytest.mark.browser
+def test_a_kernel_can_be_edited(browser, address):
+    page = open_page(browser, address, "06_model.html").page
+    figure = page.locator("[data-figure=kernel]")
+    figure.locator("[name=preset]").select_option("average")
+    for number in range(9): figure.locator(f"[name=k{number}]").fill("2" if number == 4 else "0")
+    assert figure.locator("[name=preset]").input_value() == "your own"
+    pixel = int(figure.locator(".live-grid span").nth(4).inner_text())
+    assert float(figure.locator(".live-figure").get_attribute("data-sum")) == 2 * pixel
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_a_surprise_is_what_training_drew(browser, address):
+    page = open_page(browser, address, "05_generator.html").page
+    figure = page.locator("[data-figure=augmentation]")
+    draws = next(each["data"]["draws"] for each in in_lessons.values()
+                 if each["name"] == "augmentation")
+    assert 0 < sum(draw["flip"] for draw in draws) < len(draws)
+    for draw in draws[:2]:
+        figure.get_by_role("button", name="Surprise me").click()
+        values = {name: float(figure.locator(f"[name={name}]").input_value())
+                  for name in ("zoom", "contrast", "brightness")}
+        assert values == pytest.approx({name: draw[name] for name in values}, abs=0.006)
+        assert figure.locator("[name=flip]").is_checked() == draw["flip"]
+    figure.locator("[name=moves]").check()
+    assert figure.locator(".live-result").inner_text().startswith("0.0 %")
+    page.context.close()
+
+
 # JupyterLab
 
 @pytest.fixture(scope="module")
@@ -207,23 +252,28 @@ def lab(tmp_path_factory):
         process.wait(timeout=60)
 
 
+def run_in_lab(page, lab: str, notebook: dict, name: str) -> Path:
+    "Open a copy of a notebook in JupyterLab and run it from top to bottom; the copy."
+    copy = root / f"nbs/_work/{name}-{uuid.uuid4().hex[:8]}.ipynb" # git ignores this folder
+    copy.write_text(json.dumps(notebook), encoding="utf-8")
+    page.goto(lab.format(copy.relative_to(root).as_posix()))
+    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)
+    page.click("text=Run >> nth=0")
+    page.click("text=Run All Cells")
+    return copy
+
+
 @pytest.mark.browser
 @pytest.mark.timeout(300)
 def test_in_jupyterlab_a_figure_moves_and_python_reads_it(browser, lab):
     """The notebook that explains them, from top to bottom: the figure starts, its slider moves
     by keyboard, and a cell that runs afterwards sees where it is."""
     notebook = json.loads((root / "nbs/base/figures.ipynb").read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code": cell["outputs"] = []
-    copy = root / f"nbs/_work/figures-{uuid.uuid4().hex[:8]}.ipynb" # git ignores this folder
-    copy.write_text(json.dumps(notebook), encoding="utf-8")
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for cell in cells: cell["outputs"] = []
     page = browser.new_context(viewport=wide).new_page()
+    copy = run_in_lab(page, lab, notebook | {"cells": cells}, "figures")
     try:
-        page.goto(lab.format(copy.relative_to(root).as_posix()))
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)
-        page.click("text=Run >> nth=0")
-        page.click("text=Run All Cells")
         page.wait_for_selector(".live-figure[data-ready]", timeout=90_000)
         slider = page.locator(".live-figure [name=threshold]")
         slider.focus()
@@ -237,4 +287,33 @@ def test_in_jupyterlab_a_figure_moves_and_python_reads_it(browser, lab):
         last.locator("text=now 133").wait_for(timeout=30_000)
     finally:
         page.context.close()
-        copy.unlink(missing_ok=True)
+        copy.unlink()
+
+
+widget_cell = """import json
+from bg_remover.base.figures import _make_widget, mime_type
+from pathlib import Path
+found = [output["data"][mime_type] for cell in json.loads(Path("../{}.ipynb").read_text())["cells"]
+         for output in cell.get("outputs", []) if mime_type in output.get("data", {{}})]
+for one in found: display(_make_widget(one["name"], one["data"], one["state"], {{}}))"""
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_in_jupyterlab_each_figure_starts(browser, lab):
+    "As widgets, with the data that the lessons store; the lessons themselves run elsewhere."
+    names = sorted({place.split()[0] for place in in_lessons})
+    cells = [dict(cell_type="code", id=name, metadata={}, outputs=[], execution_count=None,
+                  source=widget_cell.format(name)) for name in names]
+    notebook = dict(cells=cells, nbformat=4, nbformat_minor=5, metadata=dict(
+        kernelspec=dict(name="python3", display_name="python3", language="python")))
+    # high enough for all: JupyterLab draws only what is near the screen
+    watched = Watched(browser.new_context(viewport={"width": 1280, "height": 7000}).new_page())
+    copy = run_in_lab(watched.page, lab, notebook, "all")
+    try:
+        watched.page.wait_for_function("document.querySelectorAll('.live-figure[data-ready]')"
+                                       f".length === {len(in_lessons)}", timeout=90_000)
+        assert [one for one in watched.complaints if "igure" in one or "widget" in one] == []
+    finally:
+        watched.page.context.close()
+        copy.unlink()
