@@ -296,9 +296,9 @@ def edge_colours(other: Path, work: Path) -> list[tuple]:
         for name in took:
             cutout = np.asarray(Image.open(work / f"{number}-{name}.png"))
             found.setdefault(name, []).append(np.mean(errors(cutout, truth, soft)))
-    keep_claim("error of soft pixels' colours, alpha known, beside rembg -dc", found["bg-remover"],
+    keep_claim("error of the colours of soft pixels, alpha known, beside rembg -dc", found["bg-remover"],
                found["rembg -dc"], "of 255", less_is_better=True)
-    keep_claim("time for soft pixels' colours, beside rembg -dc", took["bg-remover"],
+    keep_claim("time for the colours of soft pixels, beside rembg -dc", took["bg-remover"],
                took["rembg -dc"], "ms/megapixel", less_is_better=True)
     return [("edges", name, unit, statistics.median(values[name])) for name in took
             for unit, values in (("error of 255", found), ("ms/megapixel", took))]

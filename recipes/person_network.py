@@ -52,7 +52,7 @@ class Phase(NamedTuple):
 
 phases = [
     Phase("0-decoder", 288, 5, 2e-3, None),
-    Phase("1-late", 288, 14, 6e-4, "block_6_expand"),
+    Phase("1-late", 288, 10, 6e-4, "block_6_expand"),
 ]
 
 
@@ -188,9 +188,10 @@ def train(data: Path, run: Path, graph: Path, precision: str):
 
 
 def join(path: Path, graph: Path, share: float) -> keras.Model:
-    "The shipped network and this one in one; `share` of the answer is this one's."
+    "The shipped network and this one in one; `share` of the answer is this one's, 1 is all of it."
     model = build(final_side, graph)
     model.load_weights(path)
+    if share == 1: return model
     second = keras.Model(model.inputs, model.get_layer("quarter").output, name="second")
     size, half = (joined_side, joined_side), joined_side // 2
     image = keras.Input((*size, 3), name="image")

@@ -24,6 +24,7 @@ from pathlib import Path
 try: import resource
 except ImportError: resource = None # Windows
 
+# %% ../../nbs/base/files.ipynb #files-memory
 # in less, loading OpenCV's libraries ends in a crash
 _least_memory, _allowed = 600_000_000, resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
 if 0 <= _allowed < _least_memory:
@@ -31,6 +32,7 @@ if 0 <= _allowed < _least_memory:
                       f"allowed, and {_least_memory // 10**6} are the least; raise the limit "
                       "(ulimit -v)")
 
+# %% ../../nbs/base/files.ipynb #files-opencv
 try: import cv2
 except ImportError as error:
     if error.name == "cv2": raise # not installed at all

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .files import ImageError, NamedBytes, all_scans_are_there, check_name
-from .files import decode_image, is_complete, read_orientation, source_name, turn_upright
+from .files import decode_image, is_complete, read_orientation, source_name
+from .files import turn_upright
 
 import cv2
 import numpy as np

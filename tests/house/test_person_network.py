@@ -11,9 +11,8 @@ def test_the_decoder_takes_the_maps_of_any_encoder():
     for filters in (4, 8, 12): # strides 2, 4 and 8
         state = keras.layers.Conv2D(filters, 3, strides=2, padding="same")(state)
         maps.append(state)
-    # no power of two: it is resized
+    # no power of two: what comes from below is resized
     other = keras.layers.Conv2D(3, 3, strides=3, padding="same")(image)
-    logit_maps = [[maps[2]], [maps[1], other], [maps[0]]]
-    answer = build_decoder(logit_maps, (8, 4))
-    model = keras.Model(image, answer)
-    assert model(np.zeros((2, 64, 64, 3), np.float32)).shape[:3] == (2, 32, 32)
+    again = keras.layers.Conv2D(5, 1)(maps[1])
+    model = keras.Model(image, build_decoder([[maps[2]], [maps[1], again], [other]], (8, 4)))
+    assert model(np.zeros((2, 64, 64, 3), np.float32)).shape == (2, 22, 22, 4)
