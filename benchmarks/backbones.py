@@ -1,7 +1,7 @@
 """What does a network of each backbone and decoder weigh, and how long does it take? Weights decide
 neither, so these are random.
 
-    python benchmarks/backbones.py      writes benchmarks/backbones.csv; a few minutes
+    python benchmarks/backbones.py      writes benchmarks/results/backbones.csv; a few minutes
 
 Megabytes are those of the exported file with its weights as float16, milliseconds the median of
 ONNX Runtime on all cores of this machine, one network after the other: the threads of one that was

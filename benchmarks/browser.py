@@ -3,7 +3,7 @@
 
 A 640×480 photo (a sample, enlarged) is dropped on the page in Chromium, and cut out by
 `Remover.cutout` on one thread, in turns. The first drop stands apart, for WebAssembly is compiled
-meanwhile. Medians in seconds, printed and written to benchmarks/browser.csv:
+meanwhile. Medians in seconds, printed and written to benchmarks/results/browser.csv:
 
     first drop, later drops      from the drop event until the cut-out is drawn; decoding is part of
                                  it

@@ -4,7 +4,7 @@
 
 COCO_ROOT is laid out as COCO's zips unpack. Photos count when people (crowds left out) cover at
 least 5 % of them; pixels of crowds are ignored. The shipped network was trained on a part of
-val2017: its own figure is on the photos of benchmarks/person_model_val.csv alone (the card beside
+val2017: its own figure is on the photos of benchmarks/results/person_model_val.csv alone (the card beside
 the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %).
 """
 import argparse

@@ -12,7 +12,7 @@ their time and memory noted:
 Time is what the work itself takes, without the start of Python; memory is the most the process held
 at any moment (on Linux its anonymous pages, looked at a hundred times a second). Beside each stands
 the slope of a line through the points when both axes are logarithms: 1 means that twice the data
-take twice as long, 0 that nothing grows. Rows go to benchmarks/growth.csv; nbs/04_data_prep draws
+take twice as long, 0 that nothing grows. Rows go to benchmarks/results/growth.csv; nbs/04_data_prep draws
 them.
 """
 import argparse

@@ -4,7 +4,7 @@ each picture harder.
     python benchmarks/more_passes.py train DATA RUN_DIR SEED [--precision mixed_bfloat16] [--ahead
         4]   seeds 6, 7 and 8; called again it goes on
     python benchmarks/more_passes.py measure DATA RUN_DIR
-        writes the table, benchmarks/more_passes.csv
+        writes the table, benchmarks/results/more_passes.csv
 
 DATA is what person_model.py trains on. Each seed draws pictures of its own: the photo may be
 smaller than the window, and people of up to three others stand in front of it, anywhere and in any

@@ -26,8 +26,9 @@ of crowds are ignored.
 
 Thresholds are 0.5, but for the second line: there ours takes the threshold stored in its file. Ours
 is measured as `Remover.probability` gives it: doubtful regions left out, refined; so its
-milliseconds hold more than the network. Writes benchmarks/quality.csv (this table) and
-benchmarks/quality_photos.csv (IoU of each photo).
+milliseconds hold more than the network. Writes benchmarks/results/quality.csv (this table) and
+benchmarks/results/quality_photos.csv (IoU of each photo). What is left out keeps the figures that
+these files hold of it.
 """
 import argparse
 import csv
@@ -120,7 +121,7 @@ def soft_pooled(predict: Callable, pairs: Pairs) -> float:
         frames, masks = zip(*(pairs[index] for index in range(first, min(first + 16, len(pairs)))))
         answers = np.stack([resize_probability(predict(frame), (256, 256)) for frame in frames])
         batches.append(soft_iou(answers,
-                                np.stack([resize_mask(mask[..., 0], (256, 256))
+                                np.stack([resize_mask(mask[..., 0], (256, 256)) > 0
                                           for mask in masks])))
     return float(np.mean(batches))
 
@@ -175,6 +176,19 @@ def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs,
     draw_grid(pictures, titles, 3, 3).savefig(path, dpi=90)
 
 
+def keep_earlier(table: list[dict], photos: list[dict]):
+    "Add what was measured before of networks that were not asked this time."
+    earlier, of_photos = ({row[key]: row for row in csv.DictReader(open(path, newline=""))}
+                          for key, path in (("network", folder / "results/quality.csv"),
+                                            ("photo", folder / "results/quality_photos.csv")))
+    for name in [name for name in earlier if name not in photos[0]]:
+        for photo in photos: photo[name] = float(of_photos[photo["photo"]][name])
+        ahead = np.array([photo["bg_remover"] - photo[name] for photo in photos
+                          if photo["share"] >= min_person_fraction])
+        table.append(earlier[name] | {"ahead": ahead.mean()}
+                     | dict(zip(("ahead low", "ahead high"), bootstrap_interval(ahead))))
+
+
 def write_table(path: Path, rows: list[dict]):
     "A csv file with figures of four digits."
     with open(path, "w", newline="") as file:
@@ -218,11 +232,12 @@ def main():
                  pairs, scores, options.picture)
         names = [path.stem for path in pairs.frame_paths]
     print(f"{len(large_enough(scores['bg_remover']))} photos with people, {len(empty)} without")
-    write_table(folder / "quality.csv", table)
-    write_table(folder / "quality_photos.csv",
-                [dict(photo=name, share=scores["bg_remover"][index]["person_fraction"])
-                 | {tool: scores[tool][index]["iou"] for tool in tools}
-                                                for index, name in enumerate(names)])
+    photos = [dict(photo=name, share=scores["bg_remover"][index]["person_fraction"])
+              | {tool: scores[tool][index]["iou"] for tool in tools}
+              for index, name in enumerate(names)]
+    keep_earlier(table, photos)
+    write_table(folder / "results/quality.csv", table)
+    write_table(folder / "results/quality_photos.csv", photos)
 
 
 if __name__ == "__main__":

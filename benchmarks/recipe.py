@@ -3,12 +3,12 @@
     python benchmarks/recipe.py run DATA DEEPLAB_ENCODER.h5 IMAGENET_ENCODER.h5 WORK_DIR
         [--precision mixed_bfloat16]   called again it goes on
     python benchmarks/recipe.py table
-        writes the table, benchmarks/recipe.csv
+        writes the table, benchmarks/results/recipe.csv
 
 Every run is the shipped recipe in small: the decoder alone, then the encoder with it, on windows of
 128 × 128. It is measured on the 120 photos of the split `choose`, at 192 × 192 in and the photo's
 own size out, threshold 0.5; and on the 120 of the split `alarm`, which hold no people: an alarm is
-a photo of which at least 1 % is called a person. benchmarks/recipe_photos.csv keeps the figures of
+a photo of which at least 1 % is called a person. benchmarks/results/recipe_photos.csv keeps the figures of
 each photo; the table shows what is lost without an ingredient (or gained with an addition), as the
 mean over photos of the difference to the whole recipe of the same seed, with a paired bootstrap
 interval over photos (the two seeds of a photo are averaged first), and the difference of each seed

@@ -2,7 +2,7 @@
 benchmarks/removal.py`.
 
 Medians; what is compared is run in turns, side by side. One table, also written to
-benchmarks/removal.csv; claims with two sides go to results.json as well. `--only
+benchmarks/results/removal.csv; claims with two sides go to results.json as well. `--only
 cold|photo|png|folder|memory|edges|masks` measures one part and leaves the rest of the table as it
 was.
 

@@ -14,7 +14,7 @@ A step's time is the median of those after the first, its reading of photos incl
 stand the processor seconds of one worker, which other work on the machine changes less, and which
 leave out the waiting for others. What a worker sends is what the loopback interface counted
 meanwhile, divided by the workers (other traffic on it is counted too). The batch stays the same:
-this is the setting of Amdahl's law. Rows go to benchmarks/together.csv; nbs/scale/devices draws
+this is the setting of Amdahl's law. Rows go to benchmarks/results/together.csv; nbs/scale/devices draws
 them. The losses of both numbers of workers have to agree, or the script stops.
 
 How hosts train together was chosen by trying, with Keras 3.15.1, TensorFlow 2.21.0 and JAX 0.10.2

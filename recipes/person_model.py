@@ -206,7 +206,7 @@ storing the weights as float16 changes the probability by {difference:.5f} on av
 
 {remark}## Measured
 
-On the COCO val2017 photos listed in `benchmarks/person_model_val.csv`, none of which was trained on; threshold 0.5, at their own
+On the COCO val2017 photos listed in `benchmarks/results/person_model_val.csv`, none of which was trained on; threshold 0.5, at their own
 size, crowds ignored. Other photos of val2017 were trained on, so a measurement on all of val2017 would flatter.
 
 {measured}
@@ -354,7 +354,7 @@ def ship(data: Path, run_dir: Path, remark: str):
     with tempfile.TemporaryDirectory() as work:
         full = export_for(model, work, min_peak_probability=min_peak)
     names, scores = measure(data / "coco", "val", full.probability)
-    write_scores(root / "benchmarks/person_model_val.csv", names, scores)
+    write_scores(root / "benchmarks/results/person_model_val.csv", names, scores)
     sources = Counter(row["source"] for row in split_rows(data, "train"))
     facts = dict(samples_seen=history[-1]["samples_seen"], licences=licences)
     export_onnx(model, weights / "person.onnx", threshold, min_peak, half=True, version=__version__,
