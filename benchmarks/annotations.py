@@ -48,7 +48,8 @@ def measure(what: str, checkout: Path, folder: Path) -> list[float]: # seconds, 
     "One checkout, in a process of its own, into an empty folder."
     environment = {**os.environ, "PYTHONPATH": str(checkout), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([sys.executable, "-c", child, Path(__file__).parent, what,
-                           folder / "all", tempfile.mkdtemp(dir=folder)], env=environment, cwd=checkout,
+                           folder / "all", tempfile.mkdtemp(dir=folder)],
+                          env=environment, cwd=checkout,
                           capture_output=True, text=True)
     if done.returncode: sys.exit(done.stderr)
     return [float(word) for word in done.stdout.split()[-2:]]

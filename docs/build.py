@@ -210,7 +210,8 @@ def mend(html: str) -> str:
     html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" '
                         'aria-level="2">')
     # a live figure's still picture stands in its place until it starts
-    html = re.sub(r'(<div class="live-figure-place".*?</script>)</div>\s*</div>\s*(<img [^>]*>)',
+    html = re.sub(r'(<div class="live-figure-place"(?:(?!</script>).)*</script>)</div>\s*</div>\s*'
+                  r"(<img [^>]*>)",
                   r"\1\2</div></div>", html, flags=re.S)
     html = html.replace(' aria-label="Toggle hidden content"', "") # it says what it holds
     as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>",

@@ -109,7 +109,8 @@ def confirm(network: Mean, data: Path, peak: float, threshold: float) -> dict:
     def predict(photo): return network.probability(photo, peak)
     with tempfile.TemporaryDirectory() as work:
         pairs = quality.photos_with_people(data / "coco", Path(work))
-        full, photos = quality.measure(predict, threshold, pairs, quality.photos_without_people(data))
+        empty = quality.photos_without_people(data)
+        full, photos = quality.measure(predict, threshold, pairs, empty)
     row = {f"68 photos {key}": full[key] for key in ("IoU", "low", "high", "boundary")}
     row["false alarms of 140"] = full["false alarms"]
     names = split_names(data, "train", "portrait")[::20]

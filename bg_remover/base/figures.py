@@ -68,7 +68,7 @@ mime_type = "application/vnd.bg-remover.figure+json" # what docs/build.py looks 
 
 
 class StillFigure:
-    "A figure that nothing moves: its state are attributes, its output is a picture."
+    "A figure that nothing moves: its state is kept as attributes, its output is a picture."
     def __init__(self, bundle: dict, state: dict):
         self._bundle = bundle
         vars(self).update(state)

@@ -127,8 +127,9 @@ def all_scans_are_there(
     "Whether the scans of a JPEG bring each colour all 64 frequencies, down to their last bit."
     missing, is_progressive = {}, False
     for _, mark, content in _jpeg_segments(data):
-        if mark in (0xC0, 0xC1, 0xC2):
-            is_progressive, missing = mark == 0xC2, {i: set(range(64)) for i in content[6::3]}
+        if mark in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA): # the last two: arithmetic coding
+            missing = {number: set(range(64)) for number in content[6::3]}
+            is_progressive = mark in (0xC2, 0xCA)
         if mark != 0xDA or not content: continue
         colours, range_of_scan = content[1:1 + 2 * content[0]:2], content[1 + 2 * content[0]:]
         if len(range_of_scan) != 3: return False

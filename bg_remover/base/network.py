@@ -276,7 +276,8 @@ def _start_anyhow(path: str | os.PathLike, threads: int, provider: str):
     try: session = _start_session(path, threads, providers)
     except (ModelError, MemoryError) as error:
         if providers == [_cpu]: raise
-        session, why = _start_session(path, threads, [_cpu]), str(error.__cause__).splitlines()[0]
+        why = str(error.__cause__).partition("\n")[0]
+        session = _start_session(path, threads, [_cpu])
     if session.get_providers()[0] != providers[0]:
         warnings.warn(f"{providers[0]} does not work here, so the CPU does the work: {why}",
                       NetworkNotice, 4)

@@ -384,7 +384,7 @@ def _oddity(given: bytes, read: bytes) -> str:
         if not is_complete(given): return "its end mark is missing; all pixels are there"
         return "" if all_scans_are_there(given) else "it has lost its finest details on the way"
     is_moved = given[:1] in (b"I", b"M") and read is not given
-    return "its largest page; the first is only a preview" if is_moved else ""
+    return "its largest page; the first is much smaller" if is_moved else ""
 
 
 def _resolution(picture, chunks: dict) -> tuple[float, float] | None: # dots per inch

@@ -87,7 +87,8 @@ def _run() -> int: # exit status
 
 
 def _little_memory(error: Exception) -> str:
-    "What to say where a library found too little memory; any other error goes on."
+    """What to say where a library found too little memory; any other error goes on. (`lacks_memory`
+    lies in a module that does not load with so little.)"""
     if "too little memory" in str(error): return str(error)
     words = re.search("map segment|allocate|bad_alloc", str(error))
     if not (words or isinstance(error, MemoryError)): raise error
@@ -247,7 +248,8 @@ def _film_options(form: str | None, wanted: dict) -> dict: # what `remove_film` 
     "What is asked of a photo as it is asked of a film; an error for what only photos can have."
     for is_asked, option in ((form, "--format"), (wanted["mask"], "--mask"),
                              (wanted["keep"] != "people", "--keep"),
-                             (wanted["keep_metadata"], "--keep-metadata")):
+                             (wanted["keep_metadata"], "--keep-metadata"),
+                             (wanted["largest"] != 100_000_000, "--largest")):
         if is_asked: raise ValueError(f"{option} is for photos; leave it out for a film")
     quality = {"quality": wanted["quality"]} if wanted["quality"] else {}
     return quality | {name: wanted[name] for name in ("background", "crop", "padding", "feather")}
@@ -330,7 +332,8 @@ def _report_record(record, as_json: bool):
     path = str(record.path).replace("\n", "\\n")
     if as_json: print(json.dumps(vars(record), default=str), flush=True)
     elif record.verdict == "failed":
-        _print_message(re.sub(r"^\w*(Error|Fail): ", "", record.error).replace("\n", "\\n"))
+        text = re.sub(r"^\w*([Ee]rror|Fail|Exception): ", "", record.error)
+        _print_message(text.replace("\n", "\\n"))
     elif record.verdict == "nobody":
         _print_message(f"{path}: nobody found"
                        + ("" if record.output else ", so no file was made"))

@@ -304,7 +304,8 @@ def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
     otherwise, because the other cores have workers of their own."""
     if not at_home:
         cv2.setNumThreads(hardware[0] or 1)
-        warnings.simplefilter("ignore", NetworkNotice) # whoever started the work has heard it
+        # whoever started the work has heard which network it is, but not what this machine lacks
+        warnings.filterwarnings("ignore", ".*taken for", NetworkNotice)
     if _network_of(model) == network: return Remover(model, hardware[0] or 1, hardware[1])
     raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
                       "install the same version of bg_remover")

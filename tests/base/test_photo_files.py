@@ -137,7 +137,7 @@ def test_a_page_below_another_is_found():
     data = (data[:at] + struct.pack("<HHII", 330, 4, 1, large) + data[at + 12:end] + bytes(4)
             + data[end + 4:])
     assert np.array_equal(read_photo(data).pixels, noise())
-    assert read_photo(data).note == "its largest page; the first is only a preview"
+    assert read_photo(data).note == "its largest page; the first is much smaller"
 
 
 def test_pages_that_lead_in_a_circle_or_nowhere_end_in_an_answer():

@@ -618,7 +618,8 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
     assert done.returncode == 0 and ((tmp_path / "clip.mov").exists()
                                      or b"nobody" in done.stderr), done.stderr
     for option, said in ((["--mask"], "--mask is"), (["--keep", "background"], "--keep is"),
-                         (["--keep-metadata"], "--keep-metadata is"), (["-f", "png"], "--format is")):
+                         (["--keep-metadata"], "--keep-metadata is"),
+                         (["-f", "png"], "--format is"), (["--largest", "50"], "--largest is")):
         wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.webm", *option)
         assert f"{said} for photos; leave it out for a film" in refused(wrong, 2)
     wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
