@@ -185,8 +185,9 @@ def keep_earlier(table: list[dict], photos: list[dict]):
         for photo in photos: photo[name] = float(of_photos[photo["photo"]][name])
         ahead = np.array([photo["bg_remover"] - photo[name] for photo in photos
                           if photo["share"] >= min_person_fraction])
-        table.append(earlier[name] | {"ahead": ahead.mean()}
+        table.append(earlier[name] | {"ahead": ahead.mean(), "ms": ""} # a time of another day
                      | dict(zip(("ahead low", "ahead high"), bootstrap_interval(ahead))))
+    table.sort(key=lambda row: [*earlier, row["network"]].index(row["network"]))
 
 
 def write_table(path: Path, rows: list[dict]):
