@@ -473,6 +473,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'bg_remover/fine_tuning.py'),
                                         'bg_remover.fine_tuning._save_finished': ( 'fine_tuning.html#_save_finished',
                                                                                    'bg_remover/fine_tuning.py'),
+                                        'bg_remover.fine_tuning._small_enough': ( 'fine_tuning.html#_small_enough',
+                                                                                  'bg_remover/fine_tuning.py'),
                                         'bg_remover.fine_tuning._trained_photos': ( 'fine_tuning.html#_trained_photos',
                                                                                     'bg_remover/fine_tuning.py'),
                                         'bg_remover.fine_tuning.compare_networks': ( 'fine_tuning.html#compare_networks',

@@ -160,6 +160,23 @@ def test_what_shows_the_same_stays_on_one_side():
     assert hold_out(names, 0.2) == hold_out(names, 0.2, groups={name: name for name in names})
 
 
+def test_a_film_with_most_of_the_photos_is_trained_on():
+    single = [f"photo-{number}" for number in range(5)]
+    for film in (f"film{number}" for number in range(50)): # so that some checksum would choose it
+        names = [f"{film}-{frame:02}" for frame in range(95)] + single
+        groups = {name: name if name in single else film for name in names}
+        trained, held = hold_out(names, groups=groups)
+        assert held and set(held) <= set(single) and len(trained) + len(held) == 100
+    assert hold_out(names, trained=single, groups=groups)[0] == single # nothing else is new
+
+
+def test_one_scene_in_all_still_holds_a_photo_out():
+    names = [f"film-{frame}" for frame in range(10)]
+    for fraction in (0.01, 0.2, 0.99):
+        parts = hold_out(names, fraction, groups=dict.fromkeys(names, names[0]))
+        assert all(parts) and sorted(sum(parts, [])) == names
+
+
 def test_the_frames_of_one_film_are_split_with_a_warning(tmp_path):
     for part in ("frames", "masks"): (tmp_path / part).mkdir()
     burst(tmp_path / "frames", sorted(samples.glob("*.jpg"))[0], "film", 10)
