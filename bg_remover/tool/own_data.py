@@ -176,6 +176,11 @@ def flat_name(name: str) -> str:
     return name.replace("/", "-")
 
 
+def _masks_of(name: str, masks: dict[str, list[Path]]) -> list[Path]:
+    "The masks of a photo."
+    return masks.get(name) or masks.get(f"{name}_mask") or masks.get(f"{name}-mask") or []
+
+
 def match_names(
     photos: dict[str, list[Path]], # from `find_pictures`
     masks: dict[str, list[Path]], # too
@@ -183,7 +188,7 @@ def match_names(
 ) -> list[Own]:
     "Each photo with the mask of its name, or with the reason why there is none."
     def mask_of(name):
-        files = masks.get(name) or masks.get(f"{name}_mask") or masks.get(f"{name}-mask") or []
+        files = _masks_of(name, masks)
         for paths in (photos[name], files):
             if len(paths) > 1:
                 return DataError(f"{paths[1]}: {paths[0].name} has the same name; "
@@ -772,29 +777,48 @@ def _layered(photo: np.ndarray, mask: np.ndarray) -> bytes:
     return data.getvalue()
 
 
+def _check_folders(photos: Path, dest: Path):
+    "Raise where masks would be taken for photos, or a file that is not ours overwritten."
+    if not photos.is_dir(): raise DataError(f"{photos}: no such folder")
+    inside = photos.resolve() in (dest.resolve(), *dest.resolve().parents)
+    if inside or from_masks(photos):
+        raise DataError(f"{photos}: photos and masks have to lie in folders of their own; name the "
+                        f"folder that has only the photos, such as {photos / 'photos'}")
+    table = dest / "doubt.csv"
+    if table.exists() and table.read_bytes().split(b"\n")[0].strip() != b"doubt,photo":
+        raise DataError(f"{table}: is no list of doubt, so it is left as it is; "
+                        "rename it, or name another folder for the masks")
+
+
+def _write_table(path: Path, found: list[tuple[float, Path]]):
+    "The list of doubt as a csv file."
+    table = io.StringIO()
+    rows = [("doubt", "photo"), *((f"{doubt:.3f}", path) for doubt, path in found)]
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    write_bytes(path, table.getvalue().encode("utf-8", "surrogateescape"))
+
+
 def draft_masks(
     photos: str | os.PathLike, # a folder, searched with the folders in it
-    dest: str | os.PathLike, # a folder to make or go on with; what is in it stays as it is
+    dest: str | os.PathLike, # to make or go on with; only our doubt.csv in it is written anew
     remover: Remover | None = None, # the network to ask; None: shipped
 ) -> list[tuple[float, Path]]: # doubt, photo; the most doubtful first
-    "Make a file with layers of each photo, to be corrected with a brush, and doubt.csv."
+    "Make layers of each photo without a mask, to be corrected with a brush, and doubt.csv."
     photos, dest, remover, found, problems = Path(photos), Path(dest), remover or Remover(), [], []
-    if not photos.is_dir(): raise DataError(f"{photos}: no such folder")
-    for path in (path for paths in find_pictures(photos).values() for path in paths):
+    _check_folders(photos, dest)
+    masks, pictures = find_pictures(dest, _is_mask), find_pictures(photos)
+    for name, path in ((name, path) for name, paths in pictures.items() for path in paths):
         try: photo = read_image(path)
         except (ImageError, OSError) as error: problems.append(str(error)); continue
         probability = remover.probability(photo)
         found.append((measure_doubt(probability, remover.threshold), path))
+        if _masks_of(name, masks): continue # finished, or a draft that is perhaps corrected
         painting = dest / path.relative_to(photos).parent / f"{path.name}.ora"
-        if painting.exists(): continue # perhaps corrected already
         painting.parent.mkdir(parents=True, exist_ok=True)
         mask = np.uint8(probability >= remover.threshold) * np.uint8(255)
         write_bytes(painting, _layered(photo, mask))
     if not found: raise DataError(f"{photos}: holds no photo that can be read")
     report_problems(problems, "Put them right and call again.", 3)
     found.sort(key=lambda one: -one[0])
-    table = io.StringIO()
-    rows = [("doubt", "photo"), *((f"{doubt:.3f}", path) for doubt, path in found)]
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    write_bytes(dest / "doubt.csv", table.getvalue().encode("utf-8", "surrogateescape"))
+    _write_table(dest / "doubt.csv", found)
     return found

@@ -501,6 +501,36 @@ def test_drafts_are_layers_above_the_photo_and_the_doubtful_come_first(tmp_path)
     assert (tmp_path / "masks/night.png.ora").read_bytes() == corrected
 
 
+def test_a_photo_with_a_finished_mask_gets_no_draft(tmp_path):
+    for name in ("a", "b", "sub/c", "d"): photo(tmp_path / f"photos/{name}.jpg")
+    for name in ("a", "b_mask", "sub/c"): picture(tmp_path / f"masks/{name}.png", 255 * truth)
+    assert len(draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())) == 4
+    assert [path.name for path in tmp_path.rglob("*.ora")] == ["d.jpg.ora"]
+    with pytest.warns(UserWarning, match="d.jpg.ora: a draft that nobody has saved yet"):
+        pairs = prepare_own(tmp_path, tmp_path / "pairs")
+    assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["a", "b", "sub-c"]
+
+
+def test_masks_are_not_drafted_as_photos(tmp_path):
+    photos_and_masks(tmp_path / "mine")
+    for photos, masks in (("mine", "masks2"), ("mine", "mine/masks"), ("mine/photos",) * 2):
+        with pytest.raises(DataError, match="folders of their own; name the folder"):
+            draft_masks(tmp_path / photos, tmp_path / masks, Stub())
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".ora", ".csv")]
+
+
+def test_a_table_of_somebody_else_stays(tmp_path):
+    photo(tmp_path / "photos/a.jpg")
+    write(tmp_path / "masks/doubt.csv", "my,own\n1,2\n")
+    with pytest.raises(DataError, match="doubt.csv: is no list of doubt"):
+        draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    assert (tmp_path / "masks/doubt.csv").read_text() == "my,own\n1,2\n"
+    assert not [*tmp_path.rglob("*.ora")]
+    write(tmp_path / "masks/doubt.csv", "doubt,photo\r\n0.5,gone.jpg\r\n") # ours
+    draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    assert "gone" not in (tmp_path / "masks/doubt.csv").read_text()
+
+
 def test_only_drafts_that_somebody_saved_become_pairs(tmp_path):
     for name in "ab": photo(tmp_path / f"photos/{name}.jpg")
     draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
