@@ -66,6 +66,11 @@ class ColouredFile:
         return mask
 
 
+def _check_size(height: int, width: int):
+    "Raise a `ValueError` for a size that no photo has, before memory is taken for it."
+    if not 0 < height * width <= 2**30: raise ValueError(f"its size is {height} by {width}")
+
+
 @dataclass(frozen=True)
 class Outlines:
     "Outlines in a text file."
@@ -77,7 +82,12 @@ class Outlines:
     def read(self, shape: tuple[int, int]) -> np.ndarray:
         records = self.records
         if self.relative: records = [_in_pixels(record, shape) for record in records]
-        return draw_mask(records, self.shape or shape)
+        try:
+            _check_size(*(self.shape or shape))
+            return draw_mask(records, self.shape or shape)
+        except DataError: raise
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            raise DataError(f"{self.path}: cannot be used ({error}); export it again") from error
 
 
 def _in_pixels(record: dict, shape: tuple[int, int]) -> dict:
@@ -120,10 +130,16 @@ def read_layer(
     "A layer of a painting. Raises a `DataError` with what to do where there is none."
     try:
         layer, pixels, size = _open_painting(path, name)
-        (height, width), place = map(int, size), [int(layer.get(side, 0)) for side in "yx"]
+        return _place_layer(pixels, [int(layer.get(side, 0)) for side in "yx"], *map(int, size))
     except DataError: raise
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, ValueError, TypeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError, OverflowError,
+            KeyError, ElementTree.ParseError, ValueError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); save it again as OpenRaster") from error
+
+
+def _place_layer(pixels: np.ndarray, place: list[int], height: int, width: int) -> np.ndarray:
+    "A layer's pixels where they lie (y, x) in the whole picture: uint8 H×W×4."
+    _check_size(height, width)
     if pixels.dtype == np.uint16: pixels = np.uint8(pixels >> 8)
     if pixels.ndim == 2: pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     to_rgba = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGBA
@@ -527,10 +543,10 @@ def _labelme_photo(path: Path, name: str, finder: PhotoFinder) -> Path:
     return beside if beside.is_file() else finder.find(name)
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-from-supervisely
-def _packed_picture(packed: dict, shape: tuple[int, int]) -> np.ndarray: # bool H×W
+def _packed_picture(packed: dict, shape: tuple[int, int], path: Path) -> np.ndarray: # bool H×W
     "A painted object: a PNG as text, and where its corner lies."
     data = zlib.decompressobj().decompress(base64.b64decode(packed["data"]), 2**26)
-    plane = decode_image(data, cv2.IMREAD_UNCHANGED)
+    plane = decode_image(NamedBytes(data, path), cv2.IMREAD_UNCHANGED)
     if plane.ndim == 3: plane = plane[..., 3] if plane.shape[2] == 4 else plane.max(axis=2)
     (left, top), (height, width) = map(int, packed["origin"]), plane.shape
     mask = np.zeros(shape, bool)
@@ -548,16 +564,18 @@ class Objects:
     shape: tuple[int, int] | None # (height, width) that the file names; None: none
 
     def read(self, shape: tuple[int, int]) -> np.ndarray:
-        mask = np.zeros(self.shape or shape, bool)
         try:
+            _check_size(*(self.shape or shape))
+            mask = np.zeros(self.shape or shape, bool)
             for one in self.objects: mask |= self._draw(one, mask.shape)
         except DataError: raise
-        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError,
+                zlib.error) as error:
             raise DataError(f"{self.path}: cannot be used ({error!r}); export it again") from error
         return np.uint8(mask) * np.uint8(255)
 
     def _draw(self, one: dict, shape: tuple[int, int]) -> np.ndarray: # bool H×W
-        if one.get("bitmap"): return _packed_picture(one["bitmap"], shape)
+        if one.get("bitmap"): return _packed_picture(one["bitmap"], shape, self.path)
         kind, points = one.get("geometryType") or "polygon", one["points"]
         outline = dict(points=points["exterior"], shape_type=kind)
         mask = draw_mask(_records([_labelme_polygon(outline, self.path)]), shape) > 0
@@ -582,7 +600,7 @@ def from_supervisely(folder: Path, choice: Choice = Choice()) -> list[Own] | Non
     contents = {path: content for path, content in contents.items()
                 if isinstance(content, dict) and isinstance(content.get("objects"), list)}
     if not contents: return None
-    def title(one): return one.get("classTitle", "") if isinstance(one, dict) else ""
+    def title(one): return str(one.get("classTitle") or "") if isinstance(one, dict) else ""
     titles = [title(one) for content in contents.values() for one in content["objects"]]
     chosen = choose_class(titles, choice.class_name, folder)
     for path, content in contents.items():
