@@ -70,12 +70,13 @@ def fill_folder(
     return dest
 
 # %% ../../nbs/base/pairs.ipynb #pairs-alike-code
-def _difference_hash(path: Path) -> np.ndarray: # uint8, 16: 128 bits
-    "Where a small grey copy of a photo gets brighter, to the right and downwards."
+def _difference_hash(path: Path) -> tuple[np.ndarray, np.ndarray]: # uint8 16; float32 81, norm 1
+    "Where a small grey copy of a photo gets brighter, rightwards and downwards; and the copy."
     grey = decode_image(path, cv2.IMREAD_REDUCED_GRAYSCALE_4)
     small = cv2.resize(grey, (9, 9), interpolation=cv2.INTER_AREA)
     right, down = small[:8, 1:] > small[:8, :8], small[1:, :8] > small[:8, :8]
-    return np.packbits(np.stack([right, down]))
+    greys = small.astype(np.float32).ravel() - small.mean(dtype=np.float32)
+    return np.packbits(np.stack([right, down])), greys / (np.linalg.norm(greys) + 1e-9)
 
 
 def group_alike(
@@ -85,14 +86,18 @@ def group_alike(
     "Find photos of the same scene, such as bursts and the frames of a film."
     paths = sorted(paths, key=lambda path: path.stem)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        bits = np.array(list(threads.map(_difference_hash, paths))).reshape(-1, 16).view(np.uint64)
+        found = list(threads.map(_difference_hash, paths))
+    bits = np.array([bits for bits, _ in found]).reshape(-1, 16).view(np.uint64)
+    greys = np.array([greys for _, greys in found]).reshape(-1, 81)
     first = list(range(len(paths))) # the way to the first photo of a group
     def lead(place):
         while first[place] != place: place = first[place]
         return place
     for place in range(len(paths)):
         apart = np.bitwise_count(bits[place] ^ bits[:place]).sum(axis=1)
-        for other in np.flatnonzero(apart <= limit):
+        # flat places, such as a white wall, agree in any two photos: the greys have to agree too
+        alike = (apart <= limit) & (greys[:place] @ greys[place] >= 0.9)
+        for other in np.flatnonzero(alike):
             ends = lead(int(other)), lead(place)
             first[max(ends)] = min(ends)
     return {path.stem: paths[lead(place)].stem for place, path in enumerate(paths)}

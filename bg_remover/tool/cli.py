@@ -554,7 +554,8 @@ def prepare(
 def draft(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder with photos.")],
     masks: Annotated[Path, typer.Argument(
-        metavar="MASKS", help="A folder to make or go on with; what is in it stays as it is.")],
+        metavar="MASKS",
+        help="A folder to make or go on with; only doubt.csv in it is written anew.")],
     model: _Model = None,
 ):
     """Draft masks to correct with a brush, the most doubtful first.
@@ -564,9 +565,9 @@ def draft(
     (in GIMP or Krita, correct the layer person of mine/masks/*.ora, and save)
     bg-remover train mine run
 
-    The list is also in MASKS/doubt.csv, the most doubtful first. Doubt is the part of the person
-    of which the network is not sure; 1 where it finds nobody. A draft that you have not saved is
-    never trained on.
+    A photo that has a mask in MASKS already gets no draft. The list is also in MASKS/doubt.csv,
+    the most doubtful first. Doubt is the part of the person of which the network is not sure; 1
+    where it finds nobody. A draft that you have not saved is never trained on.
     """
     with _learners_packages():
         _require("pycocotools")
@@ -574,7 +575,8 @@ def draft(
         from bg_remover.tool.own_data import draft_masks
         found = draft_masks(photos, masks, Remover(model))
     for doubt, path in found[:10]: print(f"{doubt:.2f}  {path}")
-    _print_message(f"{len(found)} drafts in {masks}; the list goes on in {masks / 'doubt.csv'}")
+    _print_message(f"{len(found)} photos; those without a mask have a draft in {masks}; "
+                   f"the list goes on in {masks / 'doubt.csv'}")
 
 # %% ../../nbs/tool/cli.ipynb #the-command-38
 def _epoch_callback(epochs: int, advance):

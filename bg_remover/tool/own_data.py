@@ -66,6 +66,11 @@ class ColouredFile:
         return mask
 
 
+def _check_size(height: int, width: int):
+    "Raise a `ValueError` for a size that no photo has, before memory is taken for it."
+    if not 0 < height * width <= 2**30: raise ValueError(f"its size is {height} by {width}")
+
+
 @dataclass(frozen=True)
 class Outlines:
     "Outlines in a text file."
@@ -77,7 +82,12 @@ class Outlines:
     def read(self, shape: tuple[int, int]) -> np.ndarray:
         records = self.records
         if self.relative: records = [_in_pixels(record, shape) for record in records]
-        return draw_mask(records, self.shape or shape)
+        try:
+            _check_size(*(self.shape or shape))
+            return draw_mask(records, self.shape or shape)
+        except DataError: raise
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            raise DataError(f"{self.path}: cannot be used ({error}); export it again") from error
 
 
 def _in_pixels(record: dict, shape: tuple[int, int]) -> dict:
@@ -120,10 +130,16 @@ def read_layer(
     "A layer of a painting. Raises a `DataError` with what to do where there is none."
     try:
         layer, pixels, size = _open_painting(path, name)
-        (height, width), place = map(int, size), [int(layer.get(side, 0)) for side in "yx"]
+        return _place_layer(pixels, [int(layer.get(side, 0)) for side in "yx"], *map(int, size))
     except DataError: raise
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, ValueError, TypeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError, OverflowError,
+            KeyError, ElementTree.ParseError, ValueError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); save it again as OpenRaster") from error
+
+
+def _place_layer(pixels: np.ndarray, place: list[int], height: int, width: int) -> np.ndarray:
+    "A layer's pixels where they lie (y, x) in the whole picture: uint8 H×W×4."
+    _check_size(height, width)
     if pixels.dtype == np.uint16: pixels = np.uint8(pixels >> 8)
     if pixels.ndim == 2: pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     to_rgba = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGBA
@@ -176,6 +192,11 @@ def flat_name(name: str) -> str:
     return name.replace("/", "-")
 
 
+def _masks_of(name: str, masks: dict[str, list[Path]]) -> list[Path]:
+    "The masks of a photo."
+    return masks.get(name) or masks.get(f"{name}_mask") or masks.get(f"{name}-mask") or []
+
+
 def match_names(
     photos: dict[str, list[Path]], # from `find_pictures`
     masks: dict[str, list[Path]], # too
@@ -183,7 +204,7 @@ def match_names(
 ) -> list[Own]:
     "Each photo with the mask of its name, or with the reason why there is none."
     def mask_of(name):
-        files = masks.get(name) or masks.get(f"{name}_mask") or masks.get(f"{name}-mask") or []
+        files = _masks_of(name, masks)
         for paths in (photos[name], files):
             if len(paths) > 1:
                 return DataError(f"{paths[1]}: {paths[0].name} has the same name; "
@@ -522,10 +543,10 @@ def _labelme_photo(path: Path, name: str, finder: PhotoFinder) -> Path:
     return beside if beside.is_file() else finder.find(name)
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-from-supervisely
-def _packed_picture(packed: dict, shape: tuple[int, int]) -> np.ndarray: # bool H×W
+def _packed_picture(packed: dict, shape: tuple[int, int], path: Path) -> np.ndarray: # bool H×W
     "A painted object: a PNG as text, and where its corner lies."
     data = zlib.decompressobj().decompress(base64.b64decode(packed["data"]), 2**26)
-    plane = decode_image(data, cv2.IMREAD_UNCHANGED)
+    plane = decode_image(NamedBytes(data, path), cv2.IMREAD_UNCHANGED)
     if plane.ndim == 3: plane = plane[..., 3] if plane.shape[2] == 4 else plane.max(axis=2)
     (left, top), (height, width) = map(int, packed["origin"]), plane.shape
     mask = np.zeros(shape, bool)
@@ -543,16 +564,18 @@ class Objects:
     shape: tuple[int, int] | None # (height, width) that the file names; None: none
 
     def read(self, shape: tuple[int, int]) -> np.ndarray:
-        mask = np.zeros(self.shape or shape, bool)
         try:
+            _check_size(*(self.shape or shape))
+            mask = np.zeros(self.shape or shape, bool)
             for one in self.objects: mask |= self._draw(one, mask.shape)
         except DataError: raise
-        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError,
+                zlib.error) as error:
             raise DataError(f"{self.path}: cannot be used ({error!r}); export it again") from error
         return np.uint8(mask) * np.uint8(255)
 
     def _draw(self, one: dict, shape: tuple[int, int]) -> np.ndarray: # bool H×W
-        if one.get("bitmap"): return _packed_picture(one["bitmap"], shape)
+        if one.get("bitmap"): return _packed_picture(one["bitmap"], shape, self.path)
         kind, points = one.get("geometryType") or "polygon", one["points"]
         outline = dict(points=points["exterior"], shape_type=kind)
         mask = draw_mask(_records([_labelme_polygon(outline, self.path)]), shape) > 0
@@ -577,7 +600,7 @@ def from_supervisely(folder: Path, choice: Choice = Choice()) -> list[Own] | Non
     contents = {path: content for path, content in contents.items()
                 if isinstance(content, dict) and isinstance(content.get("objects"), list)}
     if not contents: return None
-    def title(one): return one.get("classTitle", "") if isinstance(one, dict) else ""
+    def title(one): return str(one.get("classTitle") or "") if isinstance(one, dict) else ""
     titles = [title(one) for content in contents.values() for one in content["objects"]]
     chosen = choose_class(titles, choice.class_name, folder)
     for path, content in contents.items():
@@ -772,29 +795,48 @@ def _layered(photo: np.ndarray, mask: np.ndarray) -> bytes:
     return data.getvalue()
 
 
+def _check_folders(photos: Path, dest: Path):
+    "Raise where masks would be taken for photos, or a file that is not ours overwritten."
+    if not photos.is_dir(): raise DataError(f"{photos}: no such folder")
+    inside = photos.resolve() in (dest.resolve(), *dest.resolve().parents)
+    if inside or from_masks(photos):
+        raise DataError(f"{photos}: photos and masks have to lie in folders of their own; name the "
+                        f"folder that has only the photos, such as {photos / 'photos'}")
+    table = dest / "doubt.csv"
+    if table.exists() and table.read_bytes().split(b"\n")[0].strip() != b"doubt,photo":
+        raise DataError(f"{table}: is no list of doubt, so it is left as it is; "
+                        "rename it, or name another folder for the masks")
+
+
+def _write_table(path: Path, found: list[tuple[float, Path]]):
+    "The list of doubt as a csv file."
+    table = io.StringIO()
+    rows = [("doubt", "photo"), *((f"{doubt:.3f}", path) for doubt, path in found)]
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    write_bytes(path, table.getvalue().encode("utf-8", "surrogateescape"))
+
+
 def draft_masks(
     photos: str | os.PathLike, # a folder, searched with the folders in it
-    dest: str | os.PathLike, # a folder to make or go on with; what is in it stays as it is
+    dest: str | os.PathLike, # to make or go on with; only our doubt.csv in it is written anew
     remover: Remover | None = None, # the network to ask; None: shipped
 ) -> list[tuple[float, Path]]: # doubt, photo; the most doubtful first
-    "Make a file with layers of each photo, to be corrected with a brush, and doubt.csv."
+    "Make layers of each photo without a mask, to be corrected with a brush, and doubt.csv."
     photos, dest, remover, found, problems = Path(photos), Path(dest), remover or Remover(), [], []
-    if not photos.is_dir(): raise DataError(f"{photos}: no such folder")
-    for path in (path for paths in find_pictures(photos).values() for path in paths):
+    _check_folders(photos, dest)
+    masks, pictures = find_pictures(dest, _is_mask), find_pictures(photos)
+    for name, path in ((name, path) for name, paths in pictures.items() for path in paths):
         try: photo = read_image(path)
         except (ImageError, OSError) as error: problems.append(str(error)); continue
         probability = remover.probability(photo)
         found.append((measure_doubt(probability, remover.threshold), path))
+        if _masks_of(name, masks): continue # finished, or a draft that is perhaps corrected
         painting = dest / path.relative_to(photos).parent / f"{path.name}.ora"
-        if painting.exists(): continue # perhaps corrected already
         painting.parent.mkdir(parents=True, exist_ok=True)
         mask = np.uint8(probability >= remover.threshold) * np.uint8(255)
         write_bytes(painting, _layered(photo, mask))
     if not found: raise DataError(f"{photos}: holds no photo that can be read")
     report_problems(problems, "Put them right and call again.", 3)
     found.sort(key=lambda one: -one[0])
-    table = io.StringIO()
-    rows = [("doubt", "photo"), *((f"{doubt:.3f}", path) for doubt, path in found)]
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    write_bytes(dest / "doubt.csv", table.getvalue().encode("utf-8", "surrogateescape"))
+    _write_table(dest / "doubt.csv", found)
     return found

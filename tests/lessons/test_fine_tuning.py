@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -16,9 +17,10 @@ from bg_remover import fine_tuning
 from bg_remover.base.files import by_photo
 from bg_remover.base.pairs import group_alike
 from bg_remover.base.runs import RunError
+from bg_remover.data_prep import open_coco, person_ids, person_mask
 from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune, hold_out, min_photos, split_pairs
 from bg_remover.generator import Pairs
-from bg_remover.images import read_image, read_mask, write_image, write_mask
+from bg_remover.images import read_image, read_mask, resize_image, write_image, write_mask
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import prepare_own
 from pair_files import make_own_photos
@@ -121,6 +123,26 @@ def test_a_burst_is_one_group_and_other_scenes_are_others(tmp_path):
     assert group_alike([]) == {}
 
 
+def test_people_before_a_white_wall_are_scenes_of_their_own(tmp_path):
+    coco, count = open_coco(samples.parent, "val"), 0
+    for image_id in person_ids(coco):
+        mask = np.uint8(person_mask(coco, image_id) == 255)
+        parts, boxes = cv2.connectedComponentsWithStats(mask)[1:3]
+        if len(boxes) < 2: continue
+        largest = 1 + boxes[1:, 4].argmax()
+        left, top, width, height, _ = boxes[largest]
+        person = read_image(samples / coco.imgs[image_id]["file_name"])
+        person = np.where((parts == largest)[..., None], person, np.uint8(250))
+        person = resize_image(person[top:top + height, left:left + width],
+                              (200, min(300, round(200 * width / height))))
+        wall, start = np.full((300, 300, 3), 250, np.uint8), 150 - person.shape[1] // 2
+        wall[100:, start:start + person.shape[1]] = person
+        write_image(tmp_path / f"{image_id}.jpg", wall)
+        count += 1
+    groups = group_alike(list(tmp_path.iterdir()))
+    assert count >= 10 and len(set(groups.values())) >= 0.9 * count
+
+
 def test_what_shows_the_same_stays_on_one_side():
     names = [f"{scene:03}-{frame}" for scene in range(60) for frame in range(5)]
     groups = {name: f"{name[:3]}-0" for name in names}
@@ -136,6 +158,23 @@ def test_what_shows_the_same_stays_on_one_side():
     assert not [name for name in hold_out(names, 0.99, learned, groups)[1]
                 if int(name[:3]) % 2 == 0]
     assert hold_out(names, 0.2) == hold_out(names, 0.2, groups={name: name for name in names})
+
+
+def test_a_film_with_most_of_the_photos_is_trained_on():
+    single = [f"photo-{number}" for number in range(5)]
+    for film in (f"film{number}" for number in range(50)): # so that some checksum would choose it
+        names = [f"{film}-{frame:02}" for frame in range(95)] + single
+        groups = {name: name if name in single else film for name in names}
+        trained, held = hold_out(names, groups=groups)
+        assert held and set(held) <= set(single) and len(trained) + len(held) == 100
+    assert hold_out(names, trained=single, groups=groups)[0] == single # nothing else is new
+
+
+def test_one_scene_in_all_still_holds_a_photo_out():
+    names = [f"film-{frame}" for frame in range(10)]
+    for fraction in (0.01, 0.2, 0.99):
+        parts = hold_out(names, fraction, groups=dict.fromkeys(names, names[0]))
+        assert all(parts) and sorted(sum(parts, [])) == names
 
 
 def test_the_frames_of_one_film_are_split_with_a_warning(tmp_path):

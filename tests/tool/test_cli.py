@@ -520,7 +520,7 @@ def test_drafts_are_listed_the_most_doubtful_first(tmp_path, call):
     done = call("draft", "mine", "masks")
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0 and lines[0] == f"1.00  mine/{nobody.name}"
-    assert person.name in lines[1] and b"2 drafts in masks" in done.stderr
+    assert person.name in lines[1] and b"2 photos; those without a mask have a draft in masks" in done.stderr
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == sorted(
         [f"{person.name}.ora", f"{nobody.name}.ora", "doubt.csv"])
     assert "nowhere: no such folder" in refused(call("draft", "nowhere", "masks"), 1)

@@ -403,6 +403,16 @@ def test_a_broken_labelme_file_loses_one_photo(tmp_path):
     assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
+@pytest.mark.parametrize("side", ["40", 40.5, -40, 10 ** 6, [40]])
+def test_an_odd_size_of_labelme_loses_one_photo(side, tmp_path):
+    labelme(tmp_path / "mine")
+    content = json.loads((tmp_path / "mine/a.json").read_text())
+    write(tmp_path / "mine/a.json", content | dict(imageHeight=side, imageWidth=side))
+    with pytest.warns(UserWarning, match="a.json: cannot be used"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
+
+
 def test_supervisely_polygons_have_holes_and_odd_objects_lose_one_photo(tmp_path):
     supervisely(tmp_path / "mine")
     path, bad = (tmp_path / f"mine/set1/ann/{name}.jpg.json" for name in "ab")
@@ -419,6 +429,34 @@ def test_supervisely_polygons_have_holes_and_odd_objects_lose_one_photo(tmp_path
         mask = read_mask(pairs / "masks/set1-a.png")
         assert mask[12, 12] == 255 and not mask[16:24, 21:29].any()
         assert [path.stem for path in (pairs / "masks").iterdir()] == ["set1-a"]
+
+
+@pytest.mark.parametrize("side", ["40", 40.5, -40, 10 ** 6, 10 ** 30, [40]])
+def test_an_odd_size_of_supervisely_loses_one_photo(side, tmp_path):
+    supervisely(tmp_path / "mine")
+    path = tmp_path / "mine/set1/ann/b.jpg.json"
+    write(path, json.loads(path.read_text()) | dict(size=dict(height=side, width=side)))
+    with pytest.warns(UserWarning, match="b.jpg.json: "):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["set1-a"]
+
+
+def test_a_place_or_a_class_of_supervisely_may_be_anything(tmp_path):
+    supervisely(tmp_path / "mine")
+    path = tmp_path / "mine/set1/ann/b.jpg.json"
+    far = dict(classTitle="person", bitmap=dict(data=packed(truth), origin=["FAR", 0]))
+    path.write_text(json.dumps(dict(objects=[far])).replace('"FAR"', "1e400"))
+    with pytest.warns(UserWarning, match="b.jpg.json: cannot be used"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    text = base64.b64encode(zlib.compress(b"no picture")).decode()
+    bad = dict(classTitle="person", bitmap=dict(data=text, origin=[0, 0]))
+    write(path, dict(objects=[bad]))
+    with pytest.warns(UserWarning, match="b.jpg.json: ") as caught:
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert "the given bytes" not in str(caught[0].message)
+    write(path, dict(objects=[dict(classTitle=["person"]), dict(classTitle=None)]))
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert not read_mask(pairs / "masks/set1-b.png").any()
 
 
 def test_a_photo_missing_from_an_export_is_named(tmp_path):
@@ -501,6 +539,36 @@ def test_drafts_are_layers_above_the_photo_and_the_doubtful_come_first(tmp_path)
     assert (tmp_path / "masks/night.png.ora").read_bytes() == corrected
 
 
+def test_a_photo_with_a_finished_mask_gets_no_draft(tmp_path):
+    for name in ("a", "b", "sub/c", "d"): photo(tmp_path / f"photos/{name}.jpg")
+    for name in ("a", "b_mask", "sub/c"): picture(tmp_path / f"masks/{name}.png", 255 * truth)
+    assert len(draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())) == 4
+    assert [path.name for path in tmp_path.rglob("*.ora")] == ["d.jpg.ora"]
+    with pytest.warns(UserWarning, match="d.jpg.ora: a draft that nobody has saved yet"):
+        pairs = prepare_own(tmp_path, tmp_path / "pairs")
+    assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["a", "b", "sub-c"]
+
+
+def test_masks_are_not_drafted_as_photos(tmp_path):
+    photos_and_masks(tmp_path / "mine")
+    for photos, masks in (("mine", "masks2"), ("mine", "mine/masks"), ("mine/photos",) * 2):
+        with pytest.raises(DataError, match="folders of their own; name the folder"):
+            draft_masks(tmp_path / photos, tmp_path / masks, Stub())
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".ora", ".csv")]
+
+
+def test_a_table_of_somebody_else_stays(tmp_path):
+    photo(tmp_path / "photos/a.jpg")
+    write(tmp_path / "masks/doubt.csv", "my,own\n1,2\n")
+    with pytest.raises(DataError, match="doubt.csv: is no list of doubt"):
+        draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    assert (tmp_path / "masks/doubt.csv").read_text() == "my,own\n1,2\n"
+    assert not [*tmp_path.rglob("*.ora")]
+    write(tmp_path / "masks/doubt.csv", "doubt,photo\r\n0.5,gone.jpg\r\n") # ours
+    draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
+    assert "gone" not in (tmp_path / "masks/doubt.csv").read_text()
+
+
 def test_only_drafts_that_somebody_saved_become_pairs(tmp_path):
     for name in "ab": photo(tmp_path / f"photos/{name}.jpg")
     draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
@@ -546,3 +614,29 @@ def test_a_painting_that_does_not_fit_is_named(tmp_path):
     assert "a.ora: cannot be read" in refused()
     painted(path, {"person": mask, "photo": right})
     assert len(list((prepare_own(tmp_path, tmp_path / "pairs") / "masks").iterdir())) == 1
+
+
+def test_a_damaged_painting_loses_one_photo(tmp_path):
+    photos_and_masks(tmp_path)
+    (tmp_path / "masks/b.png").unlink()
+    path, mask = tmp_path / "masks/b.ora", np.dstack([truth * 255] * 4)
+    right = np.dstack([np.where(truth, 200, 40)] * 3)
+    def is_left_out():
+        with pytest.warns(UserWarning, match="b.ora: cannot be read"):
+            pairs = prepare_own(tmp_path, tmp_path / "pairs")
+        assert [path.stem for path in (pairs / "masks").iterdir()] == ["a"]
+    for size in ((999_999, 999_999), (-5, 60), (10 ** 30, 60)):
+        painted(path, {"person": mask, "photo": right}, size)
+        is_left_out()
+    painted(path, {"person": mask, "photo": right})
+    with zipfile.ZipFile(path) as file: parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, part in parts.items(): file.writestr(name, part)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"data/0.png") + len(b"data/0.png")
+    data[start:start + 8] = b"\xff" * 8 # no deflated data begins like this
+    path.write_bytes(data)
+    is_left_out()
+    data = data.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0")
+    path.write_bytes(data) # each part is said to be encrypted
+    is_left_out()
