@@ -57,10 +57,9 @@ from PIL import Image
 
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, write_image
-from bg_remover.images import _encode
 from bg_remover.base.photo_files import read_photo
 from bg_remover.metrics import iou
-from bg_remover.tool.photos import cut_photo
+from bg_remover.tool.photos import _encode, cut_photo
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
 from claims import keep_claim
 from edges import errors, subjects

@@ -17,6 +17,7 @@ from bg_remover.generator import augment_pair, view_steps
 from bg_remover.images import read_mask
 from bg_remover.metrics import bootstrap_interval
 from bg_remover.model import build_unet
+from bg_remover.removal import Remover
 from bg_remover.base.backbones import encoder_layers
 
 import batches as batch_speed
@@ -31,6 +32,7 @@ import peers
 import person_model
 import preparation
 import recipe
+import removal
 import train_step
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco"
@@ -318,3 +320,10 @@ def test_more_passes_are_trained_and_compared_with_what_ships(coco_data, tmp_pat
     with open(tmp_path / "table.csv", newline="") as file: rows = list(csv.DictReader(file))
     assert [int(row["more_passes"]) for row in rows] == [0, 2, 2, 4, 4]
     assert [float(row["change"]) for row in rows] == [0, -0.1, -0.1, -0.1, 0]
+
+
+def test_the_parts_of_one_photo_are_timed(monkeypatch):
+    monkeypatch.setattr(removal, "repeats", dict.fromkeys(removal.repeats, 1))
+    path = removal.samples[0]
+    rows = {name: value for _, name, _, value in removal.one_photo(0.3, path, Remover())}
+    assert rows["whole"] > 0 and {"decode", "network", "refine", "encode"} <= set(rows)
