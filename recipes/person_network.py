@@ -15,8 +15,6 @@ photos' own size). `export` joins both networks: the answer is their weighted me
 compare_networks.py chose the share of this one, threshold and least peak.
 """
 import argparse
-import csv
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -218,21 +216,14 @@ def join(path: Path, graph: Path, share: float) -> keras.Model:
     return keras.Model(image, enlarge(mean), name="two_opinions")
 
 
-def photos_by_source(folders: list[Path]) -> dict[str, int]:
-    "How many photos of each source the two networks were trained on."
-    counts = Counter()
-    for folder in folders:
-        with open(folder / "index.csv", newline="") as file:
-            counts.update(row["source"] for row in csv.DictReader(file) if row["split"] == "train")
-    return dict(sorted(counts.items()))
-
-
 def export(options: argparse.Namespace):
     "Write person.onnx for the package, and this network's weights to go on from."
     model = join(options.weights, options.graph, options.share)
-    folders = [options.data / "pairs", options.data / "extra", *options.pseudo]
-    card = dict(version=__version__, share_of_the_second=options.share, licences=licences,
-                trained_on=photos_by_source(folders))
+    first, second = (MaskedPhotos([options.data / "pairs", *more], "train").counts
+                     for more in ([], [options.data / "extra", *options.pseudo]))
+    card = dict(version=__version__, licences=licences, share_of_the_second=options.share,
+                trained_on=dict(sorted(first.items())),
+                second_trained_on=dict(sorted(second.items())))
     export_onnx(model, options.out / "person.onnx", options.threshold, options.sure, half=True,
                 **card)
     save_half_weights(join(options.weights, options.graph, 1), options.out / "second.weights.h5")
