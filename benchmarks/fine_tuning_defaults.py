@@ -43,7 +43,7 @@ class Setting(NamedTuple):
 
 
 settings = {
-    "first": Setting(), "rate 0.0002": Setting(rate=2e-4), "rate 0.001": Setting(rate=1e-3),
+    "the defaults": Setting(), "rate 0.0002": Setting(rate=2e-4), "rate 0.001": Setting(rate=1e-3),
     "nothing frozen": Setting(frozen=0), "encoder frozen": Setting(frozen=1),
     "64 steps": Setting(steps=64), "256 steps": Setting(steps=256),
     "general photos mixed in": Setting(mixed=True),
