@@ -302,7 +302,7 @@ def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, h
 @contextlib.contextmanager
 def _opencv_threads(threads: int): # 0: as many as this process has cores
     "Hold OpenCV to as many threads as the network."
-    from bg_remover.base.network import usable_cores # first: it looks at the memory
+    from bg_remover.base.work import usable_cores # first: base.files looks at the memory
     import cv2
     cv2.setNumThreads(threads or usable_cores())
     try: yield
