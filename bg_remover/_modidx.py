@@ -649,6 +649,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'bg_remover.tool.cli._report_record': ('tool/cli.html#_report_record', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._require': ('tool/cli.html#_require', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._run': ('tool/cli.html#_run', 'bg_remover/tool/cli.py'),
+                                     'bg_remover.tool.cli._sharing': ('tool/cli.html#_sharing', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._split_paths': ('tool/cli.html#_split_paths', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._start': ('tool/cli.html#_start', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._target': ('tool/cli.html#_target', 'bg_remover/tool/cli.py'),
