@@ -18,8 +18,10 @@ fine_tuning_history.csv (its epochs). Called again after an interruption, it goe
 import argparse
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from bg_remover.data_prep import prepare_pairs
@@ -37,6 +39,18 @@ def new_camera(photo: np.ndarray, seed: int) -> np.ndarray: # uint8 H×W×3, bot
     noise = np.random.default_rng(seed).normal(0, 12, photo.shape[:2])
     dark = 0.4 * photo.mean(axis=2) + noise
     return np.repeat(np.clip(dark, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def under_water(photo: np.ndarray, seed: int) -> np.ndarray: # uint8 H×W×3, both
+    "What is left of a photo some metres under water: green and blue, flat and blurred."
+    blurred = cv2.GaussianBlur(photo, (0, 0), max(photo.shape) / 250)
+    return np.uint8(blurred * (0.15, 0.55, 0.6) + (10, 60, 70))
+
+
+def as_it_is(photo: np.ndarray, seed: int) -> np.ndarray: return photo
+
+
+cameras = {"night": new_camera, "water": under_water, "ordinary": as_it_is}
 
 
 def night_name(path: Path) -> str:
@@ -57,14 +71,14 @@ def source_pairs(pairs_dir: Path | None, work: Path) -> Pairs:
     return Pairs(work / "samples/frames", work / "samples/masks")
 
 
-def write_pairs(pairs: Pairs, names: list[str], dest: Path, camera: bool) -> Pairs:
-    "Some pairs in a folder of their own, as one of the two cameras takes them."
+def write_pairs(pairs: Pairs, names: list[str], dest: Path, camera: Callable) -> Pairs:
+    "Some pairs in a folder of their own, as one of the cameras takes them."
     for folder in ("frames", "masks"): (dest / folder).mkdir(parents=True, exist_ok=True)
     for number, (frame, mask) in enumerate(zip(pairs.frame_paths, pairs.mask_paths)):
         name = night_name(mask)
         if name not in names: continue
         photo = read_image(frame)
-        write_image(dest / f"frames/{name}.png", new_camera(photo, number) if camera else photo)
+        write_image(dest / f"frames/{name}.png", camera(photo, number))
         shutil.copyfile(mask, dest / f"masks/{name}.png")
     return Pairs(dest / "frames", dest / "masks", names=names)
 
@@ -128,12 +142,12 @@ def main():
     learn, held_out = hold_out([night_name(path) for path in pairs.mask_paths], args.hold_out)
     if max(args.photos) > len(learn):
         parser.error(f"--photos {max(args.photos)}: only {len(learn)} are there to train on")
-    measured = {light: write_pairs(pairs, held_out, args.work / light, light == "new")
-                for light in ("new", "ordinary")}
+    measured = {light: write_pairs(pairs, held_out, args.work / light, camera)
+                for light, camera in (("new", new_camera), ("ordinary", as_it_is))}
     rows = []
     for count in sorted(args.photos):
         folder, run = args.work / f"{count}", args.work / f"run-{count}"
-        write_pairs(pairs, learn[:count] + held_out, folder, camera=True)
+        write_pairs(pairs, learn[:count] + held_out, folder, new_camera)
         rows.append(dict(trained_on=count) | tune(args, folder, run, measured["ordinary"]))
         print({name: round(value, 3) if isinstance(value, float) else value
                for name, value in rows[-1].items()}, flush=True)

@@ -1,14 +1,18 @@
-"""Train a network on MoveNet's encoder, and average its answer with that of the shipped one.
+"""Train a network on MoveNet's encoder, and join it with the lessons' U-Net in one file.
 
-    python recipes/person_network.py train DATA RUN MOVENET.json [--precision mixed_bfloat16]
-    python recipes/person_network.py export BEST.weights.h5 MOVENET.json OUT [--share 0.4]
+    python recipes/person_network.py train DATA RUN MOVENET.json --pseudo FOLDER
+        [--precision mixed_bfloat16]
+    python recipes/person_network.py export DATA BEST.weights.h5 MOVENET.json OUT --pseudo FOLDER
+        [--share 0.45] [--threshold 0.5] [--sure 0]
 
 DATA holds pairs/ and extra/ (frames, masks, index.csv with name, source, split); movenet.py fetches
-MOVENET.json. `train`, called again, goes on. First only the new decoder learns, then MoveNet's
-later blocks too, at a fifth of its rate; the early blocks know edges and colours already, and
-cost the most. What is measured and kept is a moving average of the weights. A phase's folder:
-history.csv, last.weights.h5 (with the optimizer, to go on), average.weights.h5, best.weights.h5 (by
-the mean IoU on `choose`, at the photos' own size). `export` joins both networks in one.
+MOVENET.json; pseudo_masks.py makes FOLDER, which the first two phases did without. `train`, called
+again, goes on. First only the new decoder learns, then MoveNet's later blocks too, at a fifth of
+its rate; the early blocks know edges and colours already, and cost the most. What is measured and kept
+is a moving average of the weights. A phase's folder: history.csv, last.weights.h5 (with the
+optimizer, to go on), average.weights.h5, best.weights.h5 (by the mean IoU on `choose`, at the
+photos' own size). `export` joins both networks: the answer is their weighted mean, and
+compare_networks.py chose the share of this one, threshold and least peak.
 """
 import argparse
 from pathlib import Path
@@ -21,6 +25,7 @@ from keras import layers, ops
 from movenet import fit_top, movenet
 from person_photos import MaskedPhotos, training_batches
 
+from bg_remover import __version__
 from bg_remover.images import resize_image, resize_probability
 from bg_remover.metrics import score
 from bg_remover.base.backbones import BatchNormalization, minus_one_to_one
@@ -33,11 +38,16 @@ from bg_remover.training import photo_jaccard_loss
 filters = (64, 48, 32)  # of the decoder's stages, at strides 16, 8 and 4
 stages = [["top"], ["stride_16", "pyramid_16"], ["stride_8", "pyramid_8"],
           ["stride_4", "pyramid_4", "joints", "centres"]]
-final_side, joined_side = 288, 384  # of this network's picture, and of the shipped one's
+final_side = 384  # of the picture, as the shipped network's
 batch_size, epoch_steps = 16, 150
 encoder_share = 0.2  # of the rate
-turns = {"coco-train2017": 4, "coco-val2017": 4, "coco-more": 4, "voc": 4, "background": 2,
-         "voc-background": 2, "portrait": 1, "ccp": 1}  # how often a source comes in each turn
+turns = {"coco-train2017": 4, "coco-val2017": 4, "coco-more": 4, "voc": 4, "pseudo": 2,
+         "background": 2, "voc-background": 2, "portrait": 1, "ccp": 1}  # how often in each turn
+
+
+licences = ("Weights: Apache-2.0. DeepLab's and MoveNet's, from which the encoders started: "
+            "Apache-2.0. COCO annotations: CC BY 4.0. The training photos keep their owners' "
+            "licences and are not redistributed")
 
 
 class Phase(NamedTuple):
@@ -53,6 +63,8 @@ class Phase(NamedTuple):
 phases = [
     Phase("0-decoder", 288, 5, 2e-3, None),
     Phase("1-late", 288, 10, 6e-4, "block_6_expand"),
+    Phase("2-more", 288, 18, 8e-4, "block_3_expand"),
+    Phase("3-large", final_side, 4, 2e-4, "block_3_expand"),
 ]
 
 
@@ -93,9 +105,10 @@ def build(side: int, graph: Path) -> keras.Model:
 
 def start(graph: Path, photos: MaskedPhotos, path: Path):
     "Write MoveNet's weights, its last layers made one, and a decoder that knows nothing."
-    model, chance = build(final_side, graph), np.random.default_rng(0)
+    model, chance = build(phases[0].side, graph), np.random.default_rng(0)
     some = chance.choice(len(photos), 160, replace=False)
-    some = np.float32([resize_image(photos[place][0], (final_side, final_side)) for place in some])
+    size = model.input_shape[1:3]
+    some = np.float32([resize_image(photos[place][0], size) for place in some])
     model.get_layer("movenet").get_layer("top").set_weights(fit_top(graph, some / 127.5 - 1))
     save_weights(model, path)
     print(f"{model.count_params():,} weights")
@@ -123,7 +136,7 @@ def photo_ious(model: keras.Model, photos: MaskedPhotos, threshold: float = 0.5)
 
 
 class Keep(keras.callbacks.Callback):
-    "After each epoch measure the average of the weights at the final size; keep what is needed."
+    "After each epoch measure the average of the weights; keep what is needed."
     def __init__(self, run: Path, phase: Phase, twin: keras.Model, choose: MaskedPhotos, seen: int):
         super().__init__()
         self.run, self.phase, self.twin, self.choose, self.before = run, phase, twin, choose, seen
@@ -158,15 +171,15 @@ def compiled(model: keras.Model, phase: Phase, begin: Path, last: Path) -> keras
     return model
 
 
-def run_phase(data: Path, run: Path, graph: Path, phase: Phase, begin: Path, samples: int):
+def run_phase(data: Path, photos: MaskedPhotos, run: Path, graph: Path, phase: Phase, begin: Path,
+              samples: int):
     "Train one phase, or what is left of it."
     done = len(read_history(run / "history.csv"))
     if done >= phase.epochs: return
     run.mkdir(parents=True, exist_ok=True)
-    model, twin = build(phase.side, graph), build(final_side, graph)
+    model, twin = build(phase.side, graph), build(phase.side, graph)
     thaw(twin, phase.learns_from)
     compiled(model, phase, begin, run / "last.weights.h5")
-    photos = MaskedPhotos([data / "pairs", data / "extra"], "train", turns)
     stream = training_batches(photos, phase.side, phase.paste, phases.index(phase),
                               batch_size=batch_size, steps=epoch_steps)
     follow = keras.callbacks.LambdaCallback(lambda epoch, logs: setattr(stream, "epoch", epoch))
@@ -175,51 +188,68 @@ def run_phase(data: Path, run: Path, graph: Path, phase: Phase, begin: Path, sam
               callbacks=[follow, keep], verbose=2)
 
 
-def train(data: Path, run: Path, graph: Path, precision: str):
+def train(data: Path, run: Path, graph: Path, precision: str, pseudo: list[Path]):
     "All phases, each from the best epoch of the one before."
     begin, samples = run / "start.weights.h5", 0
     run.mkdir(parents=True, exist_ok=True)
+    photos = MaskedPhotos([data / "pairs", data / "extra", *pseudo], "train", turns)
     if not begin.exists(): start(graph, MaskedPhotos([data / "pairs"], "train", turns), begin)
     keras.mixed_precision.set_global_policy(precision)
     for phase in phases:
-        run_phase(data, run / phase.folder, graph, phase, begin, samples)
+        run_phase(data, photos, run / phase.folder, graph, phase, begin, samples)
         begin = run / phase.folder / "best.weights.h5"
         samples += phase.epochs * epoch_steps * batch_size
 
 
 def join(path: Path, graph: Path, share: float) -> keras.Model:
-    "The shipped network and this one in one; `share` of the answer is this one's, 1 is all of it."
+    "The lessons' U-Net and this network in one, whose part of the answer is `share`; 1 is all."
     model = build(final_side, graph)
     model.load_weights(path)
     if share == 1: return model
     second = keras.Model(model.inputs, model.get_layer("quarter").output, name="second")
-    size, half = (joined_side, joined_side), joined_side // 2
+    size = (final_side, final_side)
     image = keras.Input((*size, 3), name="image")
     one = pretrained_unet(image_size=size).get_layer("unet")(minus_one_to_one(image))
-    other = second(layers.Resizing(final_side, final_side, interpolation="bilinear")(image))
-    other = layers.Resizing(half, half, interpolation="bilinear")(other)
+    other = layers.UpSampling2D(2, interpolation="bilinear")(second(image))
     mean = layers.Add()([layers.Rescaling(1 - share)(one), layers.Rescaling(share)(other)])
     enlarge = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge")
     return keras.Model(image, enlarge(mean), name="two_opinions")
 
 
-def main():
+def export(options: argparse.Namespace):
+    "Write person.onnx for the package, and this network's weights to go on from."
+    model = join(options.weights, options.graph, options.share)
+    first, second = (MaskedPhotos([options.data / "pairs", *more], "train").counts
+                     for more in ([], [options.data / "extra", *options.pseudo]))
+    card = dict(version=__version__, licences=licences, share_of_the_second=options.share,
+                trained_on=dict(sorted(first.items())),
+                second_trained_on=dict(sorted(second.items())))
+    export_onnx(model, options.out / "person.onnx", options.threshold, options.sure, half=True,
+                **card)
+    save_half_weights(join(options.weights, options.graph, 1), options.out / "second.weights.h5")
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "export"))
-    parser.add_argument("source", type=Path, help="to train DATA, to export the weights")
-    parser.add_argument("first", type=Path, help="to train RUN, to export MOVENET.json")
-    parser.add_argument("second", type=Path, help="to train MOVENET.json, to export a folder")
-    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
-    parser.add_argument("--share", type=float, default=0.4, help="of this network's answer")
-    parser.add_argument("--threshold", type=float, default=0.5)
-    parser.add_argument("--sure", type=float, default=0.0)
-    options = parser.parse_args()
-    if options.what == "train":
-        return train(options.source, options.first, options.second, options.precision)
-    model = join(options.source, options.first, options.share)
-    export_onnx(model, options.second / "person.onnx", options.threshold, options.sure, half=True)
-    save_half_weights(model, options.second / "person.weights.h5")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, places in (("train", ("data", "run", "graph")),
+                         ("export", ("data", "weights", "graph", "out"))):
+        command = commands.add_parser(name)
+        for place in places: command.add_argument(place, type=Path)
+        command.add_argument("--pseudo", type=Path, nargs="*", default=[])
+    commands.choices["train"].add_argument("--precision", default="float32",
+                                           choices=("float32", "mixed_bfloat16"))
+    commands.choices["export"].add_argument("--share", type=float, default=0.45)
+    commands.choices["export"].add_argument("--threshold", type=float, default=0.5)
+    commands.choices["export"].add_argument("--sure", type=float, default=0.0)
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
+    if options.command == "export": return export(options)
+    train(options.data, options.run, options.graph, options.precision, options.pseudo)
 
 
 if __name__ == "__main__": main()

@@ -1,5 +1,6 @@
 """Photos with masks from several folders, varied for training; crowds count neither way."""
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from bg_remover.images import read_image, read_mask
 class MaskedPhotos:
     "Frames and masks of some folders: 1 is a person, 2 a crowd, which counts neither way."
     def __init__(self, folders: list[Path], split: str, repeat: dict[str, int] | None = None):
-        self.paths = []
+        self.paths, self.counts = [], Counter()  # photos of each source, each once
         for folder in folders:
             with open(folder / "index.csv", newline="") as file: rows = list(csv.DictReader(file))
             for row in rows:
@@ -20,6 +21,7 @@ class MaskedPhotos:
                 if folder.name == "extra" and source == "ccp": continue  # bags are left out there
                 paths = folder / f"frames/{name}.jpg", folder / f"masks/{name}.png"
                 self.paths += [paths] * (repeat[source] if repeat else 1)
+                self.counts[source] += 1
 
     def __len__(self) -> int: return len(self.paths)
 
