@@ -163,6 +163,26 @@ def need():
               "images/s")
 
 
+def keep_speeds(pairs: Pairs, folder: Path, count: int, rounds: int):
+    "Measure all streams by turns, and keep how ours compare with the original's."
+    named = streams(pairs, folder, count)
+    measured = {name: [] for name in named}
+    for _ in range(rounds):
+        for name, make in named.items(): measured[name].append(speed(make()))
+    for name, aim in (("plain", 4), ("augmented", 1.2)):
+        for source in ("files", "memory", "packed"):
+            limit = measured["decoding"] if source == "files" else None
+            keep_claim(f"batches, {name}, from {source}", measured[f"{name}, {source}"],
+                       measured["original"], "images/s", limit, aim=aim)
+
+
+def ceiling():
+    "Print what one process can do at most."
+    tiny = [(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8))] * 4096
+    found = [speed(batches(tiny, (8, 8), augment=augment_pair, paste=paste)) for _ in range(3)]
+    print(f"ceiling of one process: {np.median(found):.0f} images/s")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,19 +198,8 @@ def main():
         folder = Path(folder)
         pairs = Pairs(*(prepare_pairs(options.coco, "train", folder / "pairs", limit=2000) / part
                         for part in ("frames", "masks")))
-        named = streams(pairs, folder, options.images)
-        measured = {name: [] for name in named}
-        for _ in range(options.rounds):
-            for name, make in named.items(): measured[name].append(speed(make()))
-        for name, aim in (("plain", 4), ("augmented", 1.2)):
-            for source in ("files", "memory", "packed"):
-                limit = measured["decoding"] if source == "files" else None
-                keep_claim(f"batches, {name}, from {source}", measured[f"{name}, {source}"],
-                           measured["original"], "images/s", limit, aim=aim)
-        tiny = [(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8))] * 4096
-        ceiling = [speed(batches(tiny, (8, 8), augment=augment_pair, paste=paste))
-                   for _ in range(3)]
-        print(f"ceiling of one process: {np.median(ceiling):.0f} images/s")
+        keep_speeds(pairs, folder, options.images, options.rounds)
+        ceiling()
         need()
         memory_rows(pairs, folder, options.pairs)
 

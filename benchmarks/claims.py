@@ -7,6 +7,7 @@ A claim compares two ways of doing the same, measured by turns in one run: ours,
 is held against. The limit is what the machine itself allows (decoding alone, say), in the same
 unit, where there is one.
 """
+import csv
 import json
 import os
 import statistics
@@ -44,6 +45,14 @@ def keep_claim(
     part.replace(results)
     print(table_row(name, entry), flush=True)
     return entry
+
+
+def write_table(path: Path, rows: list[dict]): # the first row names the columns
+    "Keep a table of what was measured."
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def own_memory() -> float: # megabytes

@@ -4,11 +4,10 @@
 Both run by turns with the Python that runs this script, each measurement in a new process: the
 command on one photo from start to finished file, the command on a folder of twelve, the preparation
 of the sample pairs, and the first training step of a small U-Net (from the call of `train` to the
-end of an epoch of one step). Prints medians and the ratio before / after (above 1: faster now), and writes
-benchmarks/results/compare_checkouts.csv.
+end of an epoch of one step). Prints medians and the ratio before / after (above 1: faster now), and
+writes benchmarks/results/compare_checkouts.csv.
 """
 import argparse
-import csv
 import os
 import shutil
 import statistics
@@ -16,7 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from claims import write_table
 
 root = Path(__file__).resolve().parent.parent
 samples = root / "nbs/samples/mini_coco"
@@ -59,6 +61,30 @@ def measure(what: str, checkout: Path, work: Path) -> float: # seconds
     return run(checkout, ["-m", "bg_remover", *map(str, commands[what])])[0]
 
 
+def by_turns(measure: Callable, before: Path, after: Path, runs: int) -> list[tuple]:
+    "What a function measures of both checkouts: one pair a run."
+    return [(measure(before), measure(after)) for _ in range(runs)]
+
+
+def compare(what: str, unit: str, pairs: list[tuple[float, float]]) -> dict: # columns of a row
+    "Print and return the medians and their ratio: above 1, it is less now."
+    old, new = (statistics.median(values) for values in zip(*pairs))
+    print(f"{what:24} before {old:7.2f}   after {new:7.2f} {unit:10} "
+          f"before / after {old / new:.2f}", flush=True)
+    return {"before": round(old, 3), "after": round(new, 3),
+            "before / after": round(old / new, 2), "runs": len(pairs)}
+
+
+def checkouts_parser(description: str) -> argparse.ArgumentParser:
+    "The arguments of a script that compares two checkouts."
+    parser = argparse.ArgumentParser(description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, help="a checkout of the code to compare with")
+    parser.add_argument("after", type=Path, nargs="?", default=root)
+    parser.add_argument("--runs", type=int, default=5)
+    return parser
+
+
 def main(before: Path, after: Path, runs: int):
     "All measurements, by turns."
     rows = []
@@ -68,27 +94,13 @@ def main(before: Path, after: Path, runs: int):
             shutil.copy(path, Path(folder) / "photos")
         for what in ("one photo", "a folder of 12 photos", "24 pairs prepared", "first training "
                      "step"):
-            times = {before: [], after: []}
-            for _ in range(runs):
-                for checkout in (before, after):
-                    work = Path(tempfile.mkdtemp(dir=folder))
-                    times[checkout].append(measure(what, checkout, work))
-            old, new = (statistics.median(times[checkout]) for checkout in (before, after))
-            rows.append(dict(what=what, before=round(old, 3), after=round(new, 3),
-                             ratio=round(old / new, 3), runs=runs))
-            print(f"{what:24} before {old:6.2f} s   after {new:6.2f} s   ratio {old / new:.2f}",
-                  flush=True)
-    with open(table, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+            seconds = by_turns(lambda checkout: measure(what, checkout,
+                                                        Path(tempfile.mkdtemp(dir=folder))),
+                               before, after, runs)
+            rows.append(dict(what=what) | compare(what, "seconds", seconds))
+    write_table(table, rows)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", type=Path, help="a checkout of the code to compare with")
-    parser.add_argument("after", type=Path, nargs="?", default=root)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
+    options = checkouts_parser(__doc__).parse_args()
     main(options.before.resolve(), options.after.resolve(), options.runs)

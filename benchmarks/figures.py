@@ -8,7 +8,6 @@ benchmarks/results/figures.csv and figures_speed.csv.
                  whose longer side is 320 pixels; median and slowest of about 100
 """
 import base64
-import csv
 import json
 import statistics
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from claims import write_table
 
 from bg_remover.base.figures import figure_source, live_figure, mime_type
 from bg_remover.classical import region_growing_mask, threshold_mask
@@ -217,47 +217,51 @@ def example(side: int = 320) -> tuple[np.ndarray, np.ndarray]: # uint8 H×W×3, 
     return resize_image(photo, size), resize_mask(person_mask(coco, image_id), size)
 
 
-def large_figures() -> dict[str, tuple]: # name → figure, {control: values}
-    "Each figure on a photo of 320 pixels, and what to move."
+# how each figure starts, and what its controls are moved to
+starts = {"threshold": dict(photo=0, channel="grey", threshold=128),
+          "growing": dict(photo=0, row=100, column=120, tolerance=40),
+          "cutout": dict(threshold=0.45, softness=0.2, refined=True, estimated=True,
+                         background="green"),
+          "kernel": dict(preset="edges", kernel=[1, 0, -1] * 3, row=100, column=120),
+          "augmentation": dict(turn=0, zoom=1, contrast=1, brightness=0, flip=False, moves=True),
+          "learning": dict(epoch=1)}
+moves = {"threshold": dict(threshold=range(78, 178), channel=["red", "grey"] * 50),
+         "growing": dict(tolerance=range(10, 110), row=range(60, 160)),
+         "cutout": dict(threshold=[number / 200 for number in range(50, 150)],
+                        background=["green", "black"] * 50),
+         "kernel": dict(preset=["average", "edges"] * 50, row=range(60, 160)),
+         "augmentation": dict(turn=[*range(-45, 45)],
+                              contrast=[number / 100 for number in range(50, 150)]),
+         "learning": dict(epoch=range(1, 101))}
+
+
+def large_data() -> dict[str, dict]: # by name
+    "What each figure shows: a photo of 320 pixels."
     photo, mask = example()
-    soft = cv2.GaussianBlur(mask, (0, 0), 3)
-    def bundle(name, data, **state):
-        return live_figure(name, data, {"photo": photo}, **state)._repr_mimebundle_()[mime_type]
-    return {
-        "threshold": (bundle("threshold", dict(photos=[photo], masks=[mask]), photo=0,
-                             channel="grey", threshold=128),
-                      dict(threshold=range(78, 178), channel=["red", "grey"] * 50)),
-        "growing": (bundle("growing", dict(photos=[photo], masks=[mask], colours=[cv2.cvtColor(
-                        cv2.medianBlur(photo, 5), cv2.COLOR_RGB2LAB)]), photo=0,
-                        row=100, column=120, tolerance=40),
-                    dict(tolerance=range(10, 110), row=range(60, 160))),
-        "cutout": (bundle("cutout", dict(photo=photo, mask=mask, stretched=mask, refined=soft),
-                          threshold=0.45, softness=0.2, refined=True, estimated=True,
-                          background="green"),
-                   dict(threshold=[number / 200 for number in range(50, 150)],
-                        background=["green", "black"] * 50)),
-        "kernel": (bundle("kernel", dict(photo=photo[..., 1], presets={"edges": [1, 0, -1] * 3,
-                                         "average": [1 / 9] * 9}),
-                          preset="edges", kernel=[1, 0, -1] * 3, row=100, column=120),
-                   dict(preset=["average", "edges"] * 50, row=range(60, 160))),
-        "augmentation": (bundle("augmentation", dict(photo=photo, mask=mask, draws=[{}]), turn=0,
-                                zoom=1, contrast=1, brightness=0, flip=False, moves=True),
-                         dict(turn=[*range(-45, 45)], contrast=[n / 100 for n in range(50, 150)])),
-        "learning": (bundle("learning", dict(
-                         photos=[photo] * 3, masks=[mask] * 3,
-                         answers=[np.hstack([soft] * 3)] * 100,
-                         kinds=["training photo"] * 3, history=dict.fromkeys(
-                             ("loss", "val_loss", "iou", "val_iou"), [0.5] * 100)), epoch=1),
-                     dict(epoch=range(1, 101))),
-    }
+    soft, one = cv2.GaussianBlur(mask, (0, 0), 3), dict(photos=[photo], masks=[mask])
+    colours = cv2.cvtColor(cv2.medianBlur(photo, 5), cv2.COLOR_RGB2LAB)
+    history = dict.fromkeys(("loss", "val_loss", "iou", "val_iou"), [0.5] * 100)
+    return {"threshold": one, "growing": one | dict(colours=[colours]),
+            "cutout": dict(photo=photo, mask=mask, stretched=mask, refined=soft),
+            "kernel": dict(photo=photo[..., 1], presets={"edges": [1, 0, -1] * 3,
+                                                         "average": [1 / 9] * 9}),
+            "augmentation": dict(photo=photo, mask=mask, draws=[{}]),
+            "learning": dict(photos=[photo] * 3, masks=[mask] * 3,
+                             answers=[np.hstack([soft] * 3)] * 100,
+                             kinds=["training photo"] * 3, history=history)}
 
 
-def write(name: str, rows: list[dict]):
+def large_figures() -> Iterator[tuple[str, dict]]: # name, figure
+    "Each figure on a photo of 320 pixels."
+    photo = example()[0]
+    for name, data in large_data().items():
+        figure = live_figure(name, data, {"photo": photo}, **starts[name])
+        yield name, figure._repr_mimebundle_()[mime_type]
+
+
+def keep_table(name: str, rows: list[dict]):
     "Print a table, and keep it."
-    with open(results / name, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, rows[0], lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_table(results / name, rows)
     print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows: print("| " + " | ".join(map(str, row.values())) + " |")
 
@@ -271,15 +275,15 @@ def main():
             for settings, shown, computed in comparisons[figure["name"]](Touched(page, figure)):
                 agreement.append({"figure": f"{figure['name']} ({place})", "settings": settings,
                                   "in JavaScript": f"{shown:.6g}", "in Python": f"{computed:.6g}"})
-        for name, (figure, controls) in large_figures().items():
+        for name, figure in large_figures():
             touched = Touched(page, figure)
-            for control, values in controls.items():
+            for control, values in moves[name].items():
                 times = touched.milliseconds(control, values)
                 speed.append({"figure": name, "control": control,
                               "median ms": round(statistics.median(times), 1),
                               "slowest ms": round(max(times), 1)})
-    write("figures.csv", agreement)
-    write("figures_speed.csv", speed)
+    keep_table("figures.csv", agreement)
+    keep_table("figures_speed.csv", speed)
 
 
 if __name__ == "__main__":

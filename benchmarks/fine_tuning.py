@@ -105,7 +105,20 @@ def photo_rows(tuned: Remover, measured: dict[str, Pairs]) -> list[dict]:
     return rows
 
 
-def main():
+def tune(args: argparse.Namespace, folder: Path, run: Path, ordinary: Pairs) -> dict: # a row
+    "Fine-tune on the pairs of a folder, and compare with the shipped network in both lights."
+    new = fine_tune(folder, run, image_size=(args.side, args.side), epochs=args.epochs,
+                    steps=args.steps, batch_size=args.batch_size,
+                    learning_rate=args.learning_rate, holdout_fraction=args.hold_out)
+    old = compare_networks(Remover(), Remover(run / "model.onnx"), ordinary)
+    kept = ("before", "after", "difference", "low", "high")
+    return (dict(measured_on=new["photos"],
+                 samples_seen=args.epochs * args.steps * args.batch_size, side=args.side)
+            | {f"new_{name}": new[name] for name in kept}
+            | {f"ordinary_{name}": old[name] for name in kept})
+
+
+def read_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs_dir", type=Path, nargs="?")
@@ -120,27 +133,22 @@ def main():
                         "measure on")
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_runs")
     parser.add_argument("--results", type=Path, default=root / "nbs/histories")
-    args = parser.parse_args()
+    return parser, parser.parse_args()
+
+
+def main():
+    parser, args = read_arguments()
     pairs = source_pairs(args.pairs_dir, args.work)
     learn, held_out = hold_out([night_name(path) for path in pairs.mask_paths], args.hold_out)
+    if max(args.photos) > len(learn):
+        parser.error(f"--photos {max(args.photos)}: only {len(learn)} are there to train on")
     measured = {light: write_pairs(pairs, held_out, args.work / light, camera)
                 for light, camera in (("new", new_camera), ("ordinary", as_it_is))}
     rows = []
-    if max(args.photos) > len(learn):
-        parser.error(f"--photos {max(args.photos)}: only {len(learn)} are there to train on")
     for count in sorted(args.photos):
         folder, run = args.work / f"{count}", args.work / f"run-{count}"
         write_pairs(pairs, learn[:count] + held_out, folder, new_camera)
-        new = fine_tune(folder, run, image_size=(args.side, args.side), epochs=args.epochs,
-                        steps=args.steps,
-                        batch_size=args.batch_size, learning_rate=args.learning_rate,
-                        holdout_fraction=args.hold_out)
-        ordinary = compare_networks(Remover(), Remover(run / "model.onnx"), measured["ordinary"])
-        kept = ("before", "after", "difference", "low", "high")
-        rows.append(dict(trained_on=count, measured_on=new["photos"],
-                         samples_seen=args.epochs * args.steps * args.batch_size, side=args.side)
-                    | {f"new_{name}": new[name] for name in kept}
-                    | {f"ordinary_{name}": ordinary[name] for name in kept})
+        rows.append(dict(trained_on=count) | tune(args, folder, run, measured["ordinary"]))
         print({name: round(value, 3) if isinstance(value, float) else value
                for name, value in rows[-1].items()}, flush=True)
         write_rows(args.results / "fine_tuning.csv", rows)

@@ -21,7 +21,6 @@ memory (TensorFlow sets glibc's trim threshold to 128 KB when the first Python g
 a step's page faults fall from 10,600 to 500, but here they cost 0.05 of 2.4 s.
 """
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -33,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from claims import keep_claim
+from claims import keep_claim, write_table
 
 root = Path(__file__).resolve().parent.parent
 results = Path(__file__).parent / "results/first_step.csv"
@@ -83,33 +82,48 @@ def network(way: str, backbone: str):
     return keras.Model(image, unet(BACKBONES[backbone].preprocess(image)))
 
 
-def measure(way: str, backbone: str) -> dict: # losses; seconds of each step; seconds by stage
-    "One training of a few steps in this process, which must be new."
+def fit(way: str, net, stream, follow):
+    "One epoch, as either of the two trains."
     import keras
-    import tensorflow as tf
     from bg_remover.base.backbones import segmentation_models
     from bg_remover.training import train
-    keras.utils.set_random_seed(0)
-    sm, clock, ends, losses = segmentation_models(), Clock(), [], []
-    sm.set_framework("tf.keras")
-    net, stream = network(way, backbone), sample_batches()
+    if way == "ours":
+        with tempfile.TemporaryDirectory() as run_dir:
+            train(net, stream, stream, run_dir, epochs=1, verbose=0, more_callbacks=[follow])
+        return
+    sm = segmentation_models()
+    net.compile(keras.optimizers.Adam(1e-4), loss=sm.losses.bce_jaccard_loss,
+                metrics=[sm.metrics.iou_score])
+    net.fit(stream, epochs=1, shuffle=False, callbacks=[follow], verbose=0)
+
+
+def watched_clock() -> Clock:
+    "A clock around the stages of the first step that are Python."
+    import keras
+    import tensorflow as tf
+    clock = Clock()
     for stage, owner, name in ((0, keras.optimizers.Adam, "build"), (1, keras.Model, "__call__"),
                                (2, tf.GradientTape, "gradient"),
                                (3, keras.optimizers.Adam, "apply")):
         clock.around(stages[stage], owner, name)
+    return clock
+
+
+def measure(way: str, backbone: str) -> dict: # losses; seconds of each step; seconds by stage
+    "One training of a few steps in this process, which must be new."
+    import keras
+    from bg_remover.base.backbones import segmentation_models
+    keras.utils.set_random_seed(0)
+    segmentation_models().set_framework("tf.keras")
+    net, stream = network(way, backbone), sample_batches()
+    clock, ends, losses = watched_clock(), [], []
     def note(step, logs):
         ends.append((time.process_time(), time.perf_counter()))
         losses.append(float(logs["loss"]))
         if step == 0: first.update(clock.spent)
     first, follow = {}, keras.callbacks.LambdaCallback(on_train_batch_end=note)
     ends.append((time.process_time(), time.perf_counter()))
-    if way == "ours":
-        with tempfile.TemporaryDirectory() as run_dir:
-            train(net, stream, stream, run_dir, epochs=1, verbose=0, more_callbacks=[follow])
-    else:
-        net.compile(keras.optimizers.Adam(1e-4), loss=sm.losses.bce_jaccard_loss,
-                    metrics=[sm.metrics.iou_score])
-        net.fit(stream, epochs=1, shuffle=False, callbacks=[follow], verbose=0)
+    fit(way, net, stream, follow)
     seconds, on_the_clock = np.diff(ends, axis=0).T.tolist()
     first[stages[5]] = statistics.median(seconds[1:])
     first[stages[4]] = seconds[0] - sum(first.values())
@@ -157,7 +171,4 @@ if __name__ == "__main__":
     if options.one: print(json.dumps(measure(*options.one)))
     else:
         rows = [row for backbone in networks for row in compare(backbone, options.runs)]
-        with open(results, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(results, rows)

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -53,39 +54,57 @@ def stored(picture: Image.Image, form: str, **options) -> bytes:
     return file.getvalue()
 
 
+def notes() -> dict: # as Pillow takes them
+    "What a file says beside its pixels: a camera, an owner, a place; and a profile."
+    said = Image.Exif()
+    said[0x010F], said[0x0112] = "camera", 6
+    said.get_ifd(0x8769)[0xA430], said.get_ifd(0x8825)[1] = "owner", "N"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    return dict(exif=said, icc_profile=profile.tobytes())
+
+
+def of_16_bits(picture: Image.Image) -> np.ndarray: # uint16
+    return np.asarray(picture).astype(np.uint16) * 257
+
+
+def first_formats(said: dict) -> dict[str, Callable]: # format → how to store a picture in it
+    "JPEG and PNG."
+    return {
+        "JPEG": lambda p: stored(p, "JPEG", **said),
+        "progressive JPEG": lambda p: stored(p, "JPEG", progressive=True, **said),
+        "CMYK JPEG": lambda p: stored(p.convert("CMYK"), "JPEG"),
+        "PNG": lambda p: stored(p, "PNG", **said),
+        "transparent PNG": lambda p: stored(p.convert("LA"), "PNG"),
+        "palette PNG": lambda p: stored(p.quantize(64), "PNG", transparency=3),
+        "16-bit PNG": lambda p: stored(Image.fromarray(of_16_bits(p.convert("L"))), "PNG")}
+
+
+def more_formats(said: dict, frames: list[Image.Image]) -> dict[str, Callable]: # as above
+    "All others; some hold more frames than one."
+    film = dict(save_all=True, append_images=frames)
+    return {
+        "WebP": lambda p: stored(p, "WEBP", **said),
+        "lossless WebP": lambda p: stored(p.convert("RGBA"), "WEBP", lossless=True),
+        "GIF": lambda p: stored(p, "GIF", **film),
+        "animated WebP": lambda p: stored(p, "WEBP", **film),
+        "TIFF": lambda p: stored(p, "TIFF", **said),
+        "packed TIFF": lambda p: stored(p, "TIFF", compression="tiff_lzw"),
+        "BMP": lambda p: stored(p, "BMP"),
+        "AVIF": lambda p: stored(p, "AVIF", **said),
+        "animated PNG": lambda p: stored(p, "PNG", default_image=True, **film),
+        "BMP of 32 bits": lambda p: stored(p.convert("RGBA"), "BMP"),
+        "JPEG without its end": lambda p: stored(p, "JPEG", **said)[:-2],
+        "16-bit transparent PNG": lambda p: cv2.imencode(
+            ".png", of_16_bits(np.dstack([p, np.asarray(p)[..., :1]])))[1].tobytes(),
+        "JPEG 2000": lambda p: stored(p, "JPEG2000")}
+
+
 def whole_files() -> dict[str, list[bytes]]: # format → files
     """Each sample photo in each format, with notes, a profile or more frames where the format
-    has them."""
-    notes = Image.Exif()
-    notes[0x010F], notes[0x0112], notes.get_ifd(0x8769)[0xA430], notes.get_ifd(0x8825)[1] = "camera", 6, "owner", "N"
-    said = dict(exif=notes,
-                icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    has them. A seed counts on the order."""
     photos = [Image.open(path).convert("RGB").resize((128, 96)) for path in samples[:6]]
-    ways = {
-        "JPEG": lambda p: stored(p, "JPEG", **said),
-            "progressive JPEG": lambda p: stored(p, "JPEG", progressive=True, **said),
-            "CMYK JPEG": lambda p: stored(p.convert("CMYK"), "JPEG"),
-        "PNG": lambda p: stored(p, "PNG", **said),
-            "transparent PNG": lambda p: stored(p.convert("LA"), "PNG"),
-            "palette PNG": lambda p: stored(p.quantize(64), "PNG", transparency=3),
-        "16-bit PNG": lambda p: stored(Image.fromarray(np.asarray(p.convert("L")).astype(np.uint16) * 257),
-                                       "PNG"),
-        "WebP": lambda p: stored(p, "WEBP", **said),
-            "lossless WebP": lambda p: stored(p.convert("RGBA"), "WEBP", lossless=True),
-            "GIF": lambda p: stored(p, "GIF", save_all=True, append_images=photos[:2]),
-        "animated WebP": lambda p: stored(p, "WEBP", save_all=True, append_images=photos[:2]),
-            "TIFF": lambda p: stored(p, "TIFF", **said),
-            "packed TIFF": lambda p: stored(p, "TIFF", compression="tiff_lzw"),
-        "BMP": lambda p: stored(p, "BMP"), "AVIF": lambda p: stored(p, "AVIF", **said),
-            "animated PNG": lambda p: stored(p, "PNG", save_all=True, append_images=photos[:2],
-                                             default_image=True),
-        "BMP of 32 bits": lambda p: stored(p.convert("RGBA"), "BMP"),
-            "JPEG without its end": lambda p: stored(p, "JPEG", **said)[:-2],
-        "16-bit transparent PNG": lambda p: cv2.imencode(".png",
-                                                         np.dstack([np.asarray(p),
-                                                                    np.asarray(p)[...,
-                                                                                  :1]]).astype(np.uint16) * 257)[1].tobytes(),
-        "JPEG 2000": lambda p: stored(p, "JPEG2000")}
+    said = notes()
+    ways = first_formats(said) | more_formats(said, photos[:2])
     try:
         import pillow_heif
         pillow_heif.register_heif_opener()
@@ -171,6 +190,23 @@ def watch(numbers: range, seed: int, kinds: list[str], results: queue.Queue):
         numbers = range(number + numbers.step, numbers.stop, numbers.step)
 
 
+def try_all(count: int, processes: int, seed: int) -> tuple[dict, Counter]:
+    "Damage so many files: the outcomes by format, and why files were refused."
+    kinds, results = list(whole_files()), queue.Queue()
+    lanes = [threading.Thread(target=watch, args=(range(lane, count, processes), seed, kinds,
+                                                  results)) for lane in range(processes)]
+    for lane in lanes: lane.start()
+    table, reasons = {kind: Counter() for kind in kinds}, Counter()
+    for _ in range(count):
+        number, kind, outcome, said = results.get()
+        table[kind][outcome] += 1
+        if outcome not in ("done", "refused"):
+            print(f"number {number}, {kind}: {outcome}: {said}", flush=True)
+        if outcome == "refused": reasons[said.split(": ")[0]] += 1
+    for lane in lanes: lane.join()
+    return table | {"all": sum(table.values(), Counter())}, reasons
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,28 +215,16 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path, help="write the table here")
     options = parser.parse_args()
-    kinds, results, start = list(whole_files()), queue.Queue(), time.perf_counter()
-    lanes = [threading.Thread(target=watch,
-                              args=(range(lane, options.files, options.processes), options.seed,
-                                    kinds, results)) for lane in range(options.processes)]
-    for lane in lanes: lane.start()
-    table, reasons = {kind: Counter() for kind in kinds}, Counter()
-    for done in range(options.files):
-        number, kind, outcome, said = results.get()
-        table[kind][outcome] += 1
-        if outcome not in ("done", "refused"):
-            print(f"number {number}, {kind}: {outcome}: {said}", flush=True)
-        if outcome == "refused": reasons[said.split(": ")[0]] += 1
-    for lane in lanes: lane.join()
-    table["all"] = sum(table.values(), Counter())
-    rows = [[kind, sum(counts.values()), *(counts[outcome] for outcome in outcomes)]
-            for kind, counts in table.items()]
-    for row in [["format", "files", *outcomes], *rows]:
-        print(f"{row[0]:<18}" + "".join(f"{value:>9}" for value in row[1:]))
+    start = time.perf_counter()
+    table, reasons = try_all(options.files, options.processes, options.seed)
+    rows = [["format", "files", *outcomes],
+            *([kind, sum(counts.values()), *(counts[outcome] for outcome in outcomes)]
+              for kind, counts in table.items())]
+    for row in rows: print(f"{row[0]:<18}" + "".join(f"{value:>9}" for value in row[1:]))
     print(f"seed {options.seed}, {time.perf_counter() - start:.0f} s; refused by: {dict(reasons)}")
     if options.csv:
         with open(options.csv, "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([["format", "files", *outcomes], *rows])
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ take twice as long, 0 that nothing grows. Rows go to benchmarks/results/growth.c
 them.
 """
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -28,7 +27,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from claims import Peak
+from claims import Peak, write_table
 from preparation import link_many, prepare_pairs, repeat_coco, samples
 
 table, times = Path(__file__).parent / "results/growth.csv", (1, 2, 4, 8)
@@ -122,11 +121,8 @@ def main():
     rows = [dict(task=task, photos=count)
             | dict(zip(("seconds", "megabytes"), np.median(runs, axis=0).tolist()))
             for (task, count), runs in found.items()]
-    with open(table, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.4g}" if isinstance(value, float) else value
-                          for name, value in row.items()} for row in rows)
+    write_table(table, [{name: f"{value:.4g}" if isinstance(value, float) else value
+                         for name, value in row.items()} for row in rows])
     for row in rows:
         print(f"{row['task']:8}{row['photos']:6} photos {row['seconds']:8.2f} s "
               f"{row['megabytes']:7.0f} MB")

@@ -199,7 +199,7 @@ def write_table(path: Path, rows: list[dict]):
                           else value for name, value in row.items()} for row in rows)
 
 
-def main():
+def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -209,25 +209,41 @@ def main():
                         "takes ten minutes more")
     parser.add_argument("--picture", type=Path, help="draw worst, median and best photos into this "
                         "file")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def networks(options: argparse.Namespace) -> dict[str, tuple[Callable, float]]: # and thresholds
+    "What is compared, by name."
     ours = Remover()
-    tools = {"bg_remover": (ours.probability, 0.5),
+    found = {"bg_remover": (ours.probability, 0.5),
              f"bg_remover at {ours.threshold}": (ours.probability, ours.threshold)}
-    if options.original: tools["original recipe"] = Remover(options.original).probability, 0.5
-    tools |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5)
+    if options.original: found["original recipe"] = Remover(options.original).probability, 0.5
+    found |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5)
               for name, (file, prepare, read) in tflite.items()}
-    if options.isnet: tools["ISNet, as rembg asks it"] = isnet(), 0.5
-    table, scores, empty = [], {}, photos_without_people(options.data)
+    if options.isnet: found["ISNet, as rembg asks it"] = isnet(), 0.5
+    return found
+
+
+def compare(tools: dict, pairs: Pairs, empty: list[Path]) -> tuple[list[dict], dict[str, list]]:
+    "The row of each network, printed as it comes, and its score on each photo."
+    table, scores = [], {}
+    for name, (predict, threshold) in tools.items():
+        row, scores[name] = measure(predict, threshold, pairs, empty)
+        ahead = large_enough(scores["bg_remover"]) - large_enough(scores[name])
+        row |= dict(zip(("ahead", "ahead low", "ahead high"),
+                        (ahead.mean(), *bootstrap_interval(ahead))))
+        table.append(dict(network=name) | row)
+        if len(table) == 1: print(f"{'':26}" + "".join(f"{column:>13}" for column in row))
+        print(f"{name:26}" + "".join(f"{value:13.3f}" for value in row.values()), flush=True)
+    return table, scores
+
+
+def main():
+    options = read_options()
+    tools, empty = networks(options), photos_without_people(options.data)
     with tempfile.TemporaryDirectory() as work:
         pairs = photos_with_people(options.data / "coco", Path(work))
-        for name, (predict, threshold) in tools.items():
-            row, scores[name] = measure(predict, threshold, pairs, empty)
-            ahead = large_enough(scores["bg_remover"]) - large_enough(scores[name])
-            row |= dict(zip(("ahead", "ahead low", "ahead high"),
-                            (ahead.mean(), *bootstrap_interval(ahead))))
-            table.append(dict(network=name) | row)
-            if len(table) == 1: print(f"{'':26}" + "".join(f"{column:>13}" for column in row))
-            print(f"{name:26}" + "".join(f"{value:13.3f}" for value in row.values()), flush=True)
+        table, scores = compare(tools, pairs, empty)
         if options.picture:
             draw({name: predict for name, (predict, _) in tools.items()}, options.data / "coco",
                  pairs, scores, options.picture)

@@ -49,6 +49,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -166,25 +167,25 @@ def one_photo(size: float, path: Path, remover: Remover) -> list[tuple]:
     return [(name, part, "ms", value) for part, value in parts.items()]
 
 
+def by_pillow(cutout: np.ndarray, level: int) -> bytes:
+    "A PNG in Pillow's own way."
+    file = io.BytesIO()
+    Image.fromarray(cutout).save(file, "PNG", compress_level=level)
+    return file.getvalue()
+
+
 def png_ways() -> list[tuple]:
     "Rows of the third part."
-    def by_pillow(level: int, cutout):
-        file = io.BytesIO()
-        Image.fromarray(cutout).save(file, "PNG", compress_level=level)
-        return file.getvalue()
     remover, rows, found = Remover(), [], {}
     cutouts = [remover.cutout(path, empty_ok=True) for path in samples]
     pixels = sum(cutout[..., 0].size for cutout in cutouts) / 1e6
-    ways = {"ours": lambda cutout: _encode(cutout,
-                                           "png")} | {f"Pillow, level {level}": lambda cutout,
-                                                      level=level: by_pillow(level, cutout)
-                                                      for level in (1, 3, 6)}
+    ways = {"ours": partial(_encode, form="png")}
+    ways |= {f"Pillow, level {level}": partial(by_pillow, level=level) for level in (1, 3, 6)}
     cv2.setNumThreads(1)
     for _ in range(5):
         for name, way in ways.items():
-            found.setdefault(name,
-                             []).append(milliseconds(lambda: sum(len(way(cutout))
-                                                                 for cutout in cutouts), 1))
+            taken = milliseconds(lambda: sum(len(way(cutout)) for cutout in cutouts), 1)
+            found.setdefault(name, []).append(taken)
     cv2.setNumThreads(-1)
     keep_claim("PNG of a cut-out, beside Pillow's own way",
                *([taken / pixels for taken, _ in found[name]]

@@ -37,7 +37,6 @@ on Python 3.11:
 """
 import argparse
 import contextlib
-import csv
 import json
 import os
 import socket
@@ -51,6 +50,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from claims import write_table
 from preparation import prepare_pairs, samples
 
 table = Path(__file__).parent / "results/together.csv"
@@ -119,6 +119,14 @@ def run_way(folder: Path, backend: str, workers: int, cores: tuple[int, ...]) ->
     return json.loads(said[0][0].splitlines()[-1])
 
 
+def row_of(backend: str, workers: int, cores: tuple[int, ...], found: dict) -> dict:
+    "A row of the table, from what one way measured."
+    return dict(backend=backend, workers=workers, cores=len(cores), batch=batch_size, side=size[0],
+                seconds=f"{found['seconds']:.3g}", processor_seconds=f"{found['processor']:.3g}",
+                sent_megabytes=f"{found['sent'] / 1e6:.1f}",
+                gradient_megabytes=f"{found['gradients'] / 1e6:.1f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,20 +141,13 @@ def main():
         folder = prepare_pairs(samples, "train", Path(work) / "pairs", size=None)
         for backend, workers, cores in ways:
             found = run_way(folder, backend, workers, cores)
-            rows.append(dict(backend=backend, workers=workers, cores=len(cores), batch=batch_size,
-                             side=size[0], seconds=f"{found['seconds']:.3g}",
-                             processor_seconds=f"{found['processor']:.3g}",
-                             sent_megabytes=f"{found['sent'] / 1e6:.1f}",
-                             gradient_megabytes=f"{found['gradients'] / 1e6:.1f}"))
+            rows.append(row_of(backend, workers, cores, found))
             if backend == "jax": losses.append(found["losses"])
             print(f"{backend:10} {workers} worker(s) on {len(cores)} core(s): "
                   f"{found['seconds']:6.2f} s a step ({found['processor']:.2f} processor s), "
                   f"{batch_size / found['seconds']:5.2f} photos/s", flush=True)
     np.testing.assert_allclose(*losses, atol=1e-3)
-    with open(table, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(table, rows)
     print(f"sent by each worker in a step {rows[-1]['sent_megabytes']} MB; the gradients are "
           f"{rows[-1]['gradient_megabytes']} MB")
 

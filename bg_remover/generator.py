@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from .base.work import usable_cores
 from .images import read_image, read_mask, resize_image, resize_mask
 
 import cv2
@@ -229,7 +230,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.read_one, self.count, self.shuffle, self.seed = read_one, count, shuffle, seed
         self.batch_size, self.per_epoch = batch_size, steps * batch_size if steps else count
-        self.epoch, self._begun = 0, False
+        self.epoch, self._begun, self.cores = 0, False, usable_cores()
         self.shard = 0, 1 # which part of each batch to read, and in how many parts
     def __len__(self): return -(-self.per_epoch // self.batch_size) # the last may be smaller
     def __getitem__(self, step: int) -> tuple[np.ndarray, ...]: # float32
@@ -237,7 +238,7 @@ class Batches(keras.utils.PyDataset):
         within = np.arange(self.per_epoch)[step * self.batch_size:][:self.batch_size]
         places = self.epoch * self.per_epoch + np.array_split(within, self.shard[1])[self.shard[0]]
         find = functools.partial(find_place, count=self.count, shuffle=self.shuffle, seed=self.seed)
-        with ThreadPoolExecutor(os.cpu_count()) as threads: # OpenCV lets other threads work
+        with ThreadPoolExecutor(self.cores) as threads: # OpenCV lets other threads work
             pairs = list(threads.map(lambda place: self.read_one(*find(place)), places))
         return tuple(np.stack(part, dtype=np.float32) for part in zip(*pairs))
     def part(self, number: int, parts: int) -> "Batches": # of each batch, for one of the workers

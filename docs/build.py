@@ -105,41 +105,59 @@ def with_figures(outputs: list) -> list:
     return placed
 
 
-def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""):
-    """Turn a notebook into a page: nbdev's hidden cells and directives go, code, prose and
-    stored outputs stay."""
-    notebook = read_nb(source)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    exported = {cell["id"] for cell in code if re.search(r"^#\|\s*exports?\b", cell.source, re.M)}
-    folded = {cell["id"] for cell in code if is_folded(cell.source)}
+def tags_of(cell) -> list[str]: # as docs/conf.py and MyST-NB know them
+    "What the page makes of a code cell that has its directives still."
+    exported = re.search(r"^#\|\s*exports?\b", cell.source, re.M)
+    return ["exported"] * bool(exported) + ["hide-input"] * is_folded(cell.source)
+
+
+def without_hidden(notebook) -> dict[str, list[str]]: # id of each code cell → its tags
+    "Take away what nbdev hides, and its directives."
+    tags = {cell["id"]: tags_of(cell) for cell in notebook.cells if cell.cell_type == "code"}
     notebook.cells = [cell for cell in notebook.cells
                       if not re.search(r"^#\|\s*default_exp\b", cell.source, re.M)]
     processors = [each for each in FilterDefaults().base_procs() if each.__name__ not in not_wanted]
     NBProcessor(nb=notebook, procs=processors, rm_directives=True).process()
-    prose = ""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            if cell.source.strip(): prose = cell.source
-            cell.source = re.sub(r"\]\((\.\./[^)#\s]+)", copy_file(source.parent, page.parent),
-                                 link_names(cell.source, names))
-        elif cell.cell_type == "code":
-            cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
-            tags = ["exported"] * (cell["id"] in exported) + ["hide-input"] * (cell["id"] in folded)
-            cell.outputs = with_figures(cell.outputs)
-            label = "Imports" if only_imports(cell.source) else "Code"
-            cell.metadata = {"mystnb": {"image": {"alt": describe(prose)},
-                                        "code_prompt_show": label, "code_prompt_hide": label},
-                             "tags": tags}
+    return tags
+
+
+def show_code(cell, tags: list[str], prose: str):
+    "Make a code cell one of the page; its pictures are described by the prose before it."
+    cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
+    cell.outputs = with_figures(cell.outputs)
+    label = "Imports" if only_imports(cell.source) else "Code"
+    cell.metadata = {"mystnb": {"image": {"alt": describe(prose)},
+                                "code_prompt_show": label, "code_prompt_hide": label},
+                     "tags": tags}
+
+
+def add_ways_on(notebook, source: Path, footer: str):
+    "The home page gets its button and the menu, any other page a link to its notebook."
+    first = notebook.cells[0]
     if footer and is_fetched():
-        notebook.cells[0].source = notebook.cells[0].source.replace("\n\n![", f"\n\n{button}\n\n![",
-                                                                    1)
+        first.source = first.source.replace("\n\n![", f"\n\n{button}\n\n![", 1)
     if footer:
         notebook.cells.append({"cell_type": "markdown", "metadata": {}, "source": footer,
                                "id": "contents"})
     # reached from their lessons, not from the contents
     elif source.parent.name == "solutions": notebook.metadata["orphan"] = True
     else:
-        notebook.cells[0].source += f"\n\n{{download}}`Download this notebook <{'../' * (len(source.relative_to(root / 'nbs').parts) - 1)}notebooks/{source.name}>`"
+        up = "../" * (len(source.relative_to(root / "nbs").parts) - 1)
+        first.source += (f"\n\n{{download}}`Download this notebook <{up}notebooks/{source.name}>`")
+
+
+def write_page(source: Path, page: Path, names: dict[str, str], footer: str = ""):
+    """Turn a notebook into a page: nbdev's hidden cells and directives go, code, prose and
+    stored outputs stay."""
+    notebook, prose = read_nb(source), ""
+    tags = without_hidden(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            if cell.source.strip(): prose = cell.source
+            cell.source = re.sub(r"\]\((\.\./[^)#\s]+)", copy_file(source.parent, page.parent),
+                                 link_names(cell.source, names))
+        elif cell.cell_type == "code": show_code(cell, tags[cell["id"]], prose)
+    add_ways_on(notebook, source, footer)
     write_nb(notebook, page)
 
 
@@ -234,15 +252,10 @@ def pages_of(paths: list[Path]) -> list[str]:
     return [entry(path) for path in paths]
 
 
-def main(out: Path) -> int:
-    pages, html, extra = out / "source", out / "html", out / "extra"
-    for made in ("source", "html", "extra", "doctrees"):
-        shutil.rmtree(out / made, ignore_errors=True)
-    shutil.copytree(root / "nbs", pages,
-                    ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml",
-                                                  "*.ipynb"))
+def write_pages(pages: Path, extra: Path):
+    "All pages as Sphinx reads them."
     package = root / "bg_remover"
-    names, notebooks = exported_names(package), house.notebooks()[1:]
+    names = exported_names(package)
     write_texts(pages)
     write_measured(pages)
     if is_fetched(): write_try_it(pages, extra)
@@ -254,17 +267,27 @@ def main(out: Path) -> int:
             "Scale": pages_of(house.floor_notebooks("scale")),
             "Reference": write_reference(pages, package),
             "About": ["measurements", *[page.removesuffix(".md") for page in texts.values()]]}
-    for path in [*notebooks, *house.solutions()]:
+    for path in [*house.notebooks()[1:], *house.solutions()]:
         write_page(path, pages / path.relative_to(root / "nbs"), names)
     write_page(root / "nbs/index.ipynb", pages / "index.ipynb", names,
                footer="\n".join(toctree(*each) for each in menu.items() if each[1]))
+
+
+def main(out: Path) -> int:
+    pages, html, extra = out / "source", out / "html", out / "extra"
+    for made in ("source", "html", "extra", "doctrees"):
+        shutil.rmtree(out / made, ignore_errors=True)
+    shutil.copytree(root / "nbs", pages,
+                    ignore=shutil.ignore_patterns("_work", ".*", "_quarto.yml", "nbdev.yml",
+                                                  "*.ipynb"))
+    write_pages(pages, extra)
     status = build_main(["-q", "-W", "--keep-going", "-b", "html", "-c", str(docs), "-d",
                          str(out / "doctrees"), str(pages), str(html)])
     if status: return status
     for page in html.rglob("*.html"):
         page.write_text(mend(page.read_text(encoding="utf-8")), encoding="utf-8")
     if is_fetched(): shutil.copytree(extra, html, dirs_exist_ok=True)
-    print(f"{len(notebooks) + 1} notebooks, {len(house.modules)} "
+    print(f"{len(house.notebooks())} notebooks, {len(house.modules)} "
           f"modules{'' if is_fetched() else ', without the page Try it'}: {html / 'index.html'}")
     return 0
 

@@ -212,6 +212,7 @@ size, crowds ignored. Other photos of val2017 were trained on, so a measurement 
 {measured}
 
 `benchmarks/quality.py` compares it with others, and counts false alarms on photos without people.
+The figures above were measured on the day of training, with the refinement of that day; today's are in `benchmarks/results/quality.csv`.
 
 ## Limits
 

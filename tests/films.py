@@ -1,7 +1,6 @@
 """Films that tests make themselves, so that they know what is in each frame and when it is
 shown."""
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -40,6 +39,27 @@ def place(index: int, size=(64, 96), side: int = 24) -> int:
     return 2 * index % (size[1] - side)
 
 
+def add_picture(film, codec: str, size, pix_fmt: str, rate, base: Fraction, settings: dict):
+    "A stream of pictures, BT.601, that notes how long each is shown."
+    stream = film.add_stream(codec, rate=rate, options=options.get(codec, {}) | settings)
+    stream.height, stream.width = size
+    stream.pix_fmt, stream.time_base = pix_fmt, base
+    context = stream.codec_context
+    context.time_base, context.colorspace, context.color_range = base, 5, 1 # BT.601
+    context.flags |= av.codec.context.Flags.frame_duration
+    return stream
+
+
+def as_frame(pixels, stream) -> av.VideoFrame:
+    "Pixels, or a frame, in the stream's own format."
+    if not isinstance(pixels, av.VideoFrame):
+        form = "rgba" if pixels.shape[2] == 4 else "rgb24"
+        pixels = av.VideoFrame.from_ndarray(pixels, format=form)
+    context = stream.codec_context
+    return pixels.reformat(format=stream.pix_fmt, dst_colorspace=context.colorspace,
+                           dst_color_range=context.color_range)
+
+
 def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", times=None,
                base=Fraction(1, 1000), rate=25, last=None, sounds=(),
                form: str | None = None, sound_start: float = 0, change=None, **settings):
@@ -48,25 +68,14 @@ def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", t
     frames = list(frames)
     times = list(times or [40 * index for index in range(len(frames))])
     with av.open(str(path), "w", format=form) as film:
-        stream = film.add_stream(codec, rate=rate, options=options.get(codec, {}) | settings)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt, stream.time_base = pix_fmt, base
-        context = stream.codec_context
-        context.time_base, context.colorspace, context.color_range = base, 5, 1 # BT.601
-        context.flags |= av.codec.context.Flags.frame_duration
+        stream = add_picture(film, codec, frames[0].shape[:2], pix_fmt, rate, base, settings)
         if change: change(stream)
         tracks = [(film.add_stream(name, rate=48000, layout="mono"), hertz)
                   for name, hertz in sounds]
         lengths = [after - before for before, after in zip(times, times[1:])]
         lengths.append(last or (lengths or [40])[-1])
         for pixels, ticks, length in zip(frames, times, lengths):
-            frame = pixels if isinstance(pixels,
-                                         av.VideoFrame) else av.VideoFrame.from_ndarray(pixels,
-                                                                                        format="rgba"
-                                                                                        if pixels.shape[2] == 4
-                                                                                        else "rgb24")
-            frame = frame.reformat(format=pix_fmt, dst_colorspace=context.colorspace,
-                                   dst_color_range=context.color_range)
+            frame = as_frame(pixels, stream)
             frame.pts, frame.time_base, frame.duration = ticks, base, length
             film.mux(stream.encode(frame))
         film.mux(stream.encode(None))

@@ -7,7 +7,6 @@ __all__ = ['finished_names', 'make_batch', 'lost_pair', 'fill_folder', 'group_al
 
 # %% ../../nbs/base/pairs.ipynb #pairs-imports
 import contextlib
-import os
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from tqdm.auto import tqdm
 from .annotations import report_problems
 from .files import DataError, FolderError, ImageError, decode_image
 from .storage import claim_folder
-from .work import run_jobs
+from .work import run_jobs, usable_cores
 
 # %% ../../nbs/base/pairs.ipynb #pairs-one-code
 def finished_names(dest: Path) -> set[str]:
@@ -60,7 +59,7 @@ def fill_folder(
     "Make pairs on all cores, and warn about those that failed."
     claim_folder(dest, settings)
     task = partial(make_batch, make=make, dest=dest)
-    own = contextlib.nullcontext(executor) if executor else ThreadPoolExecutor(os.cpu_count())
+    own = contextlib.nullcontext(executor) if executor else ThreadPoolExecutor(usable_cores())
     with own as workers:
         results = run_jobs(iter(jobs), task, workers, ahead=64, lost=lost_pair)
         problems = sorted(filter(None, tqdm(results, "prepare", len(jobs), delay=2)))
@@ -85,7 +84,7 @@ def group_alike(
 ) -> dict[str, str]: # a photo's name → that of the first photo like it, which may be itself
     "Find photos of the same scene, such as bursts and the frames of a film."
     paths = sorted(paths, key=lambda path: path.stem)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         found = list(threads.map(_difference_hash, paths))
     bits = np.array([bits for bits, _ in found]).reshape(-1, 16).view(np.uint64)
     greys = np.array([greys for _, greys in found]).reshape(-1, 81)

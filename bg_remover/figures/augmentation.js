@@ -1,17 +1,21 @@
-// Turn, zoom, light and flip a photo with its mask, draw what training draws, and see the classic mistake.
-import { readPixels, plane, makeFigure, makeCanvas, makeSlider, makeSwitch, makeButton, change, redraw } from "./shared.js";
+// Turn, zoom, light and flip a photo with its mask, draw what training draws, and see the classic
+// mistake.
+import {
+  readPixels, plane, makeFigure, makeCanvas, makeSlider, makeSwitch, makeButton, change, redraw,
+} from "./shared.js";
 
-// Which place of the photo, already shrunk to `size`, each pixel (x, y) of the window shows, as in `apply_view` of
-// 05_generator: column = a x + b y + c, row = d x + e y + f.
+// Which place of the photo, already shrunk to `size`, each pixel (x, y) of the window shows, as in
+// `apply_view` of 05_generator: column = a x + b y + c, row = d x + e y + f.
 function makeView({ turn, zoom, flip }, [width, height], size) {
-  const angle = (turn * Math.PI) / 180, [cos, sin] = [Math.cos(angle) / zoom, Math.sin(angle) / zoom];
+  const angle = (turn * Math.PI) / 180;
+  const [cos, sin] = [Math.cos(angle) / zoom, Math.sin(angle) / zoom];
   const [wide, high] = [size[0] / width, size[1] / height], side = flip ? -1 : 1;
   const [a, b, d, e] = [side * cos * wide, -sin * wide, side * sin * high, cos * high];
   const [x, y] = [0.5 - width / 2, 0.5 - height / 2]; // from the middle to the first pixel
   return [a, b, a * x + b * y + size[0] / 2 - 0.5, d, e, d * x + e * y + size[1] / 2 - 0.5];
 }
 
-// A photo made smaller, so that no pixel is skipped: each new pixel is the mean of the area that it covers.
+// A photo made smaller, so that no pixel is skipped: each new pixel is the mean of what it covers.
 function shrink(photo, size) {
   let { data, width, height } = photo;
   if (size[0] === width && size[1] === height) return photo;
@@ -21,7 +25,9 @@ function shrink(photo, size) {
       for (let at = Math.floor(i * scale); at < Math.min(count, (i + 1) * scale); at++) {
         const share = (Math.min(at + 1, (i + 1) * scale) - Math.max(at, i * scale)) / scale;
         for (let line = 0; line < lines; line++) {
-          for (let c = 0; c < 4; c++) to[4 * (line * newStride + i * newStep) + c] += share * from[4 * (line * stride + at * step) + c];
+          const source = 4 * (line * stride + at * step);
+          const target = 4 * (line * newStride + i * newStep);
+          for (let c = 0; c < 4; c++) to[target + c] += share * from[source + c];
         }
       }
     }
@@ -40,14 +46,17 @@ function mirror(at, count) {
   return inside < count ? inside : 2 * count - 2 - inside;
 }
 
-// The photo through the window, between four pixels, with new light: contrast about the average, then brightness.
+// The photo through the window, between four pixels, with new light: contrast about the average,
+// then brightness.
 function lookAt({ data, width, height }, [a, b, c0, d, e, f], image, { contrast, brightness }) {
   const colours = new Float32Array(3 * image.width * image.height);
   let average = 0;
   for (let y = 0, i = 0; y < image.height; y++) {
     for (let x = 0; x < image.width; x++, i += 3) {
-      const column = a * x + b * y + c0, row = d * x + e * y + f, left = Math.floor(column), top = Math.floor(row);
-      const right = column - left, below = row - top, x0 = mirror(left, width), x1 = mirror(left + 1, width);
+      const column = a * x + b * y + c0, row = d * x + e * y + f;
+      const left = Math.floor(column), top = Math.floor(row);
+      const right = column - left, below = row - top;
+      const x0 = mirror(left, width), x1 = mirror(left + 1, width);
       const y0 = mirror(top, height) * width, y1 = mirror(top + 1, height) * width;
       for (let c = 0; c < 3; c++) {
         const upper = data[4 * (y0 + x0) + c] * (1 - right) + data[4 * (y0 + x1) + c] * right;
@@ -66,11 +75,13 @@ function lookAt({ data, width, height }, [a, b, c0, d, e, f], image, { contrast,
 
 // The mask through the window: the nearest pixel, so that no new value appears.
 function lookAtMask(mask, [a, b, c, d, e, f], [width, height], size) {
-  const moved = new Uint8Array(mask.length), nearest = (at, count, smaller) => Math.floor(((at + 0.5) * count) / smaller);
+  const moved = new Uint8Array(mask.length);
+  const nearest = (at, count, smaller) =>
+    Math.floor(((mirror(at, smaller) + 0.5) * count) / smaller);
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
       const column = Math.round(a * x + b * y + c), row = Math.round(d * x + e * y + f);
-      moved[i] = mask[nearest(mirror(row, size[1]), height, size[1]) * width + nearest(mirror(column, size[0]), width, size[0])];
+      moved[i] = mask[nearest(row, height, size[1]) * width + nearest(column, width, size[0])];
     }
   }
   return moved;
@@ -81,7 +92,8 @@ function overlay(image, mask) {
   const tinted = new ImageData(new Uint8ClampedArray(image.data), image.width, image.height);
   for (let i = 0; i < mask.length; i++) {
     const colour = mask[i] === 255 ? [0, 114, 178] : mask[i] === 128 ? [230, 159, 0] : null;
-    if (colour) for (let c = 0; c < 3; c++) tinted.data[4 * i + c] = (image.data[4 * i + c] + colour[c]) / 2;
+    if (!colour) continue;
+    for (let c = 0; c < 3; c++) tinted.data[4 * i + c] = (image.data[4 * i + c] + colour[c]) / 2;
   }
   return tinted;
 }
@@ -93,9 +105,10 @@ export default {
     const { photo, mask, draws } = model.get("data"), names = [...Object.keys(still), "moves"];
     const { root, stage, controls, result } = makeFigure(el,
       "What does the network learn if the photo moves and its mask stays? Predict, then switch.",
-      "Nothing fails when the mask stays behind: the network is simply taught that parts of the background are people.");
+      "Nothing fails when the mask stays behind: the network is simply taught that parts of the "
+      + "background are people.");
     const before = makeCanvas(stage, "before"), after = makeCanvas(stage, "after, with its mask");
-    const times = (value) => `${Number(value).toFixed(2)}×`, signed = (value) => Number(value).toFixed(2);
+    const signed = (value) => Number(value).toFixed(2), times = (value) => `${signed(value)}×`;
     makeSlider(controls, model, "turn", "Turn", [-45, 45, 1], (value) => `${Math.round(value)}°`);
     makeSlider(controls, model, "zoom", "Zoom", [0.5, 2, 0.01], times);
     makeSlider(controls, model, "contrast", "Contrast", [0.5, 1.5, 0.01], times);
@@ -111,11 +124,13 @@ export default {
     before.show(overlay(picture, labels), "the photo with its mask");
     const draw = () => {
       const state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
-      const window = [width, height], size = window.map((side) => Math.min(side, Math.round(side * state.zoom)));
+      const window = [width, height];
+      const size = window.map((side) => Math.min(side, Math.round(side * state.zoom)));
       const view = makeView(state, window, size), moved = lookAtMask(labels, view, window, size);
       const shown = state.moves ? moved : labels;
       const wrong = shown.reduce((sum, value, i) => sum + (value !== moved[i]), 0) / labels.length;
-      after.show(overlay(lookAt(shrink(picture, size), view, new ImageData(width, height), state), shown), "the changed photo with its mask");
+      const seen = lookAt(shrink(picture, size), view, new ImageData(width, height), state);
+      after.show(overlay(seen, shown), "the changed photo with its mask");
       result.textContent = `${(100 * wrong).toFixed(1)} % of the labels are wrong`;
       Object.assign(root.dataset, { ready: "true", wrong });
     };

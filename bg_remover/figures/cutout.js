@@ -1,10 +1,15 @@
-// From probability to cut-out: threshold, soft edge, refinement, edge colours and background, as in 09_removal.
-import { readPixels, plane, makeFigure, makeCanvas, makeSlider, makeMenu, makeSwitch, redraw, iou, compare, legend } from "./shared.js";
+// From probability to cut-out as in 09_removal: threshold, soft edge, refinement, edge colours and
+// background.
+import {
+  readPixels, plane, makeFigure, makeCanvas, makeSlider, makeMenu, makeSwitch, redraw, iou, compare,
+  addLegend,
+} from "./shared.js";
 
 const grounds = { green: [0, 150, 80], black: [0, 0, 0], white: [255, 255, 255] };
 const clip = (value) => Math.min(255, Math.max(0, value));
 
-// The mean over a window around each pixel of a plane, which is mirrored at its border: rows, then columns.
+// The mean over a window around each pixel of a plane, which is mirrored at its border: rows, then
+// columns.
 function boxMean(values, width, height, radius) {
   const mirror = (count) => Int32Array.from({ length: count + 2 * radius + 1 }, (_, i) => {
     const at = (((i - radius) % (2 * count)) + 2 * count) % (2 * count);
@@ -21,7 +26,9 @@ function boxMean(values, width, height, radius) {
     }
   }
   const sums = new Float64Array(width);
-  for (let i = 0; i < size; i++) for (let x = 0, from = down[i] * width; x < width; x++) sums[x] += rows[from + x];
+  for (let i = 0; i < size; i++) {
+    for (let x = 0, from = down[i] * width; x < width; x++) sums[x] += rows[from + x];
+  }
   for (let y = 0, start = 0; y < height; y++, start += width) {
     const enters = down[y + size] * width, leaves = down[y] * width;
     for (let x = 0; x < width; x++) {
@@ -43,20 +50,22 @@ function unmix(mixed, share, near, far) {
   return clip(near + share * (mixed - share * near - (1 - share) * far));
 }
 
-// `estimate_foreground`: at soft pixels the person's own colours, unmixed from the background's, in smaller and smaller
-// windows. Pixels count by the square of their share.
+// `estimate_foreground`: at soft pixels the person's own colours, unmixed from the background's, in
+// smaller and smaller windows. Pixels count by the square of their share.
 function estimateForeground(channels, alpha, width, height) {
   const radii = [20, 3, 1], count = alpha.length, product = new Float32Array(count);
-  const shares = [Float32Array.from(alpha, (value) => value / 255), Float32Array.from(alpha, (value) => 1 - value / 255)];
+  const shares = [(value) => value / 255, (value) => 1 - value / 255]
+    .map((share) => Float32Array.from(alpha, share));
   const weights = shares.map((share) => share.map((value) => value * value));
-  const totals = radii.map((radius) => weights.map((weight) => boxMean(weight, width, height, radius)));
+  const meansOf = (weight, radius) => boxMean(weight, width, height, radius);
+  const totals = radii.map((radius) => weights.map((weight) => meansOf(weight, radius)));
   return channels.map((mixed) => {
     const guesses = [mixed.slice(), mixed.slice()]; // the person's colours, and the background's
     let means;
     radii.forEach((radius, pass) => {
       means = guesses.map((guess, side) => {
         for (let i = 0; i < count; i++) product[i] = guess[i] * weights[side][i];
-        const mean = boxMean(product, width, height, radius);
+        const mean = meansOf(product, radius);
         for (let i = 0; i < count; i++) mean[i] /= Math.max(totals[pass][side][i], 1e-9);
         return mean;
       });
@@ -70,7 +79,7 @@ function estimateForeground(channels, alpha, width, height) {
   });
 }
 
-// `mask_boundary`: the pixels of a mask that are at most `rim` steps, also diagonal ones, from its outside.
+// `mask_boundary`: the pixels of a mask at most `rim` steps, also diagonal ones, from its outside.
 function boundary(mask, width, height, rim) {
   const inside = (from, count, lines, step, stride) => {
     const to = new Uint8Array(from.length);
@@ -91,32 +100,40 @@ export default {
     const data = model.get("data");
     const { root, stage, controls, result } = makeFigure(el,
       "Which settings give a clean edge on black and on white? Predict, then try.",
-      "The halo is the old background, still mixed into the soft pixels; estimated colours remove it, a harder edge only hides it.");
+      "The halo is the old background, still mixed into the soft pixels; estimated colours remove "
+      + "it, a harder edge only hides it.");
     const left = makeCanvas(stage, "the mask"), right = makeCanvas(stage, "the cut-out");
-    stage.after(Object.assign(document.createElement("p"), { className: "live-legend", textContent: legend }));
+    addLegend(stage);
     const percent = (value) => Number(value).toFixed(2);
     makeSlider(controls, model, "threshold", "Threshold", [0.05, 0.95, 0.01], percent);
     makeSlider(controls, model, "softness", "Soft edge", [0, 0.45, 0.01], percent);
     makeSwitch(controls, model, "refined", "Refine the edge");
     makeSwitch(controls, model, "estimated", "Estimate edge colours");
-    makeMenu(controls, model, "background", "Background",
-      ["checkerboard", "green", "black", "white", ...(data.background ? ["photo"] : [])].map((name) => [name, name]));
+    const offered = ["checkerboard", ...Object.keys(grounds)];
+    if (data.background) offered.push("photo");
+    makeMenu(controls, model, "background", "Background", offered.map((name) => [name, name]));
 
-    const names = ["photo", "mask", "stretched", "refined", ...(data.background ? ["background"] : [])];
-    const pictures = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readPixels(data[name])])));
+    const all = ["photo", "mask", "stretched", "refined", "background"];
+    const names = all.filter((name) => data[name]);
+    const images = await Promise.all(names.map((name) => readPixels(data[name])));
+    const pictures = Object.fromEntries(names.map((name, i) => [name, images[i]]));
     const { width, height } = pictures.photo, truth = plane(pictures.mask);
     const answers = [plane(pictures.stretched), plane(pictures.refined)];
     const channels = [0, 1, 2].map((c) => Float32Array.from(plane(pictures.photo, c)));
-    const exact = 0.02 * Math.hypot(height, width), nearest = Math.round(exact); // Python rounds 2.5 to 2
+    const exact = 0.02 * Math.hypot(height, width);
+    const nearest = Math.round(exact); // Python rounds 2.5 to 2
     const rim = Math.max(1, exact % 1 === 0.5 && nearest % 2 ? nearest - 1 : nearest);
-    const squares = (i) => ((Math.floor(i / width / 8) + Math.floor((i % width) / 8)) % 2 ? 204 : 255);
+    const square = (at) => Math.floor(at / 8);
+    const squares = (i) => ((square(i / width) + square(i % width)) % 2 ? 204 : 255);
     const paint = (name) => name === "photo" ? [0, 1, 2].map((c) => plane(pictures.background, c))
       : [0, 1, 2].map((c) => truth.map((_, i) => grounds[name]?.[c] ?? squares(i)));
+    const settings = ["threshold", "softness", "refined", "estimated", "background"];
     let made, colours, alpha, painted, behind; // what the last settings gave
-    redraw(model, ["threshold", "softness", "refined", "estimated", "background"], () => {
+    redraw(model, settings, () => {
       const [threshold, softness, refined, estimated, background] =
-        ["threshold", "softness", "refined", "estimated", "background"].map((name) => model.get(name));
-      const probability = answers[Number(refined)], key = String([threshold, softness, refined, estimated]);
+        settings.map((name) => model.get(name));
+      const probability = answers[Number(refined)];
+      const key = String([threshold, softness, refined, estimated]);
       if (made !== key) {
         alpha = alphaFrom(probability, threshold, softness);
         colours = estimated ? estimateForeground(channels, alpha, width, height) : channels;
@@ -126,7 +143,10 @@ export default {
       const image = new ImageData(width, height);
       for (let i = 0; i < alpha.length; i++) {
         const share = alpha[i] / 255;
-        for (let c = 0; c < 3; c++) image.data[4 * i + c] = Math.round(share * colours[c][i] + (1 - share) * behind[c][i]);
+        for (let c = 0; c < 3; c++) {
+          const mixed = share * colours[c][i] + (1 - share) * behind[c][i];
+          image.data[4 * i + c] = Math.round(mixed);
+        }
         image.data[4 * i + 3] = 255;
       }
       const found = probability.map((p, i) => p / 255 >= threshold && truth[i] !== 128);

@@ -1,7 +1,11 @@
-// Nine numbers over a grey photo: the response everywhere, and at one pixel its patch, nine products and their sum.
-import { readPixels, plane, makeFigure, makeCanvas, makeSlider, makeMenu, change, pick, redraw, add } from "./shared.js";
+// Nine numbers over a grey photo: the response everywhere, and at one pixel its patch, nine
+// products and their sum.
+import {
+  readPixels, plane, makeFigure, makeCanvas, makeSlider, makeMenu, change, pick, redraw, add,
+} from "./shared.js";
 
-// The sum of products at every pixel; beyond its border the photo is 0, as in `convolve_once` of 06_model.
+// The sum of products at every pixel; beyond its border the photo is 0, as in `convolve_once` of
+// 06_model.
 function convolve(grey, width, height, kernel) {
   const answer = new Float32Array(grey.length);
   for (let y = 0; y < height; y++) {
@@ -9,7 +13,8 @@ function convolve(grey, width, height, kernel) {
       let sum = 0;
       for (let k = 0; k < 9; k++) {
         const row = y + Math.floor(k / 3) - 1, column = x + (k % 3) - 1;
-        if (row >= 0 && row < height && column >= 0 && column < width) sum += kernel[k] * grey[row * width + column];
+        if (row < 0 || row >= height || column < 0 || column >= width) continue;
+        sum += kernel[k] * grey[row * width + column];
       }
       answer[y * width + x] = sum;
     }
@@ -20,7 +25,10 @@ function convolve(grey, width, height, kernel) {
 // The size of the response as a picture: the smallest is black, the largest white.
 function paint(answer, width, height) {
   let low = Infinity, high = 0;
-  for (const value of answer) { low = Math.min(low, Math.abs(value)); high = Math.max(high, Math.abs(value)); }
+  for (const value of answer) {
+    low = Math.min(low, Math.abs(value));
+    high = Math.max(high, Math.abs(value));
+  }
   const image = new ImageData(width, height), scale = 255 / Math.max(high - low, 1e-9);
   for (let i = 0; i < answer.length; i++) {
     const shade = Math.round((Math.abs(answer[i]) - low) * scale);
@@ -56,18 +64,21 @@ export default {
   async render({ model, el }) {
     const { photo, presets } = model.get("data");
     const { root, stage, controls, result } = makeFigure(el,
-      "What does each kernel answer where the photo is even, and what at an edge? Predict, then point at a pixel.",
-      "The numbers of an edge kernel add up to 0: where nothing changes, its nine products cancel.");
+      "What does each kernel answer where the photo is even, and what at an edge? Predict, then "
+      + "point at a pixel.",
+      "The numbers of an edge kernel add up to 0: where nothing changes, its nine products "
+      + "cancel.");
     const before = makeCanvas(stage, "photo"), after = makeCanvas(stage, "response");
     const numbers = add(root, "div", { className: "live-numbers" });
     stage.after(numbers);
     const patches = makeNine(numbers, "nine pixels", (grid) => add(grid, "span"));
     const inputs = makeNine(numbers, "× the kernel", (grid, k) => {
-      const name = `k${k}`, ariaLabel = `kernel, row ${Math.floor(k / 3) + 1}, column ${(k % 3) + 1}`;
-      return add(grid, "input", { type: "number", step: "any", name, ariaLabel });
+      const ariaLabel = `kernel, row ${Math.floor(k / 3) + 1}, column ${(k % 3) + 1}`;
+      return add(grid, "input", { type: "number", step: "any", name: `k${k}`, ariaLabel });
     });
     const products = makeNine(numbers, "= nine products", (grid) => add(grid, "span"));
-    makeMenu(controls, model, "preset", "Kernel", [...Object.keys(presets), "your own"].map((name) => [name, name]));
+    const offered = [...Object.keys(presets), "your own"];
+    makeMenu(controls, model, "preset", "Kernel", offered.map((name) => [name, name]));
     const down = makeSlider(controls, model, "row", "Pixel: row", [0, 1, 1]);
     const across = makeSlider(controls, model, "column", "Pixel: column", [0, 1, 1]);
 
@@ -92,7 +103,9 @@ export default {
       const kernel = model.get("kernel");
       answer = convolve(grey, width, height, kernel);
       after.show(paint(answer, width, height), "the size of the response at each pixel");
-      for (let k = 0; k < 9; k++) if (inputs[k] !== document.activeElement) inputs[k].value = Number(kernel[k].toFixed(3));
+      inputs.forEach((input, k) => {
+        if (input !== document.activeElement) input.value = Number(kernel[k].toFixed(3));
+      });
       point();
     };
     redraw(model, ["kernel"], draw);

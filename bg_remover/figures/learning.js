@@ -1,5 +1,8 @@
 // Drag along the epochs of a training: loss, IoU, and what the network answered on three photos.
-import { readPixels, plane, makeFigure, makeCanvas, makeSlider, change, redraw, iou, compare, legend, add } from "./shared.js";
+import {
+  readPixels, plane, makeFigure, makeCanvas, makeSlider, change, redraw, iou, compare, legend,
+  addLegend, add,
+} from "./shared.js";
 
 // Curves over the epochs, with a line at one of them: training dashed, validation solid.
 function makeCurves(stage, title, training, validation, act) {
@@ -15,9 +18,11 @@ function makeCurves(stage, title, training, validation, act) {
   set(svg, { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img",
     "aria-label": `${title} over ${count} epochs: training dashed, validation solid` });
   const x = (epoch) => (count > 1 ? (100 * epoch) / (count - 1) : 50);
-  const draw = (tag, attributes) => set(svg.appendChild(document.createElementNS(svg.namespaceURI, tag)), attributes);
+  const draw = (tag, attributes) =>
+    set(svg.appendChild(document.createElementNS(svg.namespaceURI, tag)), attributes);
   for (const [values, className] of [[training, "dashed"], [validation, "solid"]]) {
-    draw("polyline", { class: className, points: values.map((value, i) => `${x(i)},${100 - (100 * value) / high}`).join(" ") });
+    const points = values.map((value, i) => `${x(i)},${100 - (100 * value) / high}`).join(" ");
+    draw("polyline", { class: className, points });
   }
   const cursor = draw("line", { class: "cursor", y1: 0, y2: 100 });
   const touch = (event) => {
@@ -34,7 +39,8 @@ function makeCurves(stage, title, training, validation, act) {
 function part(answer, width, number) {
   const found = new Uint8Array(width * answer.height);
   for (let y = 0, i = 0; y < answer.height; y++) {
-    for (let x = 0; x < width; x++, i++) found[i] = answer.data[4 * (y * answer.width + number * width + x)] >= 128;
+    const start = y * answer.width + number * width;
+    for (let x = 0; x < width; x++, i++) found[i] = answer.data[4 * (start + x)] >= 128;
   }
   return found;
 }
@@ -44,14 +50,15 @@ export default {
     const { history, answers, photos, masks, kinds } = model.get("data"), count = answers.length;
     const { root, stage, controls, result } = makeFigure(el,
       "From which epoch on does the network learn by heart? Predict, then drag.",
-      "The training photo goes on improving when the validation photos no longer do: that is overfitting.");
+      "The training photo goes on improving when the validation photos no longer do: that is "
+      + "overfitting.");
     const go = (epoch) => change(model, { epoch });
-    const lines = [["loss", "loss", "val_loss"], ["IoU", "iou", "val_iou"]].map(([title, training, validation]) =>
-      makeCurves(stage, title, history[training], history[validation], go));
+    const lines = [["loss", "loss"], ["IoU", "iou"]].map(([title, name]) =>
+      makeCurves(stage, title, history[name], history[`val_${name}`], go));
     const shelf = (className) => add(root, "div", { className: `live-stage ${className}` });
     const [frames, found] = [shelf("live-square"), shelf("live-square")];
-    stage.after(frames, found, Object.assign(document.createElement("p"), { className: "live-legend",
-      textContent: `Curves: training dashed, validation solid. ${legend}` }));
+    stage.after(frames, found);
+    addLegend(found, `Curves: training dashed, validation solid. ${legend}`);
     const shown = kinds.map((kind) => makeCanvas(frames, kind));
     const drawn = kinds.map((kind) => makeCanvas(found, "IoU"));
     makeSlider(controls, model, "epoch", "Epoch", [1, count, 1]);
@@ -65,12 +72,14 @@ export default {
       for (const move of lines) move(epoch);
       pictures.forEach(({ width, height }, k) => {
         const answer = part(epochs[epoch - 1], width, k), score = iou(answer, truths[k]);
-        drawn[k].show(compare(answer, truths[k], width, height), `the mask of the ${kinds[k]} after epoch ${epoch}`);
+        drawn[k].show(compare(answer, truths[k], width, height),
+          `the mask of the ${kinds[k]} after epoch ${epoch}`);
         drawn[k].caption.textContent = `IoU ${score.toFixed(3)}`;
         root.dataset[`iou${k}`] = score;
       });
       const [mine, others] = ["iou", "val_iou"].map((name) => history[name][epoch - 1].toFixed(2));
-      result.textContent = `After epoch ${epoch}: mean IoU ${mine} on training photos, ${others} on others`;
+      result.textContent = `After epoch ${epoch}: mean IoU ${mine} on training photos, `
+        + `${others} on others`;
       root.dataset.ready = "true";
     });
   },

@@ -1,4 +1,4 @@
-// What the live figures share. `figure_source` in base/figures puts this text before a figure's own.
+// What the live figures share. `figure_source` in base/figures puts it before a figure's own text.
 
 // A picture of the data as pixels: red, green, blue and opacity of each, from 0 to 255.
 export async function readPixels(url) {
@@ -14,7 +14,8 @@ export async function readPixels(url) {
 
 // One channel of a picture, for example of a mask, in which all channels are equal.
 export function plane(image, channel = 0) {
-  return Uint8Array.from({ length: image.width * image.height }, (_, i) => image.data[4 * i + channel]);
+  const length = image.width * image.height;
+  return Uint8Array.from({ length }, (_, i) => image.data[4 * i + channel]);
 }
 
 export function add(parent, tag, properties = {}) {
@@ -23,7 +24,7 @@ export function add(parent, tag, properties = {}) {
   return element;
 }
 
-// The frame of a figure: a question above, pictures, controls, a line of results, and what to notice.
+// The frame of a figure: a question, pictures, controls, a line of results, and what to notice.
 export function makeFigure(el, question, note) {
   const root = add(el, "div", { className: "live-figure", role: "group", ariaLabel: question });
   add(root, "p", { className: "live-question", textContent: question });
@@ -48,13 +49,15 @@ export function makeCanvas(stage, title) {
   return { box, caption, canvas, show };
 }
 
-// Call `act(row, column)` with the pixel that a pointer touches, or that a pressed mouse is drawn over.
+// Call `act(row, column)` with the pixel that a pointer touches or a pressed mouse is drawn over.
 export function pick(canvas, act) {
   const touch = (event) => {
-    if (event.type === "pointermove" && !(event.buttons & 1 && event.pointerType === "mouse")) return;
+    const draws = event.buttons & 1 && event.pointerType === "mouse";
+    if (event.type === "pointermove" && !draws) return;
     const box = canvas.getBoundingClientRect(); // the picture stands in its left upper corner
     const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
-    const [row, column] = [event.clientY - box.top, event.clientX - box.left].map((at) => Math.floor(at / scale));
+    const [row, column] = [event.clientY - box.top, event.clientX - box.left]
+      .map((at) => Math.floor(at / scale));
     if (row >= 0 && column >= 0 && row < canvas.height && column < canvas.width) act(row, column);
   };
   canvas.classList.add("live-pick");
@@ -82,7 +85,7 @@ export function makeMenu(controls, model, name, label, options) {
   const line = add(controls, "label", { className: "live-menu" });
   add(line, "span", { textContent: label });
   const menu = add(line, "select", { name });
-  for (const [value, text] of options) add(menu, "option", { value: String(value), textContent: text });
+  for (const [value, text] of options) add(menu, "option", { value, textContent: text });
   const update = () => { menu.value = String(model.get(name)); };
   menu.addEventListener("change", () => change(model, { [name]: options[menu.selectedIndex][0] }));
   model.on(`change:${name}`, update);
@@ -112,7 +115,8 @@ export function change(model, values) {
   model.save_changes();
 }
 
-// Draw now, and again when some of these have changed: once, however many change together.
+// Draw now, and again when some of these have changed: once, however many change together. A view
+// that closes need not take back what it hears of the model: anywidget does it, from 0.11 on.
 export function redraw(model, names, draw) {
   let waits = false;
   const soon = () => {
@@ -146,5 +150,9 @@ export function compare(found, truth, width, height) {
   return image;
 }
 
-// The legend of such a picture.
+// A legend below some pictures; that of `compare` unless told otherwise.
 export const legend = "White: found. Orange: found, but not a person. Blue: a person, missed.";
+export function addLegend(stage, textContent = legend) {
+  const line = document.createElement("p");
+  stage.after(Object.assign(line, { className: "live-legend", textContent }));
+}

@@ -1,5 +1,8 @@
 // A slider over brightness, or over one colour channel: the mask and its IoU follow.
-import { readPixels, plane, makeFigure, makeCanvas, makeSlider, makeMenu, makeButton, change, redraw, iou, compare, legend } from "./shared.js";
+import {
+  readPixels, plane, makeFigure, makeCanvas, makeSlider, makeMenu, makeButton, change, redraw, iou,
+  compare, addLegend,
+} from "./shared.js";
 
 const channels = [["grey", "brightness"], ["red", "red"], ["green", "green"], ["blue", "blue"]];
 
@@ -26,31 +29,39 @@ export default {
     const { root, stage, controls, result } = makeFigure(el,
       "Which threshold gives the best mask? Predict, then try.",
       photos.length > 1
-        ? "For one photo a threshold comes close; for others none works, because the person is both darker and brighter than the background."
+        ? "For one photo a threshold comes close; for others none works, because the person is "
+          + "both darker and brighter than the background."
         : "Watch the orange: whatever is as bright as the person comes along.");
     const before = makeCanvas(stage, "photo"), after = makeCanvas(stage, "mask");
-    stage.after(Object.assign(document.createElement("p"), { className: "live-legend", textContent: legend }));
+    addLegend(stage);
     makeSlider(controls, model, "threshold", "Threshold", [0, 255, 1]);
     makeMenu(controls, model, "channel", "Split by", channels);
-    if (photos.length > 1) makeMenu(controls, model, "photo", "Photo", photos.map((_, i) => [i, `photo ${i + 1}`]));
-    if (otsu) makeButton(controls, "Otsu's choice", () => change(model, { channel: "grey", threshold: otsu[model.get("photo")] }));
+    if (photos.length > 1) {
+      makeMenu(controls, model, "photo", "Photo", photos.map((_, i) => [i, `photo ${i + 1}`]));
+    }
+    const choose = () => change(model, { channel: "grey", threshold: otsu[model.get("photo")] });
+    if (otsu) makeButton(controls, "Otsu's choice", choose);
 
     const pictures = await Promise.all(photos.map(readPixels));
     const truths = (await Promise.all(masks.map(readPixels))).map((mask) => plane(mask));
     const best = {}; // of each photo and channel: [IoU, threshold]
     let shown, grey;
-    redraw(model, ["photo", "channel", "threshold"], () => {
-      const [index, channel, threshold] = ["photo", "channel", "threshold"].map((name) => model.get(name));
+    const settings = ["photo", "channel", "threshold"];
+    redraw(model, settings, () => {
+      const [index, channel, threshold] = settings.map((name) => model.get(name));
       const { width, height } = pictures[index], key = `${index} ${channel}`;
       if (shown !== key) {
         before.show(pictures[index], `photo ${index + 1}`);
         grey = values(pictures[index], channel);
         shown = key;
       }
-      const found = thresholdMask(grey, threshold, width, height), score = iou(found, truths[index]);
+      const found = thresholdMask(grey, threshold, width, height);
+      const score = iou(found, truths[index]);
       if (!(best[key]?.[0] >= score)) best[key] = [score, threshold];
-      after.show(compare(found, truths[index], width, height), `the mask at threshold ${threshold}`);
-      result.textContent = `IoU ${score.toFixed(3)} (your best: ${best[key][0].toFixed(3)} at ${best[key][1]})`;
+      after.show(compare(found, truths[index], width, height),
+        `the mask at threshold ${threshold}`);
+      const [highest, at] = best[key];
+      result.textContent = `IoU ${score.toFixed(3)} (your best: ${highest.toFixed(3)} at ${at})`;
       Object.assign(root.dataset, { ready: "true", iou: score });
     });
   },

@@ -302,7 +302,7 @@ def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, h
 @contextlib.contextmanager
 def _opencv_threads(threads: int): # 0: as many as this process has cores
     "Hold OpenCV to as many threads as the network."
-    from bg_remover.base.network import usable_cores # first: it looks at the memory
+    from bg_remover.base.work import usable_cores # first: base.files looks at the memory
     import cv2
     cv2.setNumThreads(threads or usable_cores())
     try: yield
@@ -310,10 +310,8 @@ def _opencv_threads(threads: int): # 0: as many as this process has cores
 
 # %% ../../nbs/tool/cli.ipynb #the-command-18d
 @contextlib.contextmanager
-def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_folder` takes
+def _cluster(scheduler: str) -> Iterator[dict]: # what `remove_folder` takes
     "The workers behind a Dask scheduler."
-    if not _is_folder(source):
-        raise ValueError(f"{source}: one photo needs no cluster; leave --scheduler out")
     try: from distributed import Client
     except ImportError as error:
         raise ValueError('--scheduler needs Dask: pip install "bg-remover[scale]"') from error
@@ -324,6 +322,16 @@ def _cluster(scheduler: str, source: str) -> Iterator[dict]: # what `remove_fold
             _print_message(f"{scheduler}: has no workers yet; the work begins when one joins: dask "
                            f"worker {scheduler}")
         yield dict(executor=client.get_executor(), workers=max(32, threads)) # more may join
+
+
+def _sharing(source: str, workers: int, scheduler: str | None): # gives what `remove_folder` takes
+    "Who shares the work on a folder: processes here, or the workers behind a scheduler."
+    for is_asked, option in ((scheduler, "--scheduler"), (workers > 1, "--workers")):
+        if is_asked and not _is_folder(source):
+            raise ValueError(f"{source}: only a folder is shared out; leave {option} out")
+    if scheduler and workers > 1:
+        raise ValueError("--scheduler brings workers of its own; leave --workers out")
+    return _cluster(scheduler) if scheduler else contextlib.nullcontext(dict(workers=workers))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-19
 def _report_record(record, as_json: bool):
@@ -468,8 +476,8 @@ def remove(
             for source in sources: _check_ends(source, dest, as_json)
             _check_many(sources, dest, form)
             stack.enter_context(_opencv_threads(threads))
-            hardware, executor = dict(threads=threads, provider=provider), dict(workers=workers)
-            if scheduler: executor = stack.enter_context(_cluster(scheduler, sources[0]))
+            hardware = dict(threads=threads, provider=provider)
+            executor = stack.enter_context(_sharing(sources[0], workers, scheduler))
             records, count = _start(sources, dest, model, overwrite, hardware, executor, form,
                                     wanted)
         raise typer.Exit(_report_all(records, count, as_json))

@@ -1,4 +1,5 @@
-// Draws the live figures of the lessons without a kernel: the same modules as in a notebook, with a model that only this page knows.
+// Draws the live figures of the lessons without a kernel: the same modules as in a notebook, with a
+// model that only this page knows.
 class Model {
   constructor(values) { this.values = values; this.listeners = {}; }
   get(name) { return this.values[name]; }
@@ -27,4 +28,6 @@ async function start(place) {
   }
 }
 
-addEventListener("DOMContentLoaded", () => document.querySelectorAll(".live-figure-place").forEach(start));
+addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".live-figure-place").forEach(start);
+});

@@ -3,5 +3,6 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
 
 // What scrolls sideways, code and tables mostly, can be reached with the keyboard.
 addEventListener("load", () => {
-  for (const box of document.querySelectorAll("article pre, article .table-wrapper, article .output")) if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  const boxes = document.querySelectorAll("article pre, article .table-wrapper, article .output");
+  for (const box of boxes) if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 });

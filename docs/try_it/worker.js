@@ -1,4 +1,5 @@
-// Asks the network, away from the page, which so stays usable meanwhile. Everything is fetched before "ready" is said, nothing after it.
+// Asks the network, away from the page, which so stays usable meanwhile. Everything is fetched
+// before "ready" is said, nothing after it.
 import * as ort from "./ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.numThreads = 1; // more would need headers that a plain server of files does not send
@@ -7,7 +8,8 @@ ort.env.logLevel = "error";
 
 let session;
 try {
-  session = await ort.InferenceSession.create(new URL("cutout.onnx", import.meta.url).href, { executionProviders: ["wasm"] });
+  const network = new URL("cutout.onnx", import.meta.url).href;
+  session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
   postMessage({ kind: "ready" });
 } catch (error) {
   postMessage({ kind: "broken", why: String(error) });
@@ -15,7 +17,8 @@ try {
 
 onmessage = async ({ data: { pixels, height, width } }) => {
   try {
-    const { cutout } = await session.run({ photo: new ort.Tensor("uint8", pixels, [height, width, 4]) });
+    const photo = new ort.Tensor("uint8", pixels, [height, width, 4]);
+    const { cutout } = await session.run({ photo });
     postMessage({ kind: "cutout", pixels: cutout.data }, [cutout.data.buffer]);
   } catch (error) {
     postMessage({ kind: "failed", why: String(error) });

@@ -10,7 +10,7 @@ import pytest
 
 from bg_remover.base import network
 from bg_remover.base.network import (ModelError, NetworkNotice, _why_not_open, known_networks,
-                                     open_model, shipped_model, usable_cores)
+                                     open_model, shipped_model)
 from bg_remover.removal import PersonNotFound, Remover
 from stand_in import write_known_network
 
@@ -120,29 +120,6 @@ def test_a_network_of_others_goes_to_another_process_too(tmp_path):
 
 
 # --- threads
-
-@pytest.mark.parametrize("files, wanted", [
-    ({}, 8), ({"cpu.max": "max 100000"}, 8), ({"cpu.max": "150000 100000"}, 2),
-    ({"cpu.max": "900000 100000"}, 8), ({"cpu.max": "1000 100000"}, 1),
-    ({"cpu.max": "400000 100000", "job/cpu.max": "max 100000"}, 4),
-    ({"cpu.max": "400000 100000", "job/cpu.max": "300000 100000"}, 3),
-    ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
-    ({"cpu/job/cpu.cfs_quota_us": "250000", "cpu/job/cpu.cfs_period_us": "100000"}, 3),
-    ({"cpu.max": "a lot"}, 8)], ids=str)
-def test_cores_are_those_the_process_may_use(tmp_path, monkeypatch, files, wanted):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    (tmp_path / "own").write_text("3:cpu,cpuacct:/job\n0::/job\n")
-    assert usable_cores(tmp_path, tmp_path / "own") == wanted
-
-
-def test_cores_without_linux(tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert usable_cores(tmp_path / "none", tmp_path / "none") == 6
-
 
 @pytest.mark.parametrize("threads, inside", [(0, 5), (3, 3)])
 def test_both_pools_of_threads_are_set(monkeypatch, threads, inside):

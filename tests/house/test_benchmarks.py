@@ -23,6 +23,7 @@ from bg_remover.base.backbones import encoder_layers
 import batches as batch_speed
 import claims
 import coco_pairs
+import compare_checkouts
 import deeplab_encoder
 import evaluate
 import fuzz
@@ -327,3 +328,13 @@ def test_the_parts_of_one_photo_are_timed(monkeypatch):
     path = removal.samples[0]
     rows = {name: value for _, name, _, value in removal.one_photo(0.3, path, Remover())}
     assert rows["whole"] > 0 and {"decode", "network", "refine", "encode"} <= set(rows)
+
+
+def test_checkouts_are_compared_before_over_after():
+    names, measured = iter("abcdef"), {"old": [6, 2, 4], "new": [1, 2, 3]}
+    pairs = compare_checkouts.by_turns(lambda name: (next(names), measured[name].pop()), "old",
+                                       "new", 3)
+    assert "".join(place for pair in pairs for place, _ in pair) == "abcdef"
+    row = compare_checkouts.compare("one photo", "seconds",
+                                    [(old, new) for (_, old), (_, new) in pairs])
+    assert row == {"before": 4, "after": 2, "before / after": 2, "runs": 3}
