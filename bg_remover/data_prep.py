@@ -95,7 +95,8 @@ def decoding_factor(shape: tuple[int, int], size: tuple[int, int] | None) -> int
 
 def read_frame(job: Job, size: tuple[int, int] | None) -> np.ndarray: # uint8 H×W×3
     "Read a photo at the size, and see that it is the one the annotations are about."
-    if not job.photo.exists(): raise DataError(f"{job.photo}: no such file; download it again")
+    if not os.path.exists(job.photo):
+        raise DataError(f"{job.photo}: no such file; download it again")
     is_jpeg = job.photo.suffix.lower() in (".jpg", ".jpeg") # others skip pixels, and do not average
     factor = decoding_factor(job.shape, size) if is_jpeg else 1
     frame = read_image(job.photo, factor)
@@ -126,8 +127,11 @@ def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> l
     if not photos.is_dir():
         raise DataError(f"{photos}: no such folder; "
                         f"download_coco({str(root)!r}, {split!r}) fetches it")
-    jobs = {}
-    for one in [coco.imgs[image_id] for image_id in person_ids(coco, limit)]:
+    people, jobs = person_ids(coco, limit), {}
+    if not people:
+        raise DataError(f"{annotation_file(root, split)}: nobody is on any of its "
+                        f"{len(coco.imgs)} photos; export it with the annotations")
+    for one in [coco.imgs[image_id] for image_id in people]:
         name, shape = pair_name(one["file_name"]), (one["height"], one["width"])
         job = jobs.setdefault(name, Job(photos / one["file_name"], [], shape, name))
         job.annotations.extend(person_annotations(coco, one["id"])) # it may be listed twice

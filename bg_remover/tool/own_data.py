@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['layouts', 'MaskFile', 'ColouredFile', 'Outlines', 'Own', 'read_layer', 'Painting', 'find_pictures', 'flat_name',
-           'match_names', 'Choice', 'choose_class', 'read_json', 'subfolder', 'from_masks', 'read_labelmap', 'from_voc',
+           'match_names', 'Choice', 'choose_class', 'subfolder', 'from_masks', 'read_labelmap', 'from_voc',
            'read_class_names', 'read_yolo', 'from_yolo', 'PhotoFinder', 'is_coco', 'find_coco_files', 'from_coco',
            'from_labelme', 'Objects', 'from_supervisely', 'find_own', 'prepare_own_pair', 'summarize_pairs',
            'picture_pairs', 'prepare_own', 'measure_doubt', 'draft_masks']
@@ -29,7 +29,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
-from ..base.annotations import check_content, explain_size, report_problems
+from ..base.annotations import check_content, explain_size, read_json, report_problems
 from ..base.files import DataError, ImageError, NamedBytes, decode_image
 from ..base.files import picture_endings, write_bytes
 from ..base.masks import check_fractions, person_class, read_any_mask
@@ -233,13 +233,6 @@ def choose_class(
     raise DataError(f"{where}: no class is named {wanted!r}, only {listed}; "
                     f"say which one is a person: class_name={example!r}, "
                     f"or --class {example} for the command")
-
-
-def read_json(path: Path):
-    "What a JSON file holds, with or without a byte order mark."
-    try: return json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); export it again") from error
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-with-masks
 def subfolder(folder: Path, *names: str) -> Path | None:

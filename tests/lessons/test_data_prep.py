@@ -1,4 +1,5 @@
 """Masks against a plain oracle, damaged photos, and killed processes."""
+import json
 import multiprocessing
 import os
 import shutil
@@ -345,3 +346,7 @@ def test_annotations_without_people_are_refused(tmp_path):
                                              '"name": "human"').replace('"name":"person"',
                                                                         '"name":"human"'))
     with pytest.raises(DataError, match="person"): prepare_pairs(root, "val", tmp_path / "pairs")
+    content = json.loads(path.read_text().replace('"human"', '"person"'))
+    path.write_text(json.dumps(content | dict(annotations=[])))
+    with pytest.raises(DataError, match="instances_val2017.json: nobody is on any of its"):
+        prepare_pairs(root, "val", tmp_path / "pairs")
