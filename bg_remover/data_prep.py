@@ -127,11 +127,8 @@ def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> l
     if not photos.is_dir():
         raise DataError(f"{photos}: no such folder; "
                         f"download_coco({str(root)!r}, {split!r}) fetches it")
-    people, jobs = person_ids(coco, limit), {}
-    if not people:
-        raise DataError(f"{annotation_file(root, split)}: nobody is on any of its "
-                        f"{len(coco.imgs)} photos; export it with the annotations")
-    for one in [coco.imgs[image_id] for image_id in people]:
+    jobs = {}
+    for one in [coco.imgs[image_id] for image_id in person_ids(coco, limit)]:
         name, shape = pair_name(one["file_name"]), (one["height"], one["width"])
         job = jobs.setdefault(name, Job(photos / one["file_name"], [], shape, name))
         job.annotations.extend(person_annotations(coco, one["id"])) # it may be listed twice
