@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['layouts', 'MaskFile', 'ColouredFile', 'Outlines', 'Own', 'read_layer', 'Painting', 'find_pictures', 'flat_name',
-           'match_names', 'Choice', 'choose_class', 'subfolder', 'from_masks', 'read_labelmap', 'from_voc',
-           'read_class_names', 'read_yolo', 'from_yolo', 'PhotoFinder', 'is_coco', 'find_coco_files', 'from_coco',
-           'from_labelme', 'Objects', 'from_supervisely', 'find_own', 'prepare_own_pair', 'summarize_pairs',
-           'picture_pairs', 'prepare_own', 'measure_doubt', 'draft_masks']
+           'match_names', 'Choice', 'choose_class', 'read_words', 'subfolder', 'from_masks', 'read_labelmap',
+           'voc_numbers', 'from_voc', 'read_class_names', 'read_yolo', 'from_yolo', 'PhotoFinder', 'is_coco',
+           'find_coco_files', 'from_coco', 'from_labelme', 'Objects', 'from_supervisely', 'find_own',
+           'prepare_own_pair', 'summarize_pairs', 'picture_pairs', 'prepare_own', 'measure_doubt', 'draft_masks']
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-imports
 import base64
+import contextlib
 import csv
 import glob
 import io
@@ -31,8 +32,8 @@ import numpy as np
 
 from ..base.annotations import check_content, explain_size, read_json, report_problems
 from ..base.files import DataError, ImageError, NamedBytes, decode_image
-from ..base.files import picture_endings, write_bytes
-from ..base.masks import check_fractions, person_class, read_any_mask
+from ..base.files import explain_os_error, is_mask, picture_endings, write_bytes
+from ..base.masks import check_fractions, mask_plane, read_any_mask
 from ..base.storage import claim_folder
 from ..data_prep import draw_mask
 from ..images import read_image, read_mask, resize_image, resize_mask
@@ -52,18 +53,34 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class ColouredFile:
-    "A picture with a colour for each class, as Pascal VOC and CVAT write it."
+    "A picture with a colour or a number for each class, as Pascal VOC and CVAT write it."
     path: Path
-    colour: tuple[int, int, int] # of people, RGB
-    number: int # of people, where the file has numbers and no colours
+    numbers: dict[tuple[int, int, int], int] # of the classes, by colour, RGB
+    people: set[int] # their numbers
 
     def read(self, shape: tuple[int, int]) -> np.ndarray:
         pixels = decode_image(self.path, cv2.IMREAD_UNCHANGED)
-        if pixels.ndim == 2: return person_class(pixels, self.number)
-        pixels = pixels[..., 2::-1]
-        mask = np.uint8((pixels == self.colour).all(axis=2)) * np.uint8(255)
-        mask[(pixels == (224, 224, 192)).all(axis=2)] = 128 # VOC's border, which belongs to nobody
+        if pixels.ndim == 2 and is_mask(pixels): return pixels # white on black
+        plane = pixels if pixels.ndim == 2 else self._plane(pixels[..., 2::-1])
+        odd = plane[~np.isin(plane, [*self.numbers.values(), 255])]
+        if odd.size: raise self._unknown(f"number {odd[0]}")
+        mask = np.uint8(np.isin(plane, list(self.people))) * np.uint8(255)
+        mask[plane == 255] = 128 # VOC's border, which belongs to nobody
         return mask
+
+    def _plane(self, pixels: np.ndarray) -> np.ndarray: # int16 H×W
+        "The numbers of colours."
+        table, places = np.full(2**24, -1, np.int16), np.uint32([65536, 256, 1])
+        for colour, number in {(224, 224, 192): 255, **self.numbers}.items():
+            table[np.uint32(colour) @ places] = number
+        plane = table[pixels.astype(np.uint32) @ places]
+        if (plane >= 0).all(): return plane
+        raise self._unknown(f"colour {tuple(map(int, pixels[plane < 0][0]))}")
+
+    def _unknown(self, what: str) -> DataError:
+        return DataError(f"{self.path}: the {what} stands for no class; export it again, as PNG "
+                         "and with a labelmap.txt, or give the number of people: person=15, or "
+                         "--person 15 for the command")
 
 
 def _check_size(height: int, width: int):
@@ -234,6 +251,16 @@ def choose_class(
                     f"say which one is a person: class_name={example!r}, "
                     f"or --class {example} for the command")
 
+# %% ../../nbs/tool/own_data.ipynb #own-data-words
+def read_words(path: Path) -> str:
+    "A text file in UTF-8, or in UTF-16 with its mark, as some editors on Windows write it."
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8; save it so, or export it again") from error
+    except OSError as error: raise DataError(explain_os_error(error)) from error
+
 # %% ../../nbs/tool/own_data.ipynb #own-data-with-masks
 def subfolder(folder: Path, *names: str) -> Path | None:
     "The first folder of these names, in capitals or not."
@@ -263,12 +290,22 @@ def read_labelmap(
     path: Path, # labelmap.txt
 ) -> dict[str, tuple[tuple[int, int, int], int]]: # name → colour, number
     "The classes of a CVAT export: lines such as person:192,128,128::"
-    lines = [line.split(":") for line in path.read_text("utf-8-sig").splitlines()
+    lines = [line.split(":") for line in read_words(path).splitlines()
              if line.strip() and not line.startswith("#")]
-    try: return {line[0]: (tuple(map(int, line[1].split(","))), number)
-                 for number, line in enumerate(lines)}
-    except (ValueError, IndexError) as error:
+    try:
+        colours = [tuple(np.uint8(line[1].split(",")).tolist()) for line in lines]
+        if any(len(colour) != 3 for colour in colours): raise ValueError("no colour")
+        return {line[0]: (colour, number)
+                for number, (line, colour) in enumerate(zip(lines, colours))}
+    except (ValueError, IndexError, OverflowError) as error:
         raise DataError(f"{path}: not lines as person:192,128,128::; export it again") from error
+
+
+def voc_numbers() -> dict[tuple[int, int, int], int]: # by colour, RGB
+    "Pascal VOC's class numbers: the bits of each, spread over red, green and blue, are a colour."
+    def channel(number, first):
+        return sum((number >> 3 * place + first & 1) << 7 - place for place in range(3))
+    return {tuple(channel(number, first) for first in range(3)): number for number in range(256)}
 
 
 def from_voc(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
@@ -280,61 +317,83 @@ def from_voc(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
         raise DataError(f"{folder}: SegmentationClass has masks, but there are no photos; "
                         "put them into JPEGImages")
     labels = folder / "labelmap.txt"
-    colour, number = (192, 128, 128), 15
+    numbers, people = voc_numbers(), {15}
     if labels.exists():
         classes = read_labelmap(labels)
-        colour, number = classes[choose_class(classes, choice.class_name, labels).pop()]
+        chosen = choose_class(classes, choice.class_name, labels)
+        numbers, people = dict(classes.values()), {classes[name][1] for name in chosen}
     def source(path):
         if choice.person is not None: return MaskFile(path, choice.person)
-        return ColouredFile(path, colour, number)
+        return ColouredFile(path, numbers, people)
     drawn, found = find_pictures(masks), find_pictures(photos)
     found = {name: paths for name, paths in found.items() if name in drawn} # most have no mask
     return match_names(found, drawn, source)
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-from-yolo
+# such as '0: "car"', '- car' or 'car'
+_yaml_name = re.compile(r"""(?:['"]?(\d+)['"]?[ \t]*:[ \t]*)?"""
+                        r"""(?:'([^'\n]*)'|"([^"\n]*)"|([^\s,\[\]{}'"-][^,\n\]}]*))""")
+
+
+def _yaml_names(text: str) -> dict[int, str]:
+    "The classes in a YAML file, as a list or by number, in one line or in many."
+    text = re.sub(r"(^|[ \t])#.*|[ \t]+$", "", text.replace("\r", ""), flags=re.M)
+    in_line, in_lines = r"\[[^\]]*\]|\{[^}]*\}", r"(?:\n+[ \t]*(?:-|['\"]?\d+['\"]?:)[^\n]*)+"
+    part = re.search(rf"^names:[ \t]*({in_line}|{in_lines})", text, re.M)
+    found = [one.groups() for one in _yaml_name.finditer(part[1])] if part else []
+    return {int(number or place): next(filter(None, words), "").strip()
+            for place, (number, *words) in enumerate(found)}
+
+
 def read_class_names(folder: Path) -> dict[int, str]:
     "The names of YOLO's classes, from data.yaml or a list of names; empty where there is neither."
-    names = "data.yaml", "dataset.yaml", "classes.txt", "obj.names"
-    places = [here / name for here in (folder, folder.parent) for name in names]
-    path = next((path for path in places if path.exists()), None)
-    if path is None: return {}
-    text = path.read_text("utf-8-sig")
-    if path.suffix != ".yaml":
-        return dict(enumerate(filter(None, map(str.strip, text.splitlines()))))
-    in_line, in_lines = r"\[[^\]]*\]|\{[^}]*\}", r"(?:\n[ \t]*(?:-|\d+:)[^\n]*)+"
-    part = re.search(rf"^names:[ \t]*({in_line}|{in_lines})", text, re.M)
-    words = re.split(r"[,\n]", part[1]) if part else []
-    words = [word.strip(" -'\"[]{}\t\r") for word in words]
-    words = [re.match(r"(?:(\d+):\s*)?['\"]?(.*)", word) for word in words if word]
-    return {int(word[1] or place): word[2] for place, word in enumerate(words)}
+    names = "data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names"
+    for path in [here / name for here in (folder, folder / "labels", folder.parent)
+                 for name in names]:
+        if not path.is_file(): continue
+        lines = enumerate(read_words(path).splitlines())
+        found = (_yaml_names(read_words(path)) if path.suffix in (".yaml", ".yml")
+                 else {number: line.strip() for number, line in lines if line.strip()})
+        if found: return found
+    return {}
 
 
 def read_yolo(
     path: Path, # a text file
 ) -> list[tuple[int, list[float]]]: # class number; x, y, x, y, … in fractions of the photo
     "The polygons of one photo."
-    text = path.read_text("utf-8-sig")
-    lines = filter(str.strip, text.splitlines())
+    lines = filter(str.strip, read_words(path).splitlines())
     try: lines = [[float(word) for word in line.split()] for line in lines]
     except ValueError as error:
         raise DataError(f"{path}: not lines of numbers ({error}); export it again") from error
     if any(len(line) == 5 for line in lines):
         raise DataError(f"{path}: has boxes, and a box is no mask; export YOLO segmentation")
+    odd = [line[0] for line in lines if not line[0].is_integer()] # NaN is not
+    if odd: raise DataError(f"{path}: {odd[0]} is no number of a class; export it again")
     if not all(-0.1 <= number <= 1.1 for line in lines for number in line[1:]): # NaN is not
         raise DataError(f"{path}: coordinates are not from 0 to 1, fractions of the photo")
     return [(int(line[0]), line[1:]) for line in lines]
 
 
-def _yolo_numbers(folder: Path, labels: list[Path], choice: Choice) -> set[int]:
-    "The class numbers that mean a person."
-    if choice.person is not None: return {choice.person}
+def _used_numbers(labels: list[Path]) -> set[int]:
+    "The class numbers in text files; those that cannot be read are named later."
+    used = set()
+    for path in labels:
+        with contextlib.suppress(DataError): used |= {number for number, _ in read_yolo(path)}
+    return used
+
+
+# numbers that mean a person; those that are known, None: any
+def _yolo_numbers(folder: Path, labels: list[Path],
+                  choice: Choice) -> tuple[set[int], set[int] | None]:
+    "The class numbers of people, and of all classes."
+    if choice.person is not None: return {choice.person}, None
     names = read_class_names(folder)
     if names:
         chosen = choose_class(names.values(), choice.class_name, folder)
-        return {number for number, name in names.items() if name in chosen}
-    lines = [line for path in labels for line in path.read_text("utf-8-sig").splitlines()]
-    used = {int(line.split()[0]) for line in lines if re.match(r"\s*\d+\s", line)}
-    if len(used) <= 1: return used
+        return {number for number, name in names.items() if name in chosen}, set(names)
+    used = _used_numbers(labels)
+    if len(used) <= 1: return used, used
     raise DataError(f"{folder}: the classes {', '.join(map(str, sorted(used)))} have no names; "
                     f"add data.yaml, or say which number is a person: person={min(used)}, "
                     f"or --person {min(used)} for the command")
@@ -344,13 +403,17 @@ def from_yolo(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
     "images/ and labels/ with a text file of polygons for each photo."
     photos, labels = subfolder(folder, *_photo_folders), subfolder(folder, "labels")
     if not photos or not labels: return None
-    is_text = lambda name: name.endswith(".txt") and name != "classes.txt"
+    is_text = lambda name: name.lower().endswith(".txt") and name != "classes.txt"
     texts = find_pictures(labels, is_text)
     if not texts: return None
-    numbers = _yolo_numbers(folder, [path for paths in texts.values() for path in paths], choice)
+    files = [path for paths in texts.values() for path in paths]
+    numbers, known = _yolo_numbers(folder, files, choice)
     def source(path):
         try: found = read_yolo(path)
         except DataError as error: return error
+        odd = {number for number, _ in found} - (known or set())
+        if known is not None and odd:
+            return DataError(f"{path}: the class {min(odd)} has no name; add it to data.yaml")
         people = [polygon for number, polygon in found if number in numbers]
         return Outlines(path, _records(people), relative=True)
     return match_names(find_pictures(photos), texts, source)
@@ -474,9 +537,12 @@ def _coco_pair(name: str, record: dict, people: list[dict], path: Path, finder: 
 # %% ../../nbs/tool/own_data.ipynb #own-data-from-labelme
 def _labelme_polygon(shape: dict, path: Path) -> list[float]:
     "The outline of one shape: a polygon, a rectangle or a circle."
-    points = np.array(shape.get("points"), float).reshape(-1, 2)
+    points = np.array(shape.get("points"), float)
+    if points.ndim == 1: points = points.reshape(-1, 2)
+    if points.shape[1:] != (2,): raise ValueError("its points are no pairs of x and y")
     kind = shape.get("shape_type") or "polygon"
-    if kind == "polygon": return points.ravel().tolist()
+    if kind == "polygon" or kind in ("rectangle", "rotation") and len(points) == 4:
+        return points.ravel().tolist()
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
         return [left, top, right, top, right, bottom, left, bottom]
@@ -539,8 +605,7 @@ def _labelme_photo(path: Path, name: str, finder: PhotoFinder) -> Path:
 def _packed_picture(packed: dict, shape: tuple[int, int], path: Path) -> np.ndarray: # bool H×W
     "A painted object: a PNG as text, and where its corner lies."
     data = zlib.decompressobj().decompress(base64.b64decode(packed["data"]), 2**26)
-    plane = decode_image(NamedBytes(data, path), cv2.IMREAD_UNCHANGED)
-    if plane.ndim == 3: plane = plane[..., 3] if plane.shape[2] == 4 else plane.max(axis=2)
+    plane, _ = mask_plane(NamedBytes(data, path))
     (left, top), (height, width) = map(int, packed["origin"]), plane.shape
     mask = np.zeros(shape, bool)
     if min(left, top) < 0 or mask[top:top + height, left:left + width].shape != plane.shape:
@@ -590,9 +655,12 @@ def _supervisely_photo(path: Path) -> Path:
 def from_supervisely(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
     "img/ and ann/ with a JSON file for each photo, alone or in the folders of a project."
     contents, found = _contents(sorted([*folder.glob("ann/*.json"), *folder.glob("*/ann/*.json")]))
-    contents = {path: content for path, content in contents.items()
-                if isinstance(content, dict) and isinstance(content.get("objects"), list)}
-    if not contents: return None
+    good = {path: content for path, content in contents.items()
+            if isinstance(content, dict) and isinstance(content.get("objects"), list)}
+    if not good: return None
+    found += [Own(path.stem, path, DataError(f"{path}: has no list of objects; export it again"))
+              for path in sorted(contents.keys() - good.keys())]
+    contents = good
     def title(one): return str(one.get("classTitle") or "") if isinstance(one, dict) else ""
     titles = [title(one) for content in contents.values() for one in content["objects"]]
     chosen = choose_class(titles, choice.class_name, folder)
