@@ -154,7 +154,7 @@ def annotation_file(
 def read_json(path: Path):
     "What a JSON file holds, with or without a byte order mark."
     try: return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
         raise DataError(f"{path}: cannot be read ({reason}); export it again, as UTF-8") from error
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['picture_endings', 'ImageError', 'DataError', 'FolderError', 'lacks_memory', 'explain_os_error', 'is_complete',
-           'read_orientation', 'all_scans_are_there', 'check_name', 'NamedBytes', 'source_name', 'decode_image',
-           'turn_upright', 'is_mask', 'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
+           'read_orientation', 'all_scans_are_there', 'check_name', 'one_photo_lost', 'NamedBytes', 'source_name',
+           'decode_image', 'turn_upright', 'is_mask', 'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
 
 # %% ../../nbs/base/files.ipynb #files-imports
 import contextlib
@@ -203,6 +203,16 @@ def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):
     "Raise where a path is empty: it would mean the current folder."
     if not isinstance(path, os.PathLike) and not path:
         raise error("an empty name; name a file or a folder")
+
+
+@contextlib.contextmanager
+def one_photo_lost(name: str | os.PathLike):
+    "What the system refuses about a file that is there becomes an `ImageError`: others go on."
+    try: yield
+    except FileNotFoundError: raise
+    except OSError as error:
+        error.filename = error.filename or str(name)
+        raise ImageError(explain_os_error(error)) from error
 
 
 class NamedBytes(bytes):

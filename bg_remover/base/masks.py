@@ -9,7 +9,8 @@ __all__ = ['mask_plane', 'person_class', 'read_any_mask', 'check_fractions']
 import os
 from pathlib import Path
 
-from .files import ImageError, NamedBytes, decode_image, is_mask, source_name
+from .files import ImageError, NamedBytes, decode_image, is_mask
+from .files import one_photo_lost, source_name
 
 import cv2
 import numpy as np
@@ -64,7 +65,8 @@ def mask_plane(
 ) -> tuple[np.ndarray, bool]: # uint8 H×W; whether its values are class numbers for certain
     "One plane of values: alpha, class numbers or greys."
     name = source_name(source)
-    if not isinstance(source, bytes): source = NamedBytes(Path(source).read_bytes(), name)
+    with one_photo_lost(name):
+        if not isinstance(source, bytes): source = NamedBytes(Path(source).read_bytes(), name)
     numbers = _palette_plane(source)
     if numbers is not None: return numbers, True
     pixels = _eight_bits(decode_image(source, cv2.IMREAD_UNCHANGED), name)

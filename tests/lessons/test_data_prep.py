@@ -229,6 +229,19 @@ def test_missing_and_truncated_photos_are_named_and_the_rest_is_done(tmp_path, w
     assert contents(prepare_pairs(root, "val", tmp_path / "pairs")) == whole
 
 
+@pytest.mark.parametrize("name, said", [("folder.jpg", "Is a directory"),
+                                        ("x" * 300 + ".jpg", "no such file")])
+def test_a_name_that_cannot_be_read_loses_one_photo(tmp_path, name, said):
+    root = copy_coco(tmp_path)
+    (root / "val2017/folder.jpg").mkdir()
+    path = root / "annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match=f"1 left out.*\n.*{said}"):
+        prepare_pairs(root, "val", tmp_path / "pairs")
+
+
 def test_many_problems_make_a_short_message(tmp_path):
     root = copy_coco(tmp_path)
     for path in sorted((root / "train2017").iterdir())[3:]: path.unlink()

@@ -1,11 +1,13 @@
 """Own photos and masks in the layouts of many tools: each becomes the same pairs, or is refused
 by name with what to do."""
 import base64
+import errno
 import io
 import json
 import os
 import subprocess
 import sys
+import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -398,6 +400,76 @@ def test_a_photo_is_found_by_as_much_of_its_name_as_it_takes(tmp_path):
     assert finder.find(r"C:\data\cam1\a.jpg") == tmp_path / "cam1/a.jpg"
     with pytest.raises(DataError, match="give them different names"): finder.find("a.jpg")
     with pytest.raises(DataError, match="no such photo"): finder.find("b.jpg")
+
+
+def test_names_are_found_as_macos_and_windows_spell_them(tmp_path):
+    apart = unicodedata.normalize("NFD", "é")
+    photo(tmp_path / f"drawn/photos/{apart}.jpg"); picture(tmp_path / "drawn/masks/é.png", 255 * truth)
+    photo(tmp_path / f"coco/{apart}.jpg"); photo(tmp_path / "coco/b.JPG")
+    write(tmp_path / "coco/result.json", coco(["images/é.jpg", "B.jpg"]))
+    pairs = prepare_own(tmp_path / "drawn", tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["é"]
+    pairs = prepare_own(tmp_path / "coco", tmp_path / "more")
+    assert len(list((pairs / "masks").iterdir())) == 2
+    photo(tmp_path / "coco/B.jpg") # where both are there, the spelling decides
+    assert PhotoFinder(tmp_path / "coco").find("B.jpg").name == "B.jpg"
+
+
+@pytest.mark.parametrize("make, left", [(photos_and_masks, "masks/b.png"), (voc, "SegmentationClass/b.png"),
+                                        (yolo, "labels/b.txt")])
+def test_a_mask_whose_photo_is_not_there_is_named(make, left, tmp_path):
+    make(tmp_path / "mine")
+    next(tmp_path.rglob("b.jpg")).rename(tmp_path / "mine/b.CR2")
+    with pytest.warns(UserWarning, match=f"{left}: no photo of this name"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
+
+
+def test_a_photo_with_outlines_twice_is_one_pair(tmp_path):
+    cvat_coco(tmp_path / "mine")
+    path = tmp_path / "mine/annotations/instances_default.json"
+    (path.parent / "instances_train.json").write_bytes(path.read_bytes())
+    labelme(tmp_path / "other")
+    (tmp_path / "other/a_old.json").write_bytes((tmp_path / "other/a.json").read_bytes())
+    for name, files in (("mine", "instances_default.json, instances_train.json"),
+                        ("other", "a.json, a_old.json")):
+        with pytest.warns(UserWarning, match=rf"a.jpg: has outlines twice \({files}\)"):
+            pairs = prepare_own(tmp_path / name, tmp_path / f"{name}-pairs")
+        assert {path.stem for path in (pairs / "masks").iterdir()} == {"a", "b"}
+
+
+def test_an_archive_is_to_be_unpacked_and_its_only_folder_is_looked_into(tmp_path):
+    cvat_coco(tmp_path / "mine/export")
+    write(tmp_path / "mine/__MACOSX/._export", "x"); write(tmp_path / "mine/.DS_Store", "x")
+    assert {own.name for own in find_own(tmp_path / "mine")} == {"a", "b"}
+    write(tmp_path / "other/export.zip", "x")
+    with pytest.raises(DataError, match="export.zip, which .*unpack the archive first"):
+        find_own(tmp_path / "other")
+    with pytest.raises(DataError, match="export.zip: is a file; .* unpack it"):
+        find_own(tmp_path / "other/export.zip")
+
+
+@pytest.mark.parametrize("text", ["{", '{"images": [], "annotations": null, "categories": []}'])
+def test_a_file_that_cannot_be_used_does_not_stop_the_others(text, tmp_path):
+    cvat_coco(tmp_path)
+    write(tmp_path / "annotations/instances_train.json", text)
+    with pytest.warns(UserWarning, match="instances_train.json: cannot be"):
+        assert len(find_own(tmp_path)) == 2
+    (tmp_path / "annotations/instances_default.json").unlink()
+    with pytest.raises(DataError, match="instances_train.json: cannot be"): find_own(tmp_path)
+
+
+@pytest.mark.parametrize("make, name", [(photos_and_masks, "a.jpg"), (photos_and_masks, "a.png"),
+                                        (voc, "a.png"), (yolo, "a.txt"), (labelme, "a.json")])
+def test_a_file_that_may_not_be_read_loses_one_photo(make, name, tmp_path, monkeypatch):
+    make(tmp_path / "mine")
+    read = Path.read_bytes
+    def refuse(path): # as the system does, but for the administrator, who may run the tests
+        if path.name == name: raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.warns(UserWarning, match=f"{name}: .*Permission denied"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
 
 
 # --- what cannot be right
