@@ -553,6 +553,14 @@ def test_evaluate_gives_figures_one_can_compute_by_hand(tmp_path):
     assert wrong.returncode == 1 and b"d.png" in wrong.stderr and json.loads(wrong.stdout)["photos"] == 3
 
 
+@pytest.mark.parametrize("words", [["https://example.com/me.jpg"],
+                                   ["HTTP://example.com/me.jpg", "me.png"],
+                                   ["me.jpg", "me.png", "--background", "ftp://example.com/sea.jpg"]])
+def test_an_address_of_the_web_is_to_be_downloaded(words):
+    done = CliRunner().invoke(app, ["remove", *words])
+    assert done.exit_code == 2 and "nothing is fetched from the web; download it" in done.output
+
+
 def test_names_are_matched_whatever_tools_add(tmp_path):
     for name in ("cat.JPG.png", "dog.heic", "a.b.png", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
