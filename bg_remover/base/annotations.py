@@ -156,7 +156,8 @@ def read_json(path: Path):
     try: return json.loads(path.read_bytes())
     except (ValueError, RecursionError, OSError) as error:
         reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
-        raise DataError(f"{path}: cannot be read ({reason}); export it again, as UTF-8") from error
+        raise DataError(f"{path}: cannot be read ({reason}); export or download it "
+                        "again") from error
 
 # %% ../../nbs/base/annotations.ipynb #annotations-open-coco
 def open_coco(

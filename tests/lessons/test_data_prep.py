@@ -262,7 +262,7 @@ def test_a_folder_without_photos_or_annotations_says_what_to_do(tmp_path):
         prepare_pairs(root, "val", tmp_path / "other")
     annotations = root / "annotations/instances_val2017.json"
     annotations.write_bytes(annotations.read_bytes()[:1000])
-    with pytest.raises(DataError, match="instances_val2017.json: cannot be used.*export or "
+    with pytest.raises(DataError, match="instances_val2017.json: cannot be read.*export or "
                        "download it again"):
         prepare_pairs(root, "val", tmp_path / "other")
 
