@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .base.annotations import (annotation_file, encode_annotation, explain_size,
                                          open_coco, pair_name, report_problems)
-from .base.files import DataError, file_sha1, write_bytes
+from .base.files import DataError, file_sha1, one_photo_lost, write_bytes
 from .base.pairs import fill_folder, finished_names
 from .images import read_image, resize_image, resize_mask, write_image, write_mask
 
@@ -95,10 +95,11 @@ def decoding_factor(shape: tuple[int, int], size: tuple[int, int] | None) -> int
 
 def read_frame(job: Job, size: tuple[int, int] | None) -> np.ndarray: # uint8 H×W×3
     "Read a photo at the size, and see that it is the one the annotations are about."
-    if not job.photo.exists(): raise DataError(f"{job.photo}: no such file; download it again")
+    if not os.path.exists(job.photo):
+        raise DataError(f"{job.photo}: no such file; download it again")
     is_jpeg = job.photo.suffix.lower() in (".jpg", ".jpeg") # others skip pixels, and do not average
     factor = decoding_factor(job.shape, size) if is_jpeg else 1
-    frame = read_image(job.photo, factor)
+    with one_photo_lost(job.photo): frame = read_image(job.photo, factor)
     if all(abs(have * factor - side) < factor for have, side in zip(frame.shape, job.shape)):
         return frame if size is None else resize_image(frame, size)
     shape = read_image(job.photo).shape[:2]

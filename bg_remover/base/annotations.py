@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['whole_number', 'clean_photo', 'clean_annotation', 'clean_all', 'clean_category', 'pair_name', 'without_clashes',
-           'check_content', 'report_problems', 'explain_size', 'annotation_file', 'open_coco', 'flatten_polygons',
-           'clean_polygons', 'clean_runs', 'clean_segmentation', 'encode_annotation']
+           'check_content', 'report_problems', 'explain_size', 'annotation_file', 'read_json', 'open_coco',
+           'flatten_polygons', 'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation',
+           'encode_annotation']
 
 # %% ../../nbs/base/annotations.ipynb #annotations-imports
 import contextlib
@@ -35,8 +36,10 @@ def whole_number(value, name: str) -> int:
 def clean_photo(record: dict, folder: Path) -> dict:
     "A photo's record with id, file_name, height and width; the photo itself says a missing size."
     name = record.get("file_name")
-    if not isinstance(name, str) or not name: raise ValueError("no file_name")
+    if not isinstance(name, str): raise ValueError("no file_name")
     name = name.replace("\\", "/") # as Windows writes it
+    if PurePosixPath(name).name in ("", "..") or "\0" in name:
+        raise ValueError(f"file_name is {name!r}, which names no file")
     sides = [record.get(side) for side in ("height", "width")]
     if None in sides:
         try: sides = decode_image(folder / name, cv2.IMREAD_COLOR_RGB).shape[:2]
@@ -49,17 +52,19 @@ def clean_photo(record: dict, folder: Path) -> dict:
 # %% ../../nbs/base/annotations.ipynb #annotations-record
 def clean_annotation(record: dict) -> dict:
     "An annotation's record with ids as numbers; without iscrowd it is no crowd."
-    if all(type(record.get(name)) is int for name in ("image_id", "category_id", "iscrowd")):
+    if all(type(record.get(name)) is int for name in ("id", "image_id", "category_id", "iscrowd")):
         return record # COCO's own need no more
+    own = record["id"] if isinstance(record.get("id"), (int, str)) else "without id"
     numbers = {name: whole_number(record.get(name), name) for name in ("image_id", "category_id")}
     crowd = record.get("iscrowd")
-    return record | numbers | dict(iscrowd=0 if crowd is None else whole_number(crowd, "iscrowd"))
+    crowd = int(crowd or 0) if crowd in (None, False, True) else whole_number(crowd, "iscrowd")
+    return record | numbers | dict(id=own, iscrowd=crowd)
 
 # %% ../../nbs/base/annotations.ipynb #annotations-clean-all
-def clean_all(records: list, clean, kind: str) -> tuple[list[dict], list[str]]: # good, problems
+def clean_all(records: list, clean, kinds: str) -> tuple[list[dict], list[str]]: # good, problems
     "Clean a list of records; a problem is one line that names the record."
-    if not isinstance(records, list): raise ValueError(f"its {kind}s are no list")
-    good, problems = [], []
+    if not isinstance(records, list): raise ValueError(f"its {kinds} are no list")
+    good, problems, kind = [], [], kinds.removesuffix("s").replace("ie", "y")
     for place, record in enumerate(records):
         name = record.get("id") if isinstance(record, dict) else None
         try:
@@ -73,7 +78,8 @@ def clean_all(records: list, clean, kind: str) -> tuple[list[dict], list[str]]: 
 # %% ../../nbs/base/annotations.ipynb #annotations-check
 def clean_category(record: dict) -> dict:
     "A category's record, its id a number."
-    return record | dict(id=whole_number(record.get("id"), "id"), name=str(record.get("name", "")))
+    name = str(record.get("name", "")).strip()
+    return record | dict(id=whole_number(record.get("id"), "id"), name=name)
 
 def pair_name(file_name: str) -> str:
     "The name of a photo's pair: cam0/frame1.jpg becomes cam0-frame1."
@@ -98,9 +104,10 @@ def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # cont
     if missing: raise ValueError(f"it has no {' and no '.join(missing)}")
     good, problems = {}, []
     for name, clean in kinds.items():
-        kind = "category" if name == "categories" else name.removesuffix("s")
-        good[name], odd = clean_all(content[name], clean, kind)
+        good[name], odd = clean_all(content[name], clean, name)
         problems += odd
+    # the same record twice is one photo
+    good["images"] = list({(one["id"], one["file_name"]): one for one in good["images"]}.values())
     times = Counter(record["id"] for record in good["images"])
     problems += [f"image {record['id']}: {record['file_name']} shares this id with another one"
                  for record in good["images"] if times[record["id"]] > 1]
@@ -143,6 +150,15 @@ def annotation_file(
         raise ValueError(f"split is {split!r}: only 'train' and 'val' have annotations")
     return Path(root) / "annotations" / f"instances_{split}2017.json"
 
+# %% ../../nbs/base/annotations.ipynb #annotations-read-json
+def read_json(path: Path):
+    "What a JSON file holds, with or without a byte order mark."
+    try: return json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
+        raise DataError(f"{path}: cannot be read ({reason}); export or download it "
+                        "again") from error
+
 # %% ../../nbs/base/annotations.ipynb #annotations-open-coco
 def open_coco(
     root: str | os.PathLike, # a COCO folder
@@ -155,9 +171,9 @@ def open_coco(
                         "fetches it")
     coco = COCO()
     try:
-        content = json.loads(path.read_bytes()) # UTF-8, with or without a byte order mark
-        coco.dataset, problems = check_content(content, Path(root) / f"{split}2017")
-    except ValueError as error: # JSON's and Unicode's errors are ValueErrors too
+        coco.dataset, problems = check_content(read_json(path), Path(root) / f"{split}2017")
+    except DataError: raise
+    except ValueError as error:
         raise DataError(f"{path}: cannot be used ({error}); export or download it again") from error
     report_problems(problems, f"Put these records of {path} right.")
     with contextlib.redirect_stdout(io.StringIO()): coco.createIndex()
@@ -167,7 +183,8 @@ def open_coco(
 def flatten_polygons(segmentation: list) -> list[list[float]]:
     "Polygons as lists of x, y, x, y, … however they are nested."
     def are_points(those):
-        return all(isinstance(one, list) and len(one) == 2 for one in those)
+        return isinstance(those, list) and all(isinstance(one, list) and len(one) == 2
+                                               for one in those)
     if not segmentation: return []
     if not isinstance(segmentation[0], list): return [segmentation] # one, flat
     if are_points(segmentation) and not isinstance(segmentation[0][0], list):
@@ -180,26 +197,50 @@ def clean_polygons(segmentation: list, shape: tuple[int, int]) -> list[list[floa
     "The polygons that enclose something. Raises a `ValueError` where they cannot be right."
     polygons, largest = flatten_polygons(segmentation), 3 * max(shape)
     for polygon in polygons:
-        if not all(isinstance(number, (int, float)) for number in polygon):
+        if not isinstance(polygon, list) or not all(isinstance(number, (int, float))
+                                                    for number in polygon):
             raise ValueError("its polygon holds something that is no number")
         if len(polygon) % 2:
             raise ValueError(f"its polygon has {len(polygon)} numbers, an odd count")
         if not all(abs(number) <= largest for number in polygon): # NaN is not
             raise ValueError(f"its coordinates are far outside the photo, {shape[1]} × {shape[0]}")
     polygons = [polygon for polygon in polygons if len(polygon) >= 6] # two points enclose nothing
-    if polygons and max(max(polygon) for polygon in polygons) <= 1 and max(shape) > 2:
+    # a little outside the photo, too
+    if polygons and max(max(polygon) for polygon in polygons) <= 1.1 and max(shape) > 2:
         raise ValueError("its coordinates are from 0 to 1, fractions of the photo; write pixels")
     return polygons
 
+# %% ../../nbs/base/annotations.ipynb #annotations-unpack
+def unpack_counts(text: str | bytes) -> list[int]:
+    """The numbers in COCO's compressed runs: five bits to a letter; from the fourth on, each is
+    written as the difference from the one two before."""
+    counts, number, shift = [], 0, 0
+    for letter in text.encode() if isinstance(text, str) else text:
+        if not 48 <= letter < 112 or shift > 30: raise ValueError("its runs are damaged")
+        number |= (letter - 48 & 31) << shift
+        shift += 5
+        if letter - 48 & 32: continue # the number goes on
+        if letter - 48 & 16: number -= 1 << shift
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+        number = shift = 0
+    if shift: raise ValueError("its runs are cut short")
+    return counts
+
 # %% ../../nbs/base/annotations.ipynb #annotations-runs
 def clean_runs(segmentation: dict, shape: tuple[int, int]) -> dict:
-    "Runs that fit the photo. Raises a `ValueError` for those that do not."
+    "Runs that fit the photo, as numbers. Raises a `ValueError` for those that do not."
     size, counts = segmentation.get("size"), segmentation.get("counts")
+    if isinstance(size, (list, tuple)): size = tuple(whole_number(side, "size") for side in size)
+    if size != tuple(shape):
+        raise ValueError(f"its runs are for a photo of {size}, not {tuple(shape)}")
     if isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], str):
         counts = counts[0]
-    if tuple(size or ()) != tuple(shape):
-        raise ValueError(f"its runs are for a photo of {tuple(size or ())}, not {tuple(shape)}")
-    if isinstance(counts, list) and sum(counts) != shape[0] * shape[1]:
+    # pycocotools would draw what lies in memory behind runs that are cut short
+    if isinstance(counts, (str, bytes)): counts = unpack_counts(counts)
+    if not isinstance(counts, list): raise ValueError("its runs have no counts")
+    counts = [whole_number(count, "a run") for count in counts]
+    if min(counts, default=0) < 0: raise ValueError(f"a run is {min(counts)}")
+    if sum(counts) != shape[0] * shape[1]:
         raise ValueError(f"its runs cover {sum(counts)} pixels of {shape[0] * shape[1]}")
     return dict(size=list(shape), counts=counts)
 
@@ -222,6 +263,5 @@ def encode_annotation(
 ) -> list[dict]: # compressed runs, one for all parts; none if nothing is enclosed
     "The pixels of one object as runs, which are quicker to unite than pixels."
     parts = clean_segmentation(segmentation, shape)
-    if not parts: return []
-    compressed = isinstance(parts[0], dict) and not isinstance(parts[0]["counts"], list)
-    return [runs.merge(parts if compressed else runs.frPyObjects(parts, *shape))]
+    found = [runs.merge(runs.frPyObjects(parts, *shape))] if parts else []
+    return [one for one in found if runs.area(one)]

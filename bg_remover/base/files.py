@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['picture_endings', 'ImageError', 'DataError', 'FolderError', 'lacks_memory', 'explain_os_error', 'is_complete',
-           'read_orientation', 'all_scans_are_there', 'check_name', 'NamedBytes', 'source_name', 'decode_image',
-           'turn_upright', 'is_mask', 'by_photo', 'write_bytes', 'remove_leftovers', 'file_sha1']
+           'read_orientation', 'all_scans_are_there', 'check_name', 'one_photo_lost', 'NamedBytes', 'source_name',
+           'decode_image', 'turn_upright', 'is_mask', 'find_pictures', 'one_spelling', 'by_photo', 'write_bytes',
+           'remove_leftovers', 'file_sha1']
 
 # %% ../../nbs/base/files.ipynb #files-imports
 import contextlib
@@ -16,9 +17,10 @@ import os
 import platform
 import re
 import time
+import unicodedata
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 try: import resource
@@ -205,6 +207,16 @@ def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):
         raise error("an empty name; name a file or a folder")
 
 
+@contextlib.contextmanager
+def one_photo_lost(name: str | os.PathLike):
+    "What the system refuses about a file or link that is there becomes an `ImageError`."
+    try: yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.islink(name): raise
+        error.filename = error.filename or str(name)
+        raise ImageError(explain_os_error(error)) from error
+
+
 class NamedBytes(bytes):
     "The bytes of a file, and what to call them in a message."
     def __new__(cls, data: bytes, name: str | os.PathLike):
@@ -274,22 +286,42 @@ picture_endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|
                       r"avifs?|hei[cf]s?|hif|j2k|jp2))+$", re.I)
 
 
+def find_pictures(
+    folder: Path, # searched with the folders in it; folders of pairs are left out
+    is_wanted: Callable[[str], bool] = picture_endings.search, # of a file's name
+) -> dict[str, list[Path]]: # name, such as "cam0/1" → the files of this name
+    "The pictures below a folder, by name without ending."
+    found = {}
+    for here, folders, names in os.walk(folder):
+        if "settings.json" in names and Path(here) != folder: names, folders[:] = [], []
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith(".") or not is_wanted(name): continue
+            path = Path(here) / name
+            bare = picture_endings.sub("", name if picture_endings.search(name) else path.stem)
+            full = (path.relative_to(folder).parent / bare).as_posix()
+            found.setdefault(one_spelling(full), []).append(path)
+    return found
+
+
+def one_spelling(name: str) -> str:
+    "A name as most systems write it: macOS writes é as two characters."
+    return unicodedata.normalize("NFC", name)
+
+
 def by_photo(
-    folder: str | os.PathLike, # of photos, masks or cut-outs
-) -> dict[str, Path]: # name of the photo, without endings → the file, in the order of the names
+    folder: str | os.PathLike, # of photos, masks or cut-outs, searched with the folders in it
+) -> dict[str, Path]: # name of the photo, without endings, such as "cam0/1" → the file
     "The pictures of a folder by the photo they belong to: cat.png and cat.jpg.png are both cat's."
     check_name(folder)
     if not Path(folder).is_dir(): raise ImageError(f"{folder}: no such folder")
-    found = {}
-    for path in sorted(Path(folder).iterdir()):
-        name = picture_endings.sub("", path.name)
-        if name == path.name or name.startswith(".") or path.is_dir(): continue
-        if name in found:
-            raise ImageError(f"{path}: {found[name].name} has the same name; remove one of the "
-                             "two, or rename it")
-        found[name] = path
+    found = find_pictures(Path(folder))
+    for first, *others in found.values():
+        if others:
+            raise ImageError(f"{others[0]}: {first.name} has the same name; remove one of the two, "
+                             "or rename it")
     if not found: raise ImageError(f"{folder}: no pictures in this folder")
-    return found
+    return {name: path for name, (path,) in found.items()}
 
 # %% ../../nbs/base/files.ipynb #images-41
 def _machine_name() -> str:

@@ -9,25 +9,45 @@ __all__ = ['mask_plane', 'person_class', 'read_any_mask', 'check_fractions']
 import os
 from pathlib import Path
 
-from .files import ImageError, decode_image, is_mask, source_name
+from .files import ImageError, NamedBytes, decode_image, is_mask
+from .files import one_photo_lost, source_name
 
 import cv2
 import numpy as np
 
 # %% ../../nbs/base/masks.ipynb #masks-palette
 # uint8 H×W; None if the file has no palette of colours
-def _palette_plane(source) -> np.ndarray | None:
+def _palette_plane(data: bytes) -> np.ndarray | None:
     "The class numbers of an image with a palette."
     import io
     from PIL import Image
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
     if not data.startswith(b"\x89PNG") and data[:3] != b"GIF" and data[:2] != b"BM": return None
-    image = Image.open(io.BytesIO(data))
-    if image.mode != "P" or "transparency" in image.info: return None
-    colours = np.array(image.getpalette("RGB")).reshape(-1, 3)
-    numbers = np.asarray(image)
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.mode != "P" or "transparency" in image.info: return None
+        colours = np.array(image.getpalette("RGB")).reshape(-1, 3)
+        numbers = np.asarray(image)
+    except (OSError, SyntaxError, ValueError): return None # OpenCV will say what is wrong
     used = colours[np.minimum(np.unique(numbers), len(colours) - 1)]
     return None if (np.ptp(used, axis=1) == 0).all() else numbers
+
+
+def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray: # uint8, the same shape
+    "Values of any depth in eight bits: of full scale, fractions, or small numbers as they are."
+    if pixels.dtype == np.uint16 and pixels.max() > 255: return np.uint8(pixels >> 8)
+    if pixels.dtype.kind == "f" and pixels.max() <= 1: pixels = np.rint(pixels * 255)
+    if not 0 <= pixels.min() <= pixels.max() <= 255: # NaN is not
+        raise ImageError(f"{name}: values from {pixels.min()} to {pixels.max()}; a mask has 0 to "
+                         "255, or fractions from 0 to 1; save it so")
+    return pixels.astype(np.uint8)
+
+
+def _alpha(pixels: np.ndarray) -> np.ndarray | None: # uint8 H×W; None where it says nothing
+    "How opaque a picture is, unless its mask lies in the colours."
+    if pixels.shape[2] < 4 or pixels[..., 3].min() >= 128: return None
+    drawn = pixels[..., :3].reshape(-1, 3)
+    is_clear = pixels[..., 3].max() < 128 # everywhere: nobody, or alpha that no program filled in
+    return None if is_clear and len(np.unique(drawn, axis=0)) == 2 else pixels[..., 3]
 
 
 def _one_colour(pixels: np.ndarray, name: str) -> np.ndarray: # uint8 H×W
@@ -44,17 +64,19 @@ def mask_plane(
     source: str | os.PathLike | bytes, # a file, or the bytes of one
 ) -> tuple[np.ndarray, bool]: # uint8 H×W; whether its values are class numbers for certain
     "One plane of values: alpha, class numbers or greys."
+    name = source_name(source)
+    with one_photo_lost(name):
+        if not isinstance(source, bytes): source = NamedBytes(Path(source).read_bytes(), name)
     numbers = _palette_plane(source)
     if numbers is not None: return numbers, True
-    pixels = decode_image(source, cv2.IMREAD_UNCHANGED)
-    if pixels.dtype == np.uint16: # of full scale, or 8-bit values in 16 bits
-        pixels = np.uint8(pixels >> 8) if pixels.max() > 255 else pixels.astype(np.uint8)
+    pixels = _eight_bits(decode_image(source, cv2.IMREAD_UNCHANGED), name)
     if pixels.ndim == 2: return pixels, False
-    if pixels.shape[2] == 4 and pixels[..., 3].min() < 255: return pixels[..., 3], False
+    alpha = _alpha(pixels)
+    if alpha is not None: return alpha, False
     colours = pixels[..., :3].astype(np.int16)
     # grey, as far as JPEG keeps it
     if np.ptp(colours, axis=2).max() <= 12: return pixels[..., 1], False
-    return _one_colour(pixels[..., :3], source_name(source)), False
+    return _one_colour(pixels[..., :3], name), False
 
 # %% ../../nbs/base/masks.ipynb #masks-values-code
 def _is_soft(values: np.ndarray, counts: np.ndarray) -> bool:
@@ -79,10 +101,14 @@ def _find_person(plane: np.ndarray, are_classes: bool, name: str) -> np.ndarray:
     "The person in a plane of values, or an `ImageError` that names them."
     values, counts = np.unique(plane, return_counts=True)
     classes = values[(values > 0) & (values < 255)]
-    border = counts[values == 255].sum() < counts[(values > 0) & (values < 255)].sum()
+    few = counts[values == 255].sum() < counts[(values > 0) & (values < 255)].sum()
+    # beside a bright grey, or without a background, 255 is no border but the person
+    border = few and (are_classes or values[0] == 0 and values[1] < 64)
     if not are_classes and is_mask(plane): return plane
     if len(classes) == 1 and (255 not in values or border):
         return person_class(plane, int(classes[0]))
+    if not are_classes and len(classes) == 1 and 96 <= classes[0] <= 160: # a trimap
+        return np.where(plane == classes[0], np.uint8(128), plane)
     if not len(classes): return plane
     if not are_classes and _is_soft(values, counts): return np.uint8(plane >= 128) * np.uint8(255)
     raise _which_one(values, name)

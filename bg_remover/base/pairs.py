@@ -63,8 +63,10 @@ def fill_folder(
     with own as workers:
         results = run_jobs(iter(jobs), task, workers, ahead=64, lost=lost_pair)
         problems = sorted(filter(None, tqdm(results, "prepare", len(jobs), delay=2)))
-    if problems and not any((dest / "masks").glob("*.png")):
-        raise DataError(f"{dest}: not one pair could be made; the first problem is {problems[0]}")
+    if not any((dest / "masks").glob("*.png")):
+        reason = (f"the first problem is {problems[0]}" if problems
+                  else "nobody is on the photos; export them with their annotations")
+        raise DataError(f"{dest}: not one pair could be made; {reason}")
     report_problems(problems, "Put them right and call again: finished pairs are kept.", 4)
     return dest
 

@@ -434,7 +434,10 @@ _Quality = Annotated[int | None, typer.Option(
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21
 def _plain_path(name: str) -> str:
-    "A path for an address such as file:///media/photo.jpg; all else as it is."
+    "A path for an address such as file:///media/photo.jpg; all else as it is, if it is not web."
+    if re.match(r"(https?|ftp)://", name, re.I):
+        raise typer.BadParameter(f"{name}: nothing is fetched from the web; download it, and name "
+                                 "the file")
     if not name.startswith("file://"): return name
     from bg_remover.base.storage import open_folder
     return str(open_folder(name))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bg_remover.base.annotations import annotation_file, clean_segmentation, encode_annotation, explain_size, flatten_polygons, open_coco, pair_name
+from bg_remover.base.annotations import annotation_file, clean_segmentation, encode_annotation, explain_size, flatten_polygons, open_coco, pair_name, unpack_counts
 from bg_remover.base.files import DataError
 from bg_remover.data_prep import person_annotations, person_ids, person_mask, prepare_pairs
 from bg_remover.images import read_mask, write_image
@@ -76,6 +76,12 @@ def test_a_clean_file_is_as_it_was(tmp_path):
      "not a whole number", [1, 2, 3]),
     (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg shares this id with another one",
      [2]),
+    (lambda data: data["images"][0].update(file_name="."), "image 1: file_name is '.', which names "
+     "no file", [2, 3]),
+    (lambda data: data["images"][0].update(file_name="../.."), "image 1: file_name is '../..', "
+     "which names no file", [2, 3]),
+    (lambda data: data["images"][0].update(file_name="a\0.jpg"), r"image 1: file_name is "
+     r"'a\x00.jpg', which names no file", [2, 3]),
 ])
 def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, left):
     data = content()
@@ -91,6 +97,12 @@ def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, 
     lambda data: data["images"][0].update(height=None),
     lambda data: data["annotations"][0].pop("iscrowd"),
     lambda data: data["annotations"][0].update(iscrowd=None),
+    lambda data: data["annotations"][0].update(iscrowd=False),
+    lambda data: data["annotations"][0].update(iscrowd=0.0),
+    lambda data: data["annotations"][0].pop("id"),
+    lambda data: data["annotations"][0].update(id=[1]),
+    lambda data: data["images"].append(data["images"][0]),
+    lambda data: data["categories"][0].update(name=" Person "),
     lambda data: data["annotations"][0].update(iscrowd="0", image_id="1", category_id=1.0),
     lambda data: [one.update(id=7) for one in data["annotations"]],
     lambda data: data["annotations"].append(dict(id=9, image_id=99, category_id=1, iscrowd=0,
@@ -100,8 +112,8 @@ def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, 
                   data["annotations"][2].update(category_id=3)),
 ])
 def test_what_can_be_understood_is(tmp_path, change):
-    """Numbers as text, sizes from the photo itself, ids that repeat, annotations of no photo,
-    two categories named person."""
+    """Numbers as text, sizes from the photo itself, ids that repeat or are not there, annotations
+    of no photo, a photo listed twice, two categories named person."""
     data = content()
     change(data)
     coco, problems = opened(write(tmp_path, data))
@@ -119,14 +131,14 @@ def test_any_unicode_with_or_without_its_mark(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("data, message", [
-    ("{", "cannot be used"), ("[]", "no images and no annotations and no categories"),
+    ("{", "cannot be read"), ("[" * 100_000, "cannot be read"), ("[]", "no images and no annotations and no categories"),
                                            ('{"images": [], "annotations": []}', "no categories"),
     ('{"images": {}, "annotations": [], "categories": []}', "its images are no list"),
                                            ("null", "no images")])
 def test_a_file_that_is_no_coco_file_is_named(tmp_path, data, message):
     with pytest.raises(DataError,
                        match=rf"instances_train2017.json: cannot be used \(.*{message}"
-                       if "{" != data else message):
+                       if "read" not in message else message):
         open_coco(write(tmp_path, data), "train")
 
 
@@ -155,12 +167,29 @@ def test_a_polygon_is_drawn_however_it_is_nested(outline):
 def test_runs_are_drawn_plain_packed_or_in_a_list():
     packed = encode_annotation(runs_of_square, shape)[0]
     text = packed["counts"].decode()
-    for outline in (runs_of_square, [runs_of_square], packed, [packed],
+    plain = runs_of_square["counts"]
+    for outline in (runs_of_square, [runs_of_square], packed, [packed], [packed, runs_of_square],
+                    dict(size=["60", 80.0], counts=[str(count) for count in plain]),
                     dict(size=list(shape), counts=text), dict(size=list(shape), counts=[text])):
         assert encode_annotation(outline, shape)[0]["counts"] == packed["counts"]
 
 
-@pytest.mark.parametrize("outline", [None, [], [[]], [[1, 2, 3, 4]], [1, 2], "box"])
+@pytest.mark.parametrize("seed", range(5))
+def test_packed_runs_are_the_numbers_that_pycocotools_packed(seed):
+    from pycocotools import mask as runs
+    random = np.random.default_rng(seed)
+    mask = np.asfortranarray(random.random((200, 70)) < (0.5, 0.02, 0.98, 0, 1)[seed], np.uint8)
+    flat = mask.ravel("F")
+    starts = np.flatnonzero(np.diff(flat)) + 1
+    plain = [0] * int(flat[0]) + np.diff([0, *starts, flat.size]).tolist()
+    assert unpack_counts(runs.encode(mask)["counts"]) == plain
+
+
+beyond = [[100, 20, 140, 20, 140, 50, 100, 50]]
+
+@pytest.mark.parametrize("outline", [None, [], [[]], [[1, 2, 3, 4]], [1, 2], "box", beyond,
+                                     [[10, 10, 50, 50, 10, 10]],
+                                     dict(size=list(shape), counts=[4800])])
 def test_what_encloses_nothing_costs_only_itself(outline):
     assert encode_annotation(outline, shape) == []
 
@@ -176,6 +205,16 @@ def test_what_encloses_nothing_costs_only_itself(outline):
                                              ([dict(size=[80, 60], counts=[4800])],
                                               "for a photo of"),
     (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels of 4800"),
+    (dict(size=[60, 80], counts=""), "cover 0 pixels of 4800"),
+    (dict(size=[60, 80], counts="hb0"), "cover 600 pixels of 4800"),
+    (dict(size=[60, 80], counts="hb0lQ"), "cut short"),
+    (dict(size=[60, 80], counts="o" * 50), "damaged"),
+    (dict(size=[60, 80], counts="not runs!"), "damaged"),
+    (dict(size=[60, 80], counts=[-10, 4810]), "a run is -10"),
+    (dict(size=[60, 80], counts=[0.5, 4799.5]), "not a whole number"),
+    (dict(size=[60, 80]), "no counts"), (dict(size=4800, counts=[4800]), "for a photo of 4800"),
+    ([square, None], "no number"),
+    ([[value / 70 for value in (0, 0, 75, 0, 75, 50)]], "from 0 to 1"),
                                              (dict(counts=[4800]), "for a photo of")])
 def test_what_cannot_be_right_is_said(outline, reason):
     with pytest.raises(ValueError, match=reason): clean_segmentation(outline, shape)

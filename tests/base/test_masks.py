@@ -30,6 +30,14 @@ def rgba(colour: int, alpha: np.ndarray) -> np.ndarray:
     return np.dstack([np.full((*alpha.shape, 3), colour, np.uint8), alpha])
 
 
+def grey_alpha(values: np.ndarray, alpha: int | np.ndarray) -> np.ndarray:
+    return np.dstack([values] * 3 + [np.full_like(values, alpha)])
+
+
+first = np.full((60, 80), 255, np.uint8)
+first[0, 0] = 254
+square = np.ones((21, 21), np.uint8)
+ring = (cv2.dilate(person, square) - cv2.erode(person, square)) > 0 # larger than what is inside
 car = 15 * person
 car[40:55, 2:12] = 7
 border = 15 * person
@@ -52,6 +60,14 @@ readable = {
             "white on transparent": stored(rgba(255, 255 * person)),
     "JPEG": stored(255 * person, "JPEG", quality=60),
             "colour JPEG": stored(np.repeat(255 * person[..., None], 3, 2), "JPEG", quality=60),
+    "white, and alpha that nothing filled in": stored(grey_alpha(255 * person, 0)),
+    "white, and alpha of 254": stored(grey_alpha(255 * person, 254)),
+    "white, and one pixel of 254": stored(grey_alpha(255 * person, first)),
+    "fractions": stored(np.float32(person), "TIFF"),
+    "floats": stored(np.float32(255 * person), "TIFF"),
+    "soft fractions": stored(cv2.GaussianBlur(np.float32(person), (0, 0), 2), "TIFF"),
+    "32 bit": stored(np.int32(person), "TIFF"),
+    "254": stored(254 * person),
     "soft": stored(cv2.GaussianBlur(255 * person, (0, 0), 2)),
 }
 
@@ -62,14 +78,38 @@ def test_the_person_is_found(kind):
     assert set(np.unique(found)) <= {0, 128, 255}
     wrong = (found == 255) != (person == 1)
     if "border" in kind: wrong[10:12] = False # ignored there
-    assert wrong.sum() <= (40 if kind in ("soft", "JPEG", "colour JPEG") else 0)
+    assert wrong.sum() <= (40 if kind in ("soft", "soft fractions", "JPEG", "colour JPEG") else 0)
 
 
 def test_a_border_is_ignored():
     assert (read_any_mask(readable["palette with border"])[10:12, 20:60] == 128).all()
 
 
+@pytest.mark.parametrize("unknown", [100, 127, 128, 129, 150])
+def test_what_a_trimap_does_not_know_is_ignored(unknown):
+    found = read_any_mask(stored(np.where(ring, np.uint8(unknown), 255 * person)))
+    assert (found[ring] == 128).all() and ((found == 255) == (person == 1))[~ring].all()
+
+
+def test_a_clear_photo_is_nobody():
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 4), np.uint8)
+    photo[..., 3] = 0
+    assert not read_any_mask(stored(photo)).any()
+
+
+@pytest.mark.parametrize("cut", [60, 120, -30])
+def test_a_damaged_palette_is_named(cut):
+    noise = np.random.default_rng(0).integers(0, 2, (60, 80), np.uint8)
+    data = stored(noise, palette=colours)
+    with pytest.raises(ImageError, match="^cat.png: "): read_any_mask(NamedBytes(data[:cut], "cat.png"))
+
+
 refused = {
+    "255 on 1": (stored(254 * person + np.uint8(1)), "1, 255;"),
+    "a wide ring of 200": (stored(np.where(ring, np.uint8(200), 255 * person)), "0, 200, 255;"),
+    "255 on 10": (stored(245 * person + np.uint8(10)), "10, 255;"),
+    "many numbers": (stored(np.int32(person) * 1000, "TIFF"), "values from 0 to 1000"),
+    "no number": (stored(np.float32(person) * np.nan, "TIFF"), "values from nan"),
     "two classes": (stored(car), "0, 7, 15;"),
            "two classes of a palette": (stored(car, palette=colours), "0, 7, 15;"),
     "ones and twos": (stored(person + np.uint8(car == 7) * np.uint8(2)), "0, 1, 2;"),

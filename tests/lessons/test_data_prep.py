@@ -1,4 +1,5 @@
 """Masks against a plain oracle, damaged photos, and killed processes."""
+import json
 import multiprocessing
 import os
 import shutil
@@ -228,6 +229,19 @@ def test_missing_and_truncated_photos_are_named_and_the_rest_is_done(tmp_path, w
     assert contents(prepare_pairs(root, "val", tmp_path / "pairs")) == whole
 
 
+@pytest.mark.parametrize("name, said", [("folder.jpg", "Is a directory"),
+                                        ("x" * 300 + ".jpg", "no such file")])
+def test_a_name_that_cannot_be_read_loses_one_photo(tmp_path, name, said):
+    root = copy_coco(tmp_path)
+    (root / "val2017/folder.jpg").mkdir()
+    path = root / "annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match=f"1 left out.*\n.*{said}"):
+        prepare_pairs(root, "val", tmp_path / "pairs")
+
+
 def test_many_problems_make_a_short_message(tmp_path):
     root = copy_coco(tmp_path)
     for path in sorted((root / "train2017").iterdir())[3:]: path.unlink()
@@ -248,7 +262,7 @@ def test_a_folder_without_photos_or_annotations_says_what_to_do(tmp_path):
         prepare_pairs(root, "val", tmp_path / "other")
     annotations = root / "annotations/instances_val2017.json"
     annotations.write_bytes(annotations.read_bytes()[:1000])
-    with pytest.raises(DataError, match="instances_val2017.json: cannot be used.*export or "
+    with pytest.raises(DataError, match="instances_val2017.json: cannot be read.*export or "
                        "download it again"):
         prepare_pairs(root, "val", tmp_path / "other")
 
@@ -345,3 +359,7 @@ def test_annotations_without_people_are_refused(tmp_path):
                                              '"name": "human"').replace('"name":"person"',
                                                                         '"name":"human"'))
     with pytest.raises(DataError, match="person"): prepare_pairs(root, "val", tmp_path / "pairs")
+    content = json.loads(path.read_text().replace('"human"', '"person"'))
+    path.write_text(json.dumps(content | dict(annotations=[])))
+    with pytest.raises(DataError, match="not one pair could be made; nobody is on the photos"):
+        prepare_pairs(root, "val", tmp_path / "pairs")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -557,12 +558,36 @@ def test_evaluate_gives_figures_one_can_compute_by_hand(tmp_path):
     assert wrong.returncode == 1 and b"d.png" in wrong.stderr and json.loads(wrong.stdout)["photos"] == 3
 
 
+@pytest.mark.parametrize("words", [["https://example.com/me.jpg"],
+                                   ["HTTP://example.com/me.jpg", "me.png"],
+                                   ["me.jpg", "me.png", "--background", "ftp://example.com/sea.jpg"]])
+def test_an_address_of_the_web_is_to_be_downloaded(words):
+    done = CliRunner().invoke(app, ["remove", *words])
+    assert done.exit_code == 2 and "nothing is fetched from the web; download it" in done.output
+
+
 def test_names_are_matched_whatever_tools_add(tmp_path):
     for name in ("cat.JPG.png", "dog.heic", "a.b.png", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
     assert sorted(by_photo(tmp_path)) == ["a.b", "cat", "dog"]
     (tmp_path / "cat.png").touch()
     with pytest.raises(ValueError, match="cat"): by_photo(tmp_path)
+
+
+def test_masks_in_folders_are_scored_and_a_dead_link_is_named(tmp_path):
+    from bg_remover.metrics import score_masks
+    mask = np.zeros((6, 6), np.uint8)
+    mask[2:4, 2:4] = 255
+    apart = unicodedata.normalize("NFD", "é")
+    for path in ("truth/cam0/1.png", "truth/cam1/1.png", "truth/é.png", "masks/cam0/1.jpg.png",
+                 f"masks/{apart}.png", "truth/2.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        write_mask(tmp_path / path, mask)
+    (tmp_path / "masks/2.png").symlink_to("nowhere.png")
+    scores, problems = score_masks(tmp_path / "masks", tmp_path / "truth")
+    assert {name: score["iou"] for name, score in scores.items()} == {"cam0/1": 1, "cam1/1": 0,
+                                                                      "é": 1}
+    assert len(problems) == 1 and "2.png: No such file or directory (a link" in problems[0]
 
 
 def test_sixteen_bits_and_solid_alpha_are_masks_too(tmp_path):

@@ -1,11 +1,13 @@
 """Own photos and masks in the layouts of many tools: each becomes the same pairs, or is refused
 by name with what to do."""
 import base64
+import errno
 import io
 import json
 import os
 import subprocess
 import sys
+import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -301,10 +303,66 @@ def test_a_class_number_can_be_chosen(tmp_path):
 
 @pytest.mark.parametrize("text",
                          ["names: [car, \"person\"]", "names:\n  - car\n  - 'person'\nnc: 2",
-                          "names:\n  0: car\n  1: person\n", "names: {0: car, 1: person}"])
+                          "names:\n  0: car\n  1: person\n", "names: {0: car, 1: person}",
+                          "names: # two\n\n  0: car # mine\n\n  1: person # us\n",
+                          "names: {\n  '0': car,\n  '1': person\n}", "names: [\n  car,\n  person\n]",
+                          "names:\r\n- car\r\n- person\r\nnc: 2\r\n"])
 def test_names_of_classes_are_read(text, tmp_path):
     write(tmp_path / "data.yaml", f"train: images\n{text}")
     assert read_class_names(tmp_path) == {0: "car", 1: "person"}
+
+
+def test_a_name_of_a_class_may_have_a_comma_and_a_line_may_be_empty(tmp_path):
+    write(tmp_path / "data.yaml", "nc: 3")
+    write(tmp_path / "labels/classes.txt", "car\n\nperson\n")
+    assert read_class_names(tmp_path) == {0: "car", 2: "person"}
+    write(tmp_path / "data.yaml", "names: ['car, big', \"driver's seat\", person]")
+    assert read_class_names(tmp_path) == {0: "car, big", 1: "driver's seat", 2: "person"}
+
+
+@pytest.mark.parametrize("make, name", [(yolo, "data.yaml"), (yolo, "labels/a.txt"),
+                                        (cvat_masks, "labelmap.txt")])
+def test_text_is_read_in_utf_16_and_another_code_page_is_named(make, name, tmp_path):
+    make(tmp_path / "mine")
+    path = tmp_path / "mine" / name
+    text = path.read_text("utf-8-sig")
+    path.write_text(text, "utf-16")
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert len(list((pairs / "masks").iterdir())) == 2
+    path.write_text(f"{text}# grün\n", "cp1252")
+    if name.startswith("labels"):
+        with pytest.warns(UserWarning, match="a.txt: is not text in UTF-8"):
+            prepare_own(tmp_path / "mine", pairs)
+    else:
+        with pytest.raises(DataError, match=f"{name}: is not text in UTF-8"):
+            prepare_own(tmp_path / "mine", pairs)
+
+
+@pytest.mark.parametrize("values, said", [
+    (255 * truth, None), (truth, None), (15 * truth, None),
+    (3000 * truth.astype(np.uint16), "number 3000"),
+    (truth[..., None] * np.array([190, 128, 128]), r"colour \(190, 128, 128\)"),
+    (15 * np.repeat(truth[..., None], 4, axis=2), r"colour \(15, 15, 15\)")])
+def test_what_stands_for_no_class_of_voc_is_not_nobody(values, said, tmp_path):
+    voc(tmp_path / "mine")
+    pixels = values.astype(np.uint16 if values.dtype == np.uint16 else np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "mine/SegmentationClass/a.png")
+    if said:
+        with pytest.warns(UserWarning, match=f"a.png: the {said} stands for no class"):
+            prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    else:
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+        is_plane = values.max() == 1 # VOC's aeroplane
+        assert ((read_mask(pairs / "masks/a.png") == 255) == (truth & (not is_plane))).all()
+
+
+def test_all_colours_of_people_are_people(tmp_path):
+    cvat_masks(tmp_path / "mine")
+    path = tmp_path / "mine/labelmap.txt"
+    path.write_text(path.read_text("utf-8-sig") + "Person:9,9,9::\n")
+    picture(tmp_path / "mine/SegmentationClass/a.png", truth[..., None] * np.array([9, 9, 9]))
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    for name in "ab": assert ((read_mask(pairs / f"masks/{name}.png") == 255) == truth).all()
 
 
 # --- names
@@ -344,6 +402,76 @@ def test_a_photo_is_found_by_as_much_of_its_name_as_it_takes(tmp_path):
     with pytest.raises(DataError, match="no such photo"): finder.find("b.jpg")
 
 
+def test_names_are_found_as_macos_and_windows_spell_them(tmp_path):
+    apart = unicodedata.normalize("NFD", "é")
+    photo(tmp_path / f"drawn/photos/{apart}.jpg"); picture(tmp_path / "drawn/masks/é.png", 255 * truth)
+    photo(tmp_path / f"coco/{apart}.jpg"); photo(tmp_path / "coco/b.JPG")
+    write(tmp_path / "coco/result.json", coco(["images/é.jpg", "B.jpg"]))
+    pairs = prepare_own(tmp_path / "drawn", tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["é"]
+    pairs = prepare_own(tmp_path / "coco", tmp_path / "more")
+    assert len(list((pairs / "masks").iterdir())) == 2
+    photo(tmp_path / "coco/B.jpg") # where both are there, the spelling decides
+    assert PhotoFinder(tmp_path / "coco").find("B.jpg").name == "B.jpg"
+
+
+@pytest.mark.parametrize("make, left", [(photos_and_masks, "masks/b.png"), (voc, "SegmentationClass/b.png"),
+                                        (yolo, "labels/b.txt")])
+def test_a_mask_whose_photo_is_not_there_is_named(make, left, tmp_path):
+    make(tmp_path / "mine")
+    next(tmp_path.rglob("b.jpg")).rename(tmp_path / "mine/b.CR2")
+    with pytest.warns(UserWarning, match=f"{left}: no photo of this name"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
+
+
+def test_a_photo_with_outlines_twice_is_one_pair(tmp_path):
+    cvat_coco(tmp_path / "mine")
+    path = tmp_path / "mine/annotations/instances_default.json"
+    (path.parent / "instances_train.json").write_bytes(path.read_bytes())
+    labelme(tmp_path / "other")
+    (tmp_path / "other/a_old.json").write_bytes((tmp_path / "other/a.json").read_bytes())
+    for name, files in (("mine", "instances_default.json, instances_train.json"),
+                        ("other", "a.json, a_old.json")):
+        with pytest.warns(UserWarning, match=rf"a.jpg: has outlines twice \({files}\)"):
+            pairs = prepare_own(tmp_path / name, tmp_path / f"{name}-pairs")
+        assert {path.stem for path in (pairs / "masks").iterdir()} == {"a", "b"}
+
+
+def test_an_archive_is_to_be_unpacked_and_its_only_folder_is_looked_into(tmp_path):
+    cvat_coco(tmp_path / "mine/export")
+    write(tmp_path / "mine/__MACOSX/._export", "x"); write(tmp_path / "mine/.DS_Store", "x")
+    assert {own.name for own in find_own(tmp_path / "mine")} == {"a", "b"}
+    write(tmp_path / "other/export.zip", "x")
+    with pytest.raises(DataError, match="export.zip, which .*unpack the archive first"):
+        find_own(tmp_path / "other")
+    with pytest.raises(DataError, match="export.zip: is a file; .* unpack it"):
+        find_own(tmp_path / "other/export.zip")
+
+
+@pytest.mark.parametrize("text", ["{", '{"images": [], "annotations": null, "categories": []}'])
+def test_a_file_that_cannot_be_used_does_not_stop_the_others(text, tmp_path):
+    cvat_coco(tmp_path)
+    write(tmp_path / "annotations/instances_train.json", text)
+    with pytest.warns(UserWarning, match="instances_train.json: cannot be"):
+        assert len(find_own(tmp_path)) == 2
+    (tmp_path / "annotations/instances_default.json").unlink()
+    with pytest.raises(DataError, match="instances_train.json: cannot be"): find_own(tmp_path)
+
+
+@pytest.mark.parametrize("make, name", [(photos_and_masks, "a.jpg"), (photos_and_masks, "a.png"),
+                                        (voc, "a.png"), (yolo, "a.txt"), (labelme, "a.json")])
+def test_a_file_that_may_not_be_read_loses_one_photo(make, name, tmp_path, monkeypatch):
+    make(tmp_path / "mine")
+    read = Path.read_bytes
+    def refuse(path): # as the system does, but for the administrator, who may run the tests
+        if path.name == name: raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.warns(UserWarning, match=f"{name}: .*Permission denied"):
+        pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert [path.stem for path in (pairs / "masks").iterdir()] == ["b"]
+
+
 # --- what cannot be right
 
 @pytest.mark.parametrize("make", [photos_and_masks, cvat_coco])
@@ -376,7 +504,12 @@ def test_inverted_masks_are_a_warning(tmp_path):
                          [("1 0.1 0.1 0.2 0.2", "has boxes"),
                           ("1 10 10 40 10 40 30", "not from 0 to 1"),
                           ("person 1", "lines of numbers"),
-                                        ("1 nan nan 0.2 0.2 0.3 0.3", "not from 0 to 1")])
+                                        ("1 nan nan 0.2 0.2 0.3 0.3", "not from 0 to 1"),
+                          (f"nan {fractions}", "nan is no number of a class"),
+                          (f"inf {fractions}", "inf is no number of a class"),
+                          (f"1.5 {fractions}", "1.5 is no number of a class"),
+                          (f"-1 {fractions}", "the class -1 has no name"),
+                          (f"7 {fractions}", "the class 7 has no name")])
 def test_an_odd_text_file_loses_one_photo(text, word, tmp_path):
     yolo(tmp_path / "mine")
     write(tmp_path / "mine/labels/a.txt", text)
@@ -393,6 +526,21 @@ def test_no_label_is_not_nobody(tmp_path):
     write(tmp_path / "mine/labels/a.txt", "") # which says that nobody is there
     prepare_own(tmp_path / "mine", pairs)
     assert (read_mask(pairs / "masks/a.png") == 0).all()
+
+
+def test_points_of_labelme_are_pairs_and_a_rectangle_may_have_four(tmp_path):
+    labelme(tmp_path / "mine")
+    corners = np.reshape(polygon, (-1, 2))
+    shape = dict(label="person", shape_type="rectangle", points=corners.tolist())
+    path = tmp_path / "mine/a.json"
+    content = json.loads(path.read_text())
+    write(path, content | dict(shapes=[shape]))
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert ((read_mask(pairs / "masks/a.png") == 255) != truth).sum() <= 60
+    deep = np.c_[corners, np.zeros(4)].tolist() # would be read as other pairs
+    write(path, content | dict(shapes=[shape | dict(shape_type="polygon", points=deep)]))
+    with pytest.warns(UserWarning, match="a.json: cannot be used .its points are no pairs"):
+        prepare_own(tmp_path / "mine", pairs)
 
 
 def test_a_broken_labelme_file_loses_one_photo(tmp_path):
@@ -454,6 +602,15 @@ def test_a_place_or_a_class_of_supervisely_may_be_anything(tmp_path):
     with pytest.warns(UserWarning, match="b.jpg.json: ") as caught:
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert "the given bytes" not in str(caught[0].message)
+    write(path, dict(objects=None))
+    with pytest.warns(UserWarning, match="b.jpg.json: has no list of objects"):
+        prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    opaque = io.BytesIO()
+    Image.fromarray(255 * np.uint8(truth)).convert("RGBA").save(opaque, "PNG")
+    text = base64.b64encode(zlib.compress(opaque.getvalue())).decode()
+    write(path, dict(objects=[dict(classTitle="person", bitmap=dict(data=text, origin=[0, 0]))]))
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    assert ((read_mask(pairs / "masks/set1-b.png") == 255) == truth).all()
     write(path, dict(objects=[dict(classTitle=["person"]), dict(classTitle=None)]))
     pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert not read_mask(pairs / "masks/set1-b.png").any()
