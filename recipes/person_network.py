@@ -1,12 +1,12 @@
 """Train a network on MoveNet's encoder, and join it with the lessons' U-Net in one file.
 
-    python recipes/person_network.py train DATA RUN MOVENET.json --pseudo FOLDER
+    python recipes/person_network.py train DATA RUN MOVENET.json [--pseudo FOLDER]
         [--precision mixed_bfloat16]
-    python recipes/person_network.py export DATA BEST.weights.h5 MOVENET.json OUT --pseudo FOLDER
+    python recipes/person_network.py export DATA BEST.weights.h5 MOVENET.json OUT [--pseudo FOLDER]
         [--share 0.45] [--threshold 0.5] [--sure 0]
 
 DATA holds pairs/ and extra/ (frames, masks, index.csv with name, source, split); movenet.py fetches
-MOVENET.json; pseudo_masks.py makes FOLDER, which the first two phases did without. `train`, called
+MOVENET.json; pseudo_masks.py makes FOLDER, which helped nothing. `train`, called
 again, goes on. First only the new decoder learns, then MoveNet's later blocks too, at a fifth of
 its rate; the early blocks know edges and colours already, and cost the most. What is measured and kept
 is a moving average of the weights. A phase's folder: history.csv, last.weights.h5 (with the
@@ -38,7 +38,7 @@ from bg_remover.training import photo_jaccard_loss
 filters = (64, 48, 32)  # of the decoder's stages, at strides 16, 8 and 4
 stages = [["top"], ["stride_16", "pyramid_16"], ["stride_8", "pyramid_8"],
           ["stride_4", "pyramid_4", "joints", "centres"]]
-final_side = 384  # of the picture, as the shipped network's
+final_side, joined_side = 288, 384  # of this network's picture, and of the shipped one's
 batch_size, epoch_steps = 16, 150
 encoder_share = 0.2  # of the rate
 turns = {"coco-train2017": 4, "coco-val2017": 4, "coco-more": 4, "voc": 4, "pseudo": 2,
@@ -63,9 +63,10 @@ class Phase(NamedTuple):
 phases = [
     Phase("0-decoder", 288, 5, 2e-3, None),
     Phase("1-late", 288, 10, 6e-4, "block_6_expand"),
-    Phase("2-more", 288, 18, 8e-4, "block_3_expand"),
-    Phase("3-large", final_side, 4, 2e-4, "block_3_expand"),
 ]
+# Tried after these and no better on `choose` (benchmarks/results/more_photos.csv): 16 epochs of
+# Phase("2-more", 288, 18, 8e-4, "block_3_expand") with --pseudo, and two of
+# Phase("2-large", 384, 6, 3e-4, "block_6_expand") without.
 
 
 def crowd_loss(truth, probability):
@@ -207,10 +208,11 @@ def join(path: Path, graph: Path, share: float) -> keras.Model:
     model.load_weights(path)
     if share == 1: return model
     second = keras.Model(model.inputs, model.get_layer("quarter").output, name="second")
-    size = (final_side, final_side)
+    size, half = (joined_side, joined_side), joined_side // 2
     image = keras.Input((*size, 3), name="image")
     one = pretrained_unet(image_size=size).get_layer("unet")(minus_one_to_one(image))
-    other = layers.UpSampling2D(2, interpolation="bilinear")(second(image))
+    other = second(layers.Resizing(final_side, final_side, interpolation="bilinear")(image))
+    other = layers.Resizing(half, half, interpolation="bilinear")(other)
     mean = layers.Add()([layers.Rescaling(1 - share)(one), layers.Rescaling(share)(other)])
     enlarge = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge")
     return keras.Model(image, enlarge(mean), name="two_opinions")

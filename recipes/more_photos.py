@@ -1,0 +1,70 @@
+"""Would the U-Net learn more from photos that came later? Train it on them, in small steps.
+
+    python recipes/more_photos.py DATA RUN --pseudo FOLDER [--precision mixed_bfloat16]
+
+DATA holds pairs/ and extra/ (frames, masks, index.csv with name, source, split), FOLDER is from
+pseudo_masks.py. Called again, it goes on. It starts from the shipped weights; RUN gets history.csv,
+last.weights.h5 (with the optimizer, to go on), average.weights.h5 and best.weights.h5 (by the mean
+IoU on `choose`, at the photos' own size). The answer was no: benchmarks/results/more_photos.csv
+holds its history, beside that of the second network on the same photos.
+"""
+import argparse
+from pathlib import Path
+
+import keras
+
+from person_network import Keep, Phase, batch_size, crowd_loss, epoch_steps
+from person_photos import MaskedPhotos, training_batches
+
+from bg_remover.base.optimizers import EncoderRate, warm_cosine
+from bg_remover.base.runs import read_history
+from bg_remover.base.backbones import encoder_layers
+from bg_remover.model import freeze_encoder, pretrained_unet
+
+phase, used_at = Phase("more-photos", 320, 6, 3e-4, None), 384
+encoder_share = 0.1  # of the rate
+turns = {"coco-train2017": 4, "coco-val2017": 4, "coco-more": 4, "voc": 4, "pseudo": 2,
+         "background": 3, "voc-background": 3, "portrait": 1, "ccp": 1}  # how often in each turn
+
+
+def unet(side: int) -> keras.Model:
+    "The U-Net as it ships, for pictures of any size; only the encoder's normalisation is frozen."
+    return freeze_encoder(pretrained_unet(image_size=(side, side)), 0)
+
+
+def compiled(side: int) -> keras.Model:
+    "The U-Net, ready to train; its average is kept beside it."
+    model = unet(side)
+    slow = frozenset(weight.path for layer in encoder_layers(model.get_layer("unet"))
+                     for weight in layer.weights)
+    rate = warm_cosine(phase.rate, phase.epochs * epoch_steps)
+    optimizer = EncoderRate(rate, slow, encoder_share, 1e-4)
+    optimizer.use_ema, optimizer.ema_momentum = True, 0.99
+    model.compile(optimizer, loss=crowd_loss)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--pseudo", type=Path, nargs="*", default=[])
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    options = parser.parse_args()
+    keras.mixed_precision.set_global_policy(options.precision)
+    options.run.mkdir(parents=True, exist_ok=True)
+    done, data = len(read_history(options.run / "history.csv")), options.data
+    model, twin = compiled(phase.side), unet(used_at)
+    if done: model.load_weights(options.run / "last.weights.h5")
+    photos = MaskedPhotos([data / "pairs", data / "extra", *options.pseudo], "train", turns)
+    stream = training_batches(photos, phase.side, phase.paste, 7, batch_size=batch_size,
+                              steps=epoch_steps)
+    follow = keras.callbacks.LambdaCallback(lambda epoch, logs: setattr(stream, "epoch", epoch))
+    keep = Keep(options.run, phase, twin, MaskedPhotos([data / "pairs"], "choose"), 0)
+    model.fit(stream, epochs=phase.epochs, initial_epoch=done, shuffle=False,
+              callbacks=[follow, keep], verbose=2)
+
+
+if __name__ == "__main__": main()
