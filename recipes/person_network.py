@@ -6,13 +6,13 @@
         [--share 0.45] [--threshold 0.5] [--sure 0]
 
 DATA holds pairs/ and extra/ (frames, masks, index.csv with name, source, split); movenet.py fetches
-MOVENET.json; pseudo_masks.py makes FOLDER, which helped nothing. `train`, called
-again, goes on. First only the new decoder learns, then MoveNet's later blocks too, at a fifth of
-its rate; the early blocks know edges and colours already, and cost the most. What is measured and kept
-is a moving average of the weights. A phase's folder: history.csv, last.weights.h5 (with the
-optimizer, to go on), average.weights.h5, best.weights.h5 (by the mean IoU on `choose`, at the
-photos' own size). `export` joins both networks: the answer is their weighted mean, and
-compare_networks.py chose the share of this one, threshold and least peak.
+MOVENET.json; pseudo_masks.py makes FOLDER, which helped nothing. `train`, called again, goes on.
+First only the new decoder learns, then MoveNet's later blocks too, at a fifth of its rate; the early
+blocks know edges and colours already, and cost the most. What is measured and kept is a moving
+average of the weights. A phase's folder: history.csv, last.weights.h5 (with the optimizer, to go
+on), average.weights.h5, best.weights.h5 (by the mean IoU on `choose`, at the photos' own size).
+`export` joins both networks: the answer is their weighted mean; compare_networks.py chose the share
+of this one, threshold and least peak.
 """
 import argparse
 from pathlib import Path
