@@ -15,7 +15,8 @@ import platform
 from pathlib import Path
 
 from .base.files import FolderError, check_name
-from .base.network import answer_long, open_model, shipped_model
+from .base.network import answer_long, careful_sizes, look_again, min_peak, open_model
+from .base.network import shipped_model
 from .base.photo_files import from_srgb
 from .images import Photo, as_image, composite, resize_image, resize_probability
 
@@ -29,17 +30,25 @@ class Network:
         model: str | os.PathLike | None = None, # an .onnx file of `export_onnx`; None: shipped
         threads: int = 0, # that one photo may use; 0: as many as this process has cores
         provider: str = "cpu", # what to run on: "cpu", "cuda", ... or "auto"
+        careful: bool = False, # look at each photo and its mirror image, at two sizes
     ):
         self.model, self.hardware = shipped_model() if model is None else model, (threads, provider)
         self.session, self.description = open_model(self.model, *self.hardware)
         self.image_size = tuple(self.description["image_size"]) # (height, width)
         self.threshold = self.description["threshold"] # person from this probability on
-        self.min_peak_probability = self.description.get("min_peak_probability", 0.0) # of a region
+        self.sizes = careful_sizes(self.session, self.image_size) if careful else []
+        self.min_peak_probability = min_peak(self.description, careful) # of a region
+
+    def look(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray: # float32, of that size
+        "The network's answer to a copy of the photo of some size."
+        pixels = np.float32(resize_image(image, size))[None]
+        return self.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
         "The probability of a person for each pixel of the network's small copy of the photo."
-        pixels = np.float32(resize_image(as_image(photo), self.image_size))[None]
-        return self.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
+        image = as_image(photo)
+        return look_again(self.look, image, self.sizes) if self.sizes else \
+            self.look(image, self.image_size)
 
     def __getstate__(self): return vars(self) | dict(session=None)
 

@@ -2,7 +2,8 @@
 
     python recipes/compare_networks.py DATA OUT.csv NAME=FILE.onnx[,FILE.onnx@SHARE] ... [--final]
 
-With a second file, SHARE of the answer is that one's. The first network is the one that the others
+With a second file, SHARE of the answer is that one's; with careful:FILE.onnx, the network looks
+several times, as `careful=True` does. The first network is the one that the others
 are held against, photo by photo. --final also measures what confirms and never chooses: COCO's 68
 val photos, false alarms on the `alarm` photos and on COCO's val photos without people (as
 benchmarks/quality.py counts them), portraits (a twentieth of those that were trained on, so a
@@ -36,8 +37,10 @@ affordable = 0.002  # of IoU, for leaving doubtful regions out
 class Mean:
     "One exported network, or the weighted mean answer of two."
     def __init__(self, text: str):
-        files, _, share = text.partition("@")
-        self.networks, self.share = [Network(file) for file in files.split(",")], float(share or 1)
+        files, _, share = text.removeprefix("careful:").partition("@")
+        self.networks = [Network(file, careful=text.startswith("careful:"))
+                         for file in files.split(",")]
+        self.share = float(share or 1)
 
     def answer(self, photo: np.ndarray) -> np.ndarray:
         first, *more = (network.answer(photo) for network in self.networks)

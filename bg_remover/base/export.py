@@ -50,7 +50,7 @@ def convert_to_onnx(model: keras.Model):
     answer = tf.function(lambda image: {"probability": twin(image, training=False)})
     proto, _ = tf2onnx.convert.from_function(answer, input_signature=[pixels], opset=17)
     _name_nearest(proto.graph)
-    return proto
+    return _with_free_sides(proto)
 
 
 def _plain_layer(layer: keras.Layer) -> keras.Layer:
@@ -71,6 +71,33 @@ def _name_nearest(graph):
         if node.op_type != "Resize" or not is_nearest: continue
         for attribute in node.attribute:
             if attribute.name in fastest: attribute.s = fastest[attribute.name]
+
+# %% ../../nbs/base/export.ipynb #export-sides-code
+def _with_free_sides(proto):
+    "The network for photos of any sides, where only reshapes of one plane hold their lengths."
+    from onnx import TensorProto, helper, numpy_helper, shape_inference
+    inferred, free = shape_inference.infer_shapes(proto).graph, type(proto)()
+    free.CopyFrom(proto)
+    plane = {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim][1::2]
+             for value in inferred.value_info} # how many there are, first or last
+    shapes = {weight.name: numpy_helper.to_array(weight).tolist()
+              for weight in proto.graph.initializer if weight.data_type == TensorProto.INT64}
+    for node in free.graph.node:
+        if node.op_type == "Resize" and len(node.input) == 4: return proto # to so many pixels
+        if node.op_type != "Reshape": continue
+        before, after = plane.get(node.input[0], []), shapes.get(node.input[1], [])[1::2]
+        if len(before) != 2 or before.count(1) != 1 or after.count(1) != 1: return proto
+        orders = {(0, 1): (0, 2, 3, 1), (1, 0): (0, 3, 1, 2)} # from first to last, and back
+        order = orders.get((before.index(1), after.index(1)), (0, 1, 2, 3))
+        node.CopyFrom(helper.make_node("Transpose", node.input[:1], node.output, perm=order))
+    used = {name for node in free.graph.node for name in node.input}
+    weights = [weight for weight in free.graph.initializer if weight.name in used]
+    del free.graph.initializer[:]
+    free.graph.initializer.extend(weights)
+    for end in (free.graph.input[0], free.graph.output[0]):
+        for side, name in zip(end.type.tensor_type.shape.dim[1:3], ("height", "width")):
+            side.dim_param = name
+    return free
 
 # %% ../../nbs/base/export.ipynb #training-50
 def _halve(graph):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['known_networks', 'ModelError', 'NetworkNotice', 'KnownNetwork', 'recognise_network', 'AdaptedSession',
-           'choose_providers', 'open_model', 'shipped_model', 'answer_long']
+           'choose_providers', 'open_model', 'shipped_model', 'answer_long', 'careful_sizes', 'min_peak', 'look_again']
 
 # %% ../../nbs/base/network.ipynb #network-imports
 import ctypes
@@ -56,9 +56,10 @@ def _check_description(description, session: onnxruntime.InferenceSession):
         raise ValueError(f"image_size is to be two whole numbers, not {size!r}")
     if type(threshold) not in (int, float) or not 0 < threshold < 1:
         raise ValueError(f"threshold is to be a number between 0 and 1, not {threshold!r}")
-    peak = description.get("min_peak_probability", 0)
-    if type(peak) not in (int, float) or not 0 <= peak < 1:
-        raise ValueError(f"min_peak_probability is to be a number from 0 to below 1, not {peak!r}")
+    for name in ("min_peak_probability", "careful_min_peak_probability"):
+        peak = description.get(name, 0)
+        if type(peak) not in (int, float) or not 0 <= peak < 1:
+            raise ValueError(f"{name} is to be a number from 0 to below 1, not {peak!r}")
     for name, only in (("fit", "stretch"), ("colour", "RGB 0-255")):
         if description.get(name) != only:
             raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
@@ -315,3 +316,37 @@ def answer_long(
         weights[start:start + len(part)] += weight
     total /= weights
     return np.ascontiguousarray(total.T if lies else total)
+
+# %% ../../nbs/base/network.ipynb #network-careful
+def careful_sizes(
+    session, # from `open_model`
+    image_size: tuple[int, int], # (height, width) that the network is used at
+) -> list[tuple[int, int]]: # one or two
+    "At which sizes to look: the usual one, and a third larger where the file takes any size."
+    ours = isinstance(session, onnxruntime.InferenceSession)
+    if not ours or any(isinstance(side, int) for side in session.get_inputs()[0].shape[1:3]):
+        return [image_size]
+    return [image_size, tuple(round(side / 24) * 32 for side in image_size)]
+
+
+def min_peak(
+    description: dict, # from `open_model`
+    careful: bool, # whether answers are means of several looks
+) -> float: # in 0–1
+    "Which probability a region has to reach somewhere."
+    usual = description.get("min_peak_probability", 0.0)
+    return description.get("careful_min_peak_probability", usual) if careful else usual
+
+
+def look_again(
+    look, # a function from a photo, uint8 H×W×3, and a size to the network's answer, float32
+    image: np.ndarray, # uint8 H×W×3
+    sizes: list[tuple[int, int]], # from `careful_sizes`
+) -> np.ndarray: # float32 in 0–1, of the last size
+    "The mean answer to a photo and to its mirror image, at each size."
+    answers = []
+    for size in sizes:
+        for step in (1, -1):
+            answer = look(np.ascontiguousarray(image[:, ::step]), size)[:, ::step]
+            answers.append(cv2.resize(np.ascontiguousarray(answer), sizes[-1][::-1]))
+    return np.mean(answers, axis=0)

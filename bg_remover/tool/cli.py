@@ -429,6 +429,8 @@ _Keep = Annotated[Literal["people", "background"], typer.Option(
     "--keep", help="background cuts the people away.")]
 _Feather = Annotated[float, typer.Option(
     min=0, max=100, metavar="PIXELS", help="Soften the edges.")]
+_Careful = Annotated[bool, typer.Option(
+    "--careful", help="Look four times: at two sizes, and mirrored. Slower, finer edges.")]
 _Quality = Annotated[int | None, typer.Option(
     min=1, max=100, help="Of webp, jpg and films.  [default: 90, 93 and 75]")]
 
@@ -450,7 +452,7 @@ def remove(
     scheduler: _Scheduler = None, keep_metadata: _KeepMetadata = False, largest: _Largest = 100,
     as_json: _AsJson = False, crop: _Crop = False, padding: _Padding = 5.0,
     keep: _Keep = "people", feather: _Feather = 0.0, quality: _Quality = None,
-    threads: _Threads = 0, provider: _Provider = "cpu",
+    careful: _Careful = False, threads: _Threads = 0, provider: _Provider = "cpu",
 ):
     """Cut the people out of a photo, or out of all photos of a folder.
 
@@ -479,7 +481,7 @@ def remove(
             for source in sources: _check_ends(source, dest, as_json)
             _check_many(sources, dest, form)
             stack.enter_context(_opencv_threads(threads))
-            hardware = dict(threads=threads, provider=provider)
+            hardware = dict(threads=threads, provider=provider, careful=careful)
             executor = stack.enter_context(_sharing(sources[0], workers, scheduler))
             records, count = _start(sources, dest, model, overwrite, hardware, executor, form,
                                     wanted)

@@ -299,14 +299,14 @@ Job = tuple[Path, Path] # a photo, and its result
 # %% ../../nbs/tool/folders.ipynb #folders-27
 @functools.lru_cache(1)
 def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
-               hardware: tuple[int, str]) -> Remover:
+               hardware: tuple[int, str, bool]) -> Remover:
     """The network of a worker, opened for its first batch. It has one thread unless told
     otherwise, because the other cores have workers of their own."""
     if not at_home:
         cv2.setNumThreads(hardware[0] or 1)
         # whoever started the work has heard which network it is, but not what this machine lacks
         warnings.filterwarnings("ignore", ".*taken for", NetworkNotice)
-    if _network_of(model) == network: return Remover(model, hardware[0] or 1, hardware[1])
+    if _network_of(model) == network: return Remover(model, hardware[0] or 1, *hardware[1:])
     raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
                       "install the same version of bg_remover")
 
@@ -330,7 +330,8 @@ class _FolderTask:
     network: str # the checksum of the network's file
     request: Request
     overwrite: bool
-    hardware: tuple[int, str] # threads of each worker's network (0: one), and what it runs on
+    # threads of each worker's network (0: one), what it runs on, whether it looks several times
+    hardware: tuple[int, str, bool]
     home: int # the process that started it
 
     def __call__(self, batch: list[Job]) -> list[Record]:
@@ -438,6 +439,7 @@ def remove_folder(
     executor: concurrent.futures.Executor | None = None,
     threads: int = 0, # of the network in each process; 0: all cores, and one in a worker
     provider: str = "cpu", # what the network is to run on: "cpu", "cuda" ... or "auto"
+    careful: bool = False, # look at each photo and its mirror image, at two sizes
     request: Request | None = None, # what is wanted of each photo; None: what follows
     **wanted, # what `Request` takes: form, mask, background, keep_metadata, largest
 ) -> Iterator[Record]: # as they finish
@@ -449,13 +451,14 @@ def remove_folder(
     alone = executor is None and workers in (None, 1)
     stays = alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor)
     opened = model
-    if alone and not isinstance(model, Remover): opened = Remover(model, threads, provider)
+    if alone and not isinstance(model, Remover): opened = Remover(model, threads, provider, careful)
     else: _check_model(model, stays, "cpu" if executor else provider) # other machines have others
     network = _network_of(model)
-    settings = dict(network=network, **request.settings())
+    looks = "careful " if careful or getattr(model, "sizes", None) else ""
+    settings = dict(network=looks + network, **request.settings())
     _prepare_folders(source, dest, settings, overwrite)
-    task = _FolderTask(source, dest, opened, network, request, overwrite, (threads, provider),
-                       os.getpid())
+    task = _FolderTask(source, dest, opened, network, request, overwrite,
+                       (threads, provider, careful), os.getpid())
     jobs = _jobs(source, dest, request.form, overwrite)
     # a store that does not answer says so now
     jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs)

@@ -89,3 +89,30 @@ def test_half_weights_load_back(unet, tmp_path):
     image = rng.integers(0, 255, (50, 70, 3), np.uint8)
     assert np.abs(predict_probability(again, image) - predict_probability(unet, image)).max() < 1e-3
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "resnet18"])
+def test_one_file_answers_at_any_size_as_a_network_built_for_it(backbone, tmp_path):
+    small, large = (build_unet(backbone, (side, 2 * side), None, decoder) for side in (32, 64))
+    large.set_weights(small.get_weights())
+    export_onnx(small, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx",
+                                           providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[1:] == ["height", "width", 3]
+    for model in (small, large):
+        pixels = rng.uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
+        answer, = session.run(["probability"], {"image": pixels})
+        wanted = keras.ops.convert_to_numpy(model(pixels, training=False))
+        assert answer.shape == wanted.shape and np.abs(answer - wanted).max() < 1e-3
+
+
+def test_a_network_that_needs_its_size_keeps_it(tmp_path):
+    image = keras.Input((32, 32, 3))
+    smaller = keras.layers.Conv2D(1, 3, strides=2, padding="same", activation="sigmoid")(image)
+    answer = keras.layers.Resizing(32, 32, interpolation="bilinear")(smaller)
+    export_onnx(keras.Model(image, answer), tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx",
+                                           providers=["CPUExecutionProvider"])
+    sides = session.get_inputs()[0].shape[1:3]
+    assert sides == [32, 32] or session.run(
+        None, {"image": np.zeros((1, 64, 64, 3), np.float32)})[0].shape == (1, 64, 64, 1)

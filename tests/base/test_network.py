@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from bg_remover.base import network
-from bg_remover.base.network import (ModelError, NetworkNotice, _why_not_open, known_networks,
-                                     open_model, shipped_model)
+from bg_remover.base.network import (ModelError, NetworkNotice, _why_not_open, careful_sizes,
+                                     known_networks, look_again, min_peak, open_model,
+                                     shipped_model)
 from bg_remover.removal import PersonNotFound, Remover
 from stand_in import write_known_network
 
@@ -180,3 +182,37 @@ def test_an_unknown_processor_and_a_damaged_file_are_errors(machine, tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"no network")
     with pytest.raises(ModelError, match="net.onnx: damaged"):
         open_model(tmp_path / "net.onnx", 1, "cuda")
+
+
+# --- several looks
+
+def test_a_careful_look_is_the_mean_of_a_photo_and_its_mirror_image_at_each_size():
+    def look(image, size): # darkness, and where from the left it is
+        assert image.flags.c_contiguous
+        dark = cv2.resize(image[..., 0], size[::-1], interpolation=cv2.INTER_AREA) / np.float32(255)
+        return dark * np.linspace(0, 1, size[1], dtype=np.float32)
+    image = np.full((20, 40, 3), 255, np.uint8)
+    one = look_again(look, image, [(8, 16)])
+    assert one.shape == (8, 16) and np.allclose(one, 0.5, atol=1e-6) # left and right in balance
+    two = look_again(look, image, [(8, 16), (12, 24)])
+    assert two.shape == (12, 24) and np.allclose(two, 0.5, atol=0.01)
+
+
+def test_the_shipped_network_looks_at_two_sizes_and_reaches_a_lower_peak():
+    session, description = open_model(shipped_model())
+    assert careful_sizes(session, (384, 384)) == [(384, 384), (512, 512)]
+    assert careful_sizes(object(), (320, 320)) == [(320, 320)] # a network of others
+    assert 0 < min_peak(description, True) < min_peak(description, False) < 1
+    assert min_peak(dict(min_peak_probability=0.3), True) == 0.3
+
+
+def test_careful_cutouts_differ_and_stay_close():
+    photo = np.zeros((96, 96, 3), np.uint8)
+    photo[24:, 32:64] = (200, 160, 140)
+    usual, careful = Remover(), Remover(careful=True)
+    one, other = usual.probability(photo), careful.probability(photo)
+    assert one.shape == other.shape == (96, 96) and 0 <= other.min() and other.max() <= 1
+    mirrored = careful.probability(np.ascontiguousarray(photo[:, ::-1]))[:, ::-1]
+    assert np.abs(other - mirrored).mean() < 1e-3 # the usual look sees a difference
+    again = pickle.loads(pickle.dumps(careful))
+    assert np.array_equal(again.probability(photo), other)

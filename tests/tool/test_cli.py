@@ -721,3 +721,16 @@ def test_crop_and_what_it_does_not_go_with(tmp_path):
     assert done.returncode == 0 and read_image(tmp_path / "a.png").size < read_image(person).size
     refused = command("remove", person, tmp_path / "b.png", "--crop", "--keep-metadata")
     assert refused.returncode == 2 and b"crop or keep" in refused.stderr and not (tmp_path / "b.png").exists()
+
+
+def test_careful_cutouts_of_a_folder_are_not_mixed_with_usual_ones(tmp_path, call):
+    source, dest = tmp_path / "photos", tmp_path / "cutouts"
+    source.mkdir()
+    shutil.copy(person, source / "one.jpg")
+    assert call("remove", source, dest, "--careful").returncode == 0
+    careful = (dest / "one.jpg.png").read_bytes()
+    assert "other settings" in refused(call("remove", source, dest), 2)
+    assert call("remove", source, tmp_path / "usual").returncode == 0
+    assert (tmp_path / "usual/one.jpg.png").read_bytes() != careful
+    assert call("remove", person, tmp_path / "one.png", "--careful").returncode == 0
+    assert (tmp_path / "one.png").read_bytes() == careful
