@@ -18,9 +18,11 @@ from bg_remover.base.files import by_photo
 from bg_remover.base.pairs import group_alike
 from bg_remover.base.runs import RunError
 from bg_remover.data_prep import open_coco, person_ids, person_mask
-from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune, hold_out, min_photos, split_pairs
+from bg_remover.fine_tuning import compare_networks, explain_difference, export_run, fine_tune
+from bg_remover.fine_tuning import hold_out, min_photos, new_share, part_of_the_way, split_pairs
 from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, resize_image, write_image, write_mask
+from bg_remover.model import pretrained_unet
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import prepare_own
 from pair_files import make_own_photos
@@ -215,16 +217,31 @@ def exported(monkeypatch) -> list[dict]:
 
 def test_a_run_keeps_the_limits_of_the_network_it_started_from(run):
     tuned, shipped = Remover(run[0] / "model.onnx"), Remover()
-    assert (tuned.threshold, tuned.min_peak_probability) == (shipped.threshold,
-                                                             shipped.min_peak_probability) and tuned.min_peak_probability > 0
+    assert tuned.threshold == shipped.threshold
+    assert tuned.min_peak_probability == shipped.min_peak_probability > 0
 
 
 def test_limits_can_be_chosen(run, exported):
     shipped = Remover()
     export_run(run[0], "strict.onnx", threshold=0.7)
     export_run(run[0], "all.onnx", min_peak_probability=0.0)
-    assert [(one["threshold"], one["min_peak_probability"])
-            for one in exported] == [(0.7, shipped.min_peak_probability), (shipped.threshold, 0.0)]
+    assert [(one["threshold"], one["min_peak_probability"]) for one in exported] == [
+        (0.7, shipped.min_peak_probability), (shipped.threshold, 0.0)]
+
+
+def test_a_run_ends_between_the_old_weights_and_the_new_ones(run):
+    model, moved = pretrained_unet(image_size=(32, 32)), 0
+    weights = [model.get_weights()]
+    for file in (next(run[0].glob("last-*.weights.h5")), run[0] / "person.weights.h5"):
+        model.load_weights(file)
+        weights.append(model.get_weights())
+    for before, after, here in zip(*weights):
+        between = before + new_share * (after - before)
+        assert np.allclose(here, between, rtol=2e-3, atol=1e-6) # it is stored as float16
+        moved += not np.allclose(before, after, rtol=2e-3, atol=1e-6)
+    assert moved > 20 # the second half of the encoder, too
+    one, other = [np.zeros(2)], [np.full(2, 8.0)]
+    assert [part_of_the_way(one, other, share)[0][0] for share in (0, 0.5, 1)] == [0, 4, 8]
 
 
 def test_before_is_the_shipped_file_and_after_the_exported_one(run, pairs):
@@ -267,8 +284,8 @@ def test_runs_of_earlier_versions_go_on(run, pairs, tmp_path, exported):
     parts = fine_tuning._keep_split(folder, split_pairs(pairs), 0.2)
     assert [path.stem for path in parts["held_out"].mask_paths] == list(old["held_out"])
     export_run(folder, tmp_path / "net.onnx")
-    assert exported[0]["threshold"] == Remover().threshold and exported[0]["photos"] == dict(trained=4,
-                                                                                             held_out=1)
+    assert exported[0]["threshold"] == Remover().threshold
+    assert exported[0]["photos"] == dict(trained=4, held_out=1)
 
 
 def test_a_run_refuses_another_share_and_other_masks(run, pairs, tmp_path):
