@@ -216,7 +216,7 @@ def networks(options: argparse.Namespace) -> dict[str, tuple[Callable, float]]: 
     "What is compared, by name."
     ours = Remover()
     found = {"bg_remover": (ours.probability, 0.5),
-             f"bg_remover at {ours.threshold}": (ours.probability, ours.threshold)}
+             "bg_remover as it ships": (ours.probability, ours.threshold)}
     if options.original: found["original recipe"] = Remover(options.original).probability, 0.5
     found |= {name: (Peer(options.peers / f"{file}.tflite", prepare, read), 0.5)
               for name, (file, prepare, read) in tflite.items()}

@@ -63,8 +63,10 @@ def draw_grid(
     rows = [max(heights[first:first + columns]) for first in range(0, len(images), columns)]
     figure, axes = plt.subplots(len(rows), columns, figsize=(size * columns, sum(rows)),
                                 squeeze=False, height_ratios=rows, layout="constrained")
-    for axis in axes.flat: axis.set_axis_off()
+    for axis in axes.flat[len(images):]: axis.set_axis_off()
     for axis, image, title in zip(axes.flat, images, titles):
+        axis.set(xticks=[], yticks=[])
+        plt.setp(axis.spines.values(), color="0.85", linewidth=0.5) # white ends here
         axis.imshow(on_checkerboard(image), cmap="gray", vmin=0, vmax=255)
         axis.set_title(title, fontsize=10)
         axis.set_anchor("N")
@@ -264,7 +266,7 @@ def plot_reliability(
     size: float = 3.6, # width in inches
 ):
     "Share of persons against the probability that was given, and the expected calibration error."
-    figure, axis = plt.subplots(figsize=(size, size), layout="constrained")
+    figure, axis = plt.subplots(figsize=(size, size + 0.5), layout="constrained")
     axis.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     palette = itertools.cycle(np.array(list(colours.values())) / 255)
     for (name, table), colour in zip(tables.items(), palette):
@@ -275,7 +277,7 @@ def plot_reliability(
         axis.scatter(given, found, sizes, color=colour, alpha=0.4)
     axis.set(xlabel="probability given", ylabel="share that is a person", xlim=(-0.1, 1.1),
              ylim=(-0.1, 1.1), aspect="equal")
-    axis.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside upper center")
     plt.show()
 
 # %% ../nbs/08_visualization.ipynb #visualization-plot-cutouts
