@@ -3,8 +3,8 @@
     python benchmarks/fine_tuning_defaults.py PAIRS_DIR [--camera night] [--only NAME ...]
 
 Twenty photos of a new camera teach the shipped network, twice for each setting, with other photos
-each time; benchmarks/fine_tuning.py has the cameras and the split. Each setting differs from the
-first in one thing. Each result is measured on the photos held out, as the new camera and as the old
+each time; benchmarks/fine_tuning.py has the cameras and the split. Each setting differs from
+the defaults in one thing. Each result is measured on the photos held out, as the new camera and as the old
 one took them (what was forgotten), at several shares of the new weights: 1 is what training
 ends with, 0.5 the mean of old and new (Wortsman et al., 2022, arXiv:2109.01903). PAIRS_DIR has
 frames/, masks/ and index.csv, as recipes/person_network.py takes them; its split `choose` is new to
@@ -110,7 +110,7 @@ def rows_of(name: str, turn: int, pairs: dict[str, Pairs], few: Pairs, work: Pat
     return rows
 
 
-def main():
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs_dir", type=Path)
@@ -118,7 +118,11 @@ def main():
     parser.add_argument("--only", nargs="+", default=list(settings), choices=settings)
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_defaults")
     parser.add_argument("--results", type=Path, default=root / "benchmarks/results")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = parse()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     source, work = source_pairs(args.pairs_dir, args.work), args.work / args.camera
     learn, held_out = hold_out([night_name(path) for path in source.mask_paths], 0.6)

@@ -171,7 +171,7 @@ holds its recipe and wrote this page.
 |---|---|
 | network | {backbone} encoder, decoder with {decoder} filters; {weights:,} weights, stored as float16 |
 | input | RGB 0–255, stretched to {side} × {side}; preprocessing is inside |
-| output | probability of a person, computed at {half} × {half}, enlarged to {side} × {side}, stretched back; threshold {threshold}; regions count that reach {min_peak} somewhere |
+| output | probability of a person, computed at {half} × {half}, enlarged to {side} × {side}, stretched back; the file also answers at other sizes, sides multiples of 32; threshold {threshold}; regions count that reach {min_peak} somewhere |
 | files | `person.onnx` to cut out, `person.weights.h5` and `person.json` to train further (`pretrained_unet`) |
 
 ## Trained on
@@ -214,6 +214,10 @@ size, crowds ignored. Other photos of val2017 were trained on, so a measurement 
 `benchmarks/quality.py` compares it with others, and counts false alarms on photos without people.
 The figures above were measured on the day of training, with the refinement of that day; today's are in `benchmarks/results/quality.csv`.
 
+`benchmarks/kinds.py` sorts these photos, at the threshold that ships, by what COCO says about them; a photo may be of several kinds:
+
+{kinds}
+
 ## Limits
 
 It was trained on two processor cores, rather than for days on a GPU. It finds people who are large in the photo; it misses small and
@@ -224,6 +228,17 @@ It was not tested for differences between groups of people.
 
 {licences}.
 """
+
+
+def kinds_table() -> str:  # Markdown
+    "IoU by kind of photo, as benchmarks/kinds.py found it last."
+    with open(root / "benchmarks/results/kinds.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = ["| kind | photos | IoU | 95 % interval |", "|---|--:|--:|:-:|"]
+    for row in rows:
+        iou, low, high = (float(row[name]) for name in ("iou", "low", "high"))
+        lines.append(f"| {row['kind']} | {row['photos']} | {iou:.3f} | {low:.3f} to {high:.3f} |")
+    return "\n".join(lines)
 
 
 def describe(phase: Phase) -> str:
@@ -391,7 +406,8 @@ def ship(data: Path, run_dir: Path, remark: str):
                                                             difference=difference, changed=changed,
                                                             remark=f"{remark}\n\n" if remark
                                                             else "",
-        measured="\n".join(f"- {line}" for line in report(scores).splitlines()), **facts).encode())
+        measured="\n".join(f"- {line}" for line in report(scores).splitlines()),
+        kinds=kinds_table(), **facts).encode())
 
 
 if __name__ == "__main__":
