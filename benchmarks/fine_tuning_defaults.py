@@ -1,16 +1,16 @@
-"""Learning rate, frozen part, steps, general photos and the share of the new weights for `fine_tune`.
+"""Learning rate, frozen part, steps, general photos and share of the new weights for `fine_tune`.
 
     python benchmarks/fine_tuning_defaults.py PAIRS_DIR [--camera night] [--only NAME ...]
 
-Twenty photos of a new camera teach the shipped network, twice for each setting, with other photos
-each time; benchmarks/fine_tuning.py has the cameras and the split. Each setting differs from
-the defaults in one thing. Each result is measured on the photos held out, as the new camera and as the old
-one took them (what was forgotten), at several shares of the new weights: 1 is what training
-ends with, 0.5 the mean of old and new (Wortsman et al., 2022, arXiv:2109.01903). PAIRS_DIR has
-frames/, masks/ and index.csv, as recipes/person_network.py takes them; its split `choose` is new to
-the shipped network, and a hundred photos of `train` serve as general ones. The network sees
-256 × 256 and learns in bfloat16, which is quicker. Answers are not refined. Writes
-results/fine_tuning_defaults.csv; called again, it goes on.
+Twenty photos of a new camera teach the shipped network, twice for each setting unless --only leaves
+some out, with other photos each time; benchmarks/fine_tuning.py has the cameras and the split. Each
+setting differs from the defaults in one thing. Each result is measured on the photos held out, as
+the new camera and as the old one took them (what was forgotten), at several shares of the new
+weights: 1 is what training ends with, 0.5 the mean of old and new (Wortsman et al., 2022,
+arXiv:2109.01903). PAIRS_DIR has frames/, masks/ and index.csv, as recipes/person_network.py takes
+them; its split `choose` is new to the shipped network, and a hundred photos of `train` serve as
+general ones. The network sees 256 × 256 and learns in bfloat16, which is quicker. Answers are not
+refined. Writes results/fine_tuning_defaults_CAMERA.csv; called again, it goes on.
 """
 import argparse
 import csv
@@ -140,7 +140,8 @@ def main():
         some = write_pairs(source, learn[turn * photos:][:photos], folder, cameras[args.camera])
         every = pairs | dict(learn=some, general=general(args.pairs_dir))
         for name in args.only:
-            if any(row["setting"] == name and int(row["turn"]) == turn for row in rows[1:]): continue
+            done = any(row["setting"] == name and int(row["turn"]) == turn for row in rows[1:])
+            if done: continue
             rows += rows_of(name, turn, every, few, work)
             write_rows(path, rows)
             print(rows[-len(shares):], flush=True)
