@@ -17,6 +17,8 @@ import pytest
 from bg_remover.base.films import Film, FilmError, read_frame
 from bg_remover.images import write_image
 from bg_remover.metrics import boundary_iou, iou
+from bg_remover.removal import Remover
+from bg_remover.tool import video
 from bg_remover.tool.video import FilmFrame, remove_film, smooth_film, still_weight
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
@@ -636,3 +638,12 @@ def test_without_pyav_the_message_says_what_to_install(project):
     code = "import sys; sys.modules['av'] = None\nimport bg_remover.tool.video"
     run = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
     assert 'pip install "bg-remover[video]"' in run.stderr
+
+
+def test_a_careful_film_has_segments_of_its_own(tmp_path):
+    source, request = tmp_path / "clip.mp4", video.FilmRequest(".webm")
+    source.write_bytes(b"a film")
+    networks = Remover(), Remover(careful=True), Remover()
+    usual, careful, again = (video._hidden_folder(source, tmp_path / "out.webm", network, request)
+                             for network in networks)
+    assert usual == again != careful
