@@ -15,7 +15,7 @@ import platform
 from pathlib import Path
 
 from .base.files import FolderError, check_name
-from .base.network import answer_long, careful_sizes, look_again, min_peak, open_model
+from .base.network import answer_long, choose_looks, mean_look, min_peak, open_model
 from .base.network import shipped_model
 from .base.photo_files import from_srgb
 from .images import Photo, as_image, composite, resize_image, resize_probability
@@ -36,19 +36,15 @@ class Network:
         self.session, self.description = open_model(self.model, *self.hardware)
         self.image_size = tuple(self.description["image_size"]) # (height, width)
         self.threshold = self.description["threshold"] # person from this probability on
-        self.sizes = careful_sizes(self.session, self.image_size) if careful else []
         self.min_peak_probability = min_peak(self.description, careful) # of a region
-
-    def look(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray: # float32, of that size
-        "The network's answer to a copy of the photo of some size."
-        pixels = np.float32(resize_image(image, size))[None]
-        return self.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
+        self.looks = choose_looks(self.session, self.image_size, careful)
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
         "The probability of a person for each pixel of the network's small copy of the photo."
-        image = as_image(photo)
-        return look_again(self.look, image, self.sizes) if self.sizes else \
-            self.look(image, self.image_size)
+        def look(image, size):
+            pixels = np.float32(resize_image(image, size))[None]
+            return self.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
+        return mean_look(look, as_image(photo), self.looks)
 
     def __getstate__(self): return vars(self) | dict(session=None)
 

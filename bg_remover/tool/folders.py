@@ -454,7 +454,7 @@ def remove_folder(
     if alone and not isinstance(model, Remover): opened = Remover(model, threads, provider, careful)
     else: _check_model(model, stays, "cpu" if executor else provider) # other machines have others
     network = _network_of(model)
-    looks = "careful " if careful or getattr(model, "sizes", None) else ""
+    looks = "careful " if careful or len(getattr(model, "looks", ())) > 1 else ""
     settings = dict(network=looks + network, **request.settings())
     _prepare_folders(source, dest, settings, overwrite)
     task = _FolderTask(source, dest, opened, network, request, overwrite,

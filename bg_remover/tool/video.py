@@ -394,7 +394,7 @@ def _hidden_folder(source: Path, dest: Path, remover: Remover, request: FilmRequ
     "The folder for the segments of exactly this result, beside it."
     model, state = getattr(remover, "model", None), source.stat()
     network = file_sha1(model) if model else type(remover).__name__
-    if getattr(remover, "sizes", None): network = f"careful {network}"
+    if len(getattr(remover, "looks", ())) > 1: network = f"careful {network}"
     film = [str(source.resolve()), state.st_size, state.st_mtime_ns]
     settings = json.dumps([film, network, request.settings()])
     name = hashlib.sha1(settings.encode()).hexdigest()[:12]

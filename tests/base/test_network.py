@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bg_remover.base import network
-from bg_remover.base.network import (ModelError, NetworkNotice, _why_not_open, careful_sizes,
-                                     known_networks, look_again, min_peak, open_model,
+from bg_remover.base.network import (ModelError, NetworkNotice, _why_not_open, choose_looks,
+                                     known_networks, mean_look, min_peak, open_model,
                                      shipped_model)
 from bg_remover.removal import PersonNotFound, Remover
 from stand_in import write_known_network
@@ -192,16 +192,19 @@ def test_a_careful_look_is_the_mean_of_a_photo_and_its_mirror_image_at_each_size
         dark = cv2.resize(image[..., 0], size[::-1], interpolation=cv2.INTER_AREA) / np.float32(255)
         return dark * np.linspace(0, 1, size[1], dtype=np.float32)
     image = np.full((20, 40, 3), 255, np.uint8)
-    one = look_again(look, image, [(8, 16)])
+    assert np.array_equal(mean_look(look, image, [((8, 16), 1)]), look(image, (8, 16)))
+    one = mean_look(look, image, [((8, 16), 1), ((8, 16), -1)])
     assert one.shape == (8, 16) and np.allclose(one, 0.5, atol=1e-6) # left and right in balance
-    two = look_again(look, image, [(8, 16), (12, 24)])
+    two = mean_look(look, image, [(size, step) for size in ((8, 16), (12, 24)) for step in (1, -1)])
     assert two.shape == (12, 24) and np.allclose(two, 0.5, atol=0.01)
 
 
 def test_the_shipped_network_looks_at_two_sizes_and_reaches_a_lower_peak():
     session, description = open_model(shipped_model())
-    assert careful_sizes(session, (384, 384)) == [(384, 384), (512, 512)]
-    assert careful_sizes(object(), (320, 320)) == [(320, 320)] # a network of others
+    usual, larger = (384, 384), (512, 512)
+    assert choose_looks(session, usual, False) == [(usual, 1)]
+    assert choose_looks(session, usual, True) == [(usual, 1), (usual, -1), (larger, 1), (larger, -1)]
+    assert choose_looks(object(), usual, True) == [(usual, 1), (usual, -1)] # a network of others
     assert 0 < min_peak(description, True) < min_peak(description, False) < 1
     assert min_peak(dict(min_peak_probability=0.3), True) == 0.3
 

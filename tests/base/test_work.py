@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bg_remover.base import pairs
+from bg_remover.base.files import DataError
 from bg_remover.base.work import usable_cores
 from bg_remover.generator import Batches
 
@@ -34,7 +35,9 @@ def test_cores_without_linux(tmp_path, monkeypatch):
     assert usable_cores(tmp_path / "none", tmp_path / "none") == 6
 
 
-def fill(step, folder): pairs.fill_folder(folder, list(range(8)), step, {"size": 9})
+def fill(step, folder):
+    with pytest.raises(DataError, match="not one pair"): # `step` writes none
+        pairs.fill_folder(folder, list(range(8)), step, {"size": 9})
 
 
 def group(step, folder): pairs.group_alike([folder / f"{number}.jpg" for number in range(8)])

@@ -84,7 +84,7 @@ changes = {
     ],
     "08_visualization": [
         ("other photos first, another threshold", {
-            'pairs[0]': 'pairs[3]',
+            'pairs[1]': 'pairs[3]',
                                                    "threshold = remover.probability, remover.threshold": "threshold = remover.probability, 0.7",
                                                    "pairs[:8]": "pairs[8:]"}),
         ("photos of train2017, smaller copies",

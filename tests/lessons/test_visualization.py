@@ -387,7 +387,8 @@ def test_plot_reliability_puts_promise_against_truth():
     few, many = axis.collections[0].get_sizes()
     assert few < many
     # (1 + 3) / 40
-    assert [text.get_text() for text in axis.get_legend().texts] == ["ours, error 0.100"]
+    legend, = plt.gcf().legends
+    assert [text.get_text() for text in legend.texts] == ["ours, error 0.100"]
 
 
 # Widgets

@@ -491,7 +491,7 @@ def test_a_finished_run_is_not_trained_again_and_refuses_other_photos(run, mine,
     assert again.stdout == done.stdout and {path.name: path.read_bytes()
                                             for path in folder.glob("last-*")} == before
     other = shutil.copytree(mine, tmp_path / "other")
-    (other / "photos/4.jpg").unlink()
+    for name in ("photos/4.jpg", "masks/4.webp"): (other / name).unlink()
     moved = shutil.copytree(folder, tmp_path / "run")
     done = call("train", other, moved, *tiny)
     masks, why = done.stderr.decode().splitlines()
