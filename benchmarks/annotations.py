@@ -11,6 +11,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from claims import write_table
 from compare_checkouts import by_turns, checkouts_parser, compare, run
 from preparation import repeat_coco, samples
 

@@ -29,15 +29,18 @@ import tempfile
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from unittest import mock
 
 from claims import own_memory
 from preparation import prepare_pairs, repeat_coco, samples
 
-from bg_remover.base import work
+from bg_remover.base import work as base_work
+from bg_remover.removal import Remover
+from bg_remover.tool import folders
 from bg_remover.tool.folders import Record, remove_folder
+from bg_remover.tool.photos import Request
 
 here = Path(__file__).resolve()
 counts = dict(remove=36, prepare=300) # photos in a round
@@ -103,7 +106,7 @@ def weigh(folder: Path) -> list[dict]:
     "Bytes for each photo."
     scales, pairs, photos = Scales(), Scales(), sorted((folder / "photos").iterdir())
     # half a second's work of a quiet core, so that the weight does not depend on the hour
-    with mock.patch.object(work, "batch_size", return_value=6):
+    with mock.patch.object(base_work, "batch_size", return_value=6):
         records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales,
                                      workers=1))
     size = lambda paths: sum(path.stat().st_size for path in paths) / len(paths)
@@ -115,7 +118,12 @@ def weigh(folder: Path) -> list[dict]:
     return [dict(what=what, bytes_per_photo=value) for what, value in rows.items()]
 
 
-def look(path: Path) -> Record: return folders._make(path, path, None, False, dict(form="png"))
+@cache
+def shipped() -> Remover: return Remover() # once in each process
+
+
+def look(path: Path) -> Record:
+    return folders._make(path, path.with_suffix(".png"), shipped(), False, Request("png"))
 
 
 def at_once(folder: Path):
