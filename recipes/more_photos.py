@@ -13,36 +13,21 @@ from pathlib import Path
 
 import keras
 
-from person_network import Keep, Phase, batch_size, crowd_loss, epoch_steps
-from person_photos import MaskedPhotos, training_batches
+from person_network import Keep, Phase, compile_for, fit, turns
+from person_photos import MaskedPhotos
 
-from bg_remover.base.optimizers import EncoderRate, warm_cosine
-from bg_remover.base.runs import read_history
 from bg_remover.base.backbones import encoder_layers
+from bg_remover.base.runs import read_history
 from bg_remover.model import freeze_encoder, pretrained_unet
 
 phase, used_at = Phase("more-photos", 320, 6, 3e-4, None), 384
 encoder_share = 0.1  # of the rate
-turns = {"coco-train2017": 4, "coco-val2017": 4, "coco-more": 4, "voc": 4, "pseudo": 2,
-         "background": 3, "voc-background": 3, "portrait": 1, "ccp": 1}  # how often in each turn
+often = turns | {"background": 3, "voc-background": 3}  # in each turn
 
 
 def unet(side: int) -> keras.Model:
     "The U-Net as it ships, for pictures of any size; only the encoder's normalisation is frozen."
     return freeze_encoder(pretrained_unet(image_size=(side, side)), 0)
-
-
-def compiled(side: int) -> keras.Model:
-    "The U-Net, ready to train; its average is kept beside it."
-    model = unet(side)
-    slow = frozenset(weight.path for layer in encoder_layers(model.get_layer("unet"))
-                     for weight in layer.weights)
-    rate = warm_cosine(phase.rate, phase.epochs * epoch_steps)
-    optimizer = EncoderRate(rate, slow, encoder_share, 1e-4)
-    optimizer.use_ema, optimizer.ema_momentum = True, 0.99
-    model.compile(optimizer, loss=crowd_loss)
-    optimizer.build(model.trainable_variables)
-    return model
 
 
 def main():
@@ -56,15 +41,13 @@ def main():
     keras.mixed_precision.set_global_policy(options.precision)
     options.run.mkdir(parents=True, exist_ok=True)
     done, data = len(read_history(options.run / "history.csv")), options.data
-    model, twin = compiled(phase.side), unet(used_at)
-    if done: model.load_weights(options.run / "last.weights.h5")
-    photos = MaskedPhotos([data / "pairs", data / "extra", *options.pseudo], "train", turns)
-    stream = training_batches(photos, phase.side, phase.paste, 7, batch_size=batch_size,
-                              steps=epoch_steps)
-    follow = keras.callbacks.LambdaCallback(lambda epoch, logs: setattr(stream, "epoch", epoch))
+    model, twin = unet(phase.side), unet(used_at)
+    slow = frozenset(weight.path for layer in encoder_layers(model.get_layer("unet"))
+                     for weight in layer.weights)
+    compile_for(model, phase, slow, encoder_share, options.run / "last.weights.h5")
+    photos = MaskedPhotos([data / "pairs", data / "extra", *options.pseudo], "train", often)
     keep = Keep(options.run, phase, twin, MaskedPhotos([data / "pairs"], "choose"), 0)
-    model.fit(stream, epochs=phase.epochs, initial_epoch=done, shuffle=False,
-              callbacks=[follow, keep], verbose=2)
+    fit(model, photos, phase, 7, done, keep)
 
 
 if __name__ == "__main__": main()

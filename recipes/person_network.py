@@ -7,7 +7,7 @@
 
 DATA holds pairs/ and extra/ (frames, masks, index.csv with name, source, split); movenet.py fetches
 MOVENET.json; pseudo_masks.py makes FOLDER, which helped nothing. `train`, called again, goes on.
-First only the new decoder learns, then MoveNet's later blocks too, at a fifth of its rate; the early
+First only the new decoder learns, then MoveNet's later blocks too, at a fifth of its rate; early
 blocks know edges and colours already, and cost the most. What is measured and kept is a moving
 average of the weights. A phase's folder: history.csv, last.weights.h5 (with the optimizer, to go
 on), average.weights.h5, best.weights.h5 (by the mean IoU on `choose`, at the photos' own size).
@@ -160,16 +160,23 @@ class Keep(keras.callbacks.Callback):
         print({name: float(f"{number:.4g}") for name, number in row.items()}, flush=True)
 
 
-def compiled(model: keras.Model, phase: Phase, begin: Path, last: Path) -> keras.Model:
-    "The model ready to train, as the phase before left it or as an interrupted run did."
-    slow, steps = thaw(model, phase.learns_from), phase.epochs * epoch_steps
-    model.load_weights(begin)
-    optimizer = EncoderRate(warm_cosine(phase.rate, steps), slow, encoder_share, 1e-4)
+def compile_for(model: keras.Model, phase: Phase, slow: frozenset[str], share: float, last: Path):
+    "Ready to train, as an interrupted run left it; `slow` weights learn at a share of the rate."
+    rate = warm_cosine(phase.rate, phase.epochs * epoch_steps)
+    optimizer = EncoderRate(rate, slow, share, 1e-4)
     optimizer.use_ema, optimizer.ema_momentum = True, 0.99
     model.compile(optimizer, loss=crowd_loss)
     optimizer.build(model.trainable_variables)
     if last.exists(): model.load_weights(last)
-    return model
+
+
+def fit(model: keras.Model, photos: MaskedPhotos, phase: Phase, seed: int, done: int, keep: Keep):
+    "Train for the epochs of a phase that are left."
+    stream = training_batches(photos, phase.side, phase.paste, seed, batch_size=batch_size,
+                              steps=epoch_steps)
+    follow = keras.callbacks.LambdaCallback(lambda epoch, logs: setattr(stream, "epoch", epoch))
+    model.fit(stream, epochs=phase.epochs, initial_epoch=done, shuffle=False,
+              callbacks=[follow, keep], verbose=2)
 
 
 def run_phase(data: Path, photos: MaskedPhotos, run: Path, graph: Path, phase: Phase, begin: Path,
@@ -180,13 +187,11 @@ def run_phase(data: Path, photos: MaskedPhotos, run: Path, graph: Path, phase: P
     run.mkdir(parents=True, exist_ok=True)
     model, twin = build(phase.side, graph), build(phase.side, graph)
     thaw(twin, phase.learns_from)
-    compiled(model, phase, begin, run / "last.weights.h5")
-    stream = training_batches(photos, phase.side, phase.paste, phases.index(phase),
-                              batch_size=batch_size, steps=epoch_steps)
-    follow = keras.callbacks.LambdaCallback(lambda epoch, logs: setattr(stream, "epoch", epoch))
+    slow = thaw(model, phase.learns_from)
+    model.load_weights(begin)
+    compile_for(model, phase, slow, encoder_share, run / "last.weights.h5")
     keep = Keep(run, phase, twin, MaskedPhotos([data / "pairs"], "choose"), samples)
-    model.fit(stream, epochs=phase.epochs, initial_epoch=done, shuffle=False,
-              callbacks=[follow, keep], verbose=2)
+    fit(model, photos, phase, phases.index(phase), done, keep)
 
 
 def train(data: Path, run: Path, graph: Path, precision: str, pseudo: list[Path]):
