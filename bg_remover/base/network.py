@@ -343,7 +343,7 @@ def min_peak(
     usual = description.get("min_peak_probability", 0.0)
     return description.get("careful_min_peak_probability", usual) if careful else usual
 
-
+# %% ../../nbs/base/network.ipynb #network-careful-mean
 def mean_look(
     look, # a function from a photo, uint8 H×W×3, and a size to the network's answer, float32
     image: np.ndarray, # uint8 H×W×3
