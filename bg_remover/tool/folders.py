@@ -363,7 +363,8 @@ def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Job 
             result = output_path(name, form, path.name in twins)
             output, seen = dest / str(result), "" if overwrite else look(name, result)
             if seen: yield Done(Record(path, output if seen == "done" else None, "skipped"))
-            elif not overwrite and is_taken(output):
+            # looked at once more: another run may have finished it meanwhile
+            elif not overwrite and is_taken(output) and not is_finished(output):
                 yield Done(Record(path, None, "failed", error=_in_the_way(output)))
             else: yield path, output
 
