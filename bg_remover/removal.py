@@ -60,7 +60,7 @@ def _mean(values: np.ndarray, radius: int) -> np.ndarray: # float32, same shape 
 
 
 def _solve(spread: np.ndarray, together: np.ndarray) -> np.ndarray: # 3×H×W: spread⁻¹ · together
-    "Gaussian elimination in all pixels at once, in place; a spread needs no exchange of rows."
+    "Gaussian elimination in all pixels at once, in place; a covariance needs no row exchanges."
     for row in range(3):
         for below in range(row + 1, 3):
             factor = spread[below, row] / spread[row, row]
