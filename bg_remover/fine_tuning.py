@@ -42,7 +42,7 @@ def hold_out(
     names: Sequence[str], # of photos
     holdout_fraction: float = 0.2, # about this share; at least one photo, and never all of them
     trained: Collection[str] = (), # photos that a network has learned from: never held out
-    groups: Mapping[str, str] | None = None, # from `group_alike`; None: each photo stands alone
+    groups: Mapping[str, str] | None = None, # from `group_alike`; None: each photo alone
 ) -> tuple[list[str], list[str]]: # to train on, to hold out
     """Split scenes by checksums. A photo that is added later moves no photo of another scene,
     unless a side would be empty or one scene has more than half of all photos."""
