@@ -58,13 +58,13 @@ _UsageError = typer.BadParameter.__base__
 
 
 def _plain(message: object) -> str:
-    "A message that no name in it can spoil: without what a screen would take for an order."
+    "A message with control codes shown as text, so that no name in it can change the screen."
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1],
                   str(message))
 
 
 def _reason(error: Exception) -> str:
-    "What an error says; of the system's own errors in our words."
+    "What an error says; errors of the operating system in our own words."
     if not isinstance(error, OSError): return str(error)
     from bg_remover.base.files import explain_os_error
     return explain_os_error(error)
@@ -490,7 +490,7 @@ def remove(
 # %% ../../nbs/tool/cli.ipynb #the-command-34
 @contextlib.contextmanager
 def _quiet():
-    "Send away what libraries write to the error channel past Python; Python's own messages stay."
+    "Hide what libraries write to standard error past Python; Python's own messages stay."
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
@@ -652,9 +652,9 @@ def train(
     bg-remover train mine run
     bg-remover remove holiday cutouts --model run/model.onnx
 
-    Five photos are enough to try it, fifty are better; it takes minutes for some, hours for
-    thousands. Some are held out: they say
-    how good the network was before, and is after. Interrupted, the same command goes on.
+    Five photos are enough to try it, fifty are better; training takes minutes for some, hours
+    for thousands. Some are held out: they show how good the network was before, and is after.
+    If it is interrupted, the same command goes on.
     """
     if image_size and image_size % 32:
         raise typer.BadParameter(f"--image-size {image_size} is no multiple of 32")
@@ -760,9 +760,8 @@ def evaluate(
     bg-remover remove photos masks --mask
     bg-remover evaluate masks true-masks
 
-    A photo without a mask counts as one on which nobody was found. The interval says where the
-    mean would lie, 95 times
-    in 100, had the photos been others of the same kind.
+    A photo without a mask counts as one in which nobody was found. With other photos of the same
+    kind, the mean would lie in the interval 95 times in 100.
 
     Exit status: 0 all scored, 1 some could not be, 2 not understood.
     """

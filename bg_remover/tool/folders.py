@@ -153,7 +153,7 @@ def _is_photo(path: Path) -> bool:
     hear."""
     if path.name.lower().endswith((*photo_suffixes, *raw_suffixes)): return True
     try: return bool(file_kind(read_start(path)))
-    except OSError: return True # its reader will say why it cannot be read
+    except OSError: return True # reading it later says why
 
 
 def find_photos(

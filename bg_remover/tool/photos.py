@@ -150,7 +150,7 @@ def _compose(photo: PhotoFile, alpha: np.ndarray, shown: np.ndarray,
     if request.mask: return shown
     # by `alpha`: where the photo itself is soft, no background shines through
     colours = estimate_foreground(photo.pixels, alpha)
-    # what was cut away is not to be found in the file, either
+    # nobody can find in the file what was cut away
     if photo.alpha is not None: colours[shown == 0] = 0
     return cv2.merge([colours, shown])
 
