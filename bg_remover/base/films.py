@@ -29,7 +29,7 @@ class FilmError(ValueError):
 def open_film(
     path: str | os.PathLike, # a film file
 ) -> tuple: # PyAV's container, and its stream of pictures
-    "Open a film, or raise a `FilmError` that says why it is none."
+    "Open a film, or raise a `FilmError` that says why that is not possible."
     if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no such file")
     try: container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
     except OSError: raise

@@ -23,7 +23,6 @@ from .work import usable_cores
 
 import cv2
 
-# before its import: it would send data to its maker, and write below HOME
 import numpy as np
 
 # %% ../../nbs/base/network.ipynb #network-telemetry
@@ -288,7 +287,7 @@ def _tiles(size: tuple[int, int]) -> list[slice]: # along the longer side
     """Where to look at a long photo: as few square tiles as cover it and overlap by half; at
     most 31."""
     short, long = sorted(size)
-    side = max(short, -(-long // 16)) # of a thread of a photo, tiles are longer than wide
+    side = max(short, -(-long // 16)) # of a very long photo, tiles are longer than wide
     count = -(-2 * (long - side) // side) + 1
     starts = np.linspace(0, long - side, count).round().astype(int)
     return [slice(start, start + side) for start in starts]
