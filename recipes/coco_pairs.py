@@ -47,7 +47,7 @@ def prepare_empty(photos: Path, coco: COCO, names: set[str], dest: Path):
     done = finished_names(dest)
     problems = make_batch([job for job in jobs if job.photo.stem not in done],
                           partial(prepare_pair, size=None), dest)
-    report_problems([problem for problem in problems if problem], "Put them right and call again: "
+    report_problems([problem for problem in problems if problem], "Fix them and try again: "
                     "finished pairs are kept.")
 
 

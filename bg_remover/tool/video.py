@@ -86,7 +86,7 @@ def smooth_film(
 # %% ../../nbs/tool/video.ipynb #video-52
 class Checkerboard(Background):
     "Grey squares, the usual sign for transparency: a preview in any player."
-    hint, fingerprint = "the word checkerboard", "checkerboard"
+    hint, fingerprint = "checkerboard", "checkerboard"
 
     @classmethod
     def parse(cls, asked):
@@ -166,15 +166,15 @@ class FilmRequest:
 
     def __post_init__(self):
         if self.ending not in _forms:
-            raise FilmError(f"a film ends in .webm, .mov or .mp4, not '{self.ending}'")
+            raise FilmError(f"a film must end in .webm, .mov or .mp4, not '{self.ending}'")
         if not 1 <= self.quality <= 100:
-            raise FilmError(f"quality is from 1 to 100, not {self.quality}")
+            raise FilmError(f"quality must be 1 to 100, not {self.quality}")
         if not 0 <= self.padding <= 1000 or not 0 <= self.feather <= 100:
-            raise FilmError("padding is 0 to 1000 percent, feather 0 to 100 pixels")
+            raise FilmError("padding must be 0 to 1000 percent, and feather 0 to 100 pixels")
         if self.background is not None:
             object.__setattr__(self, "background", parse_background(self.background))
         elif self.form.clear is None:
-            raise FilmError("MP4 keeps no transparency; give a background, or write .webm or .mov")
+            raise FilmError("MP4 has no transparency; give a background, or use .webm or .mov")
 
     @property
     def form(self) -> _Form: return _forms[self.ending]
@@ -435,7 +435,8 @@ def remove_film(
     if not dest.parent.is_dir(): raise FileNotFoundError(f"{dest.parent}: no such folder")
     if dest.exists() and not overwrite: return FilmRecord(source, dest, "skipped")
     film, remover = Film(source), remover or Remover()
-    if dest.exists() and dest.samefile(source): raise FilmError(f"{dest}: is the film itself")
+    if dest.exists() and dest.samefile(source):
+        raise FilmError(f"{dest}: is the film itself; choose another name")
     folder = _hidden_folder(source, dest, remover, request)
     people = _make_film(film, request, dest, folder, remover, progress)
     output, verdict = (dest, "done") if people else (None, "nobody")
