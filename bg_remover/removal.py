@@ -327,7 +327,7 @@ def parse_background(
     kinds = sorted(Background.__subclasses__(), key=lambda kind: kind is Picture) # it takes most
     for kind in kinds:
         if (background := kind.parse(asked)) is not None: return background
-    raise FileNotFoundError(f"'{asked}' is no colour, photo or effect; give "
+    raise FileNotFoundError(f"'{asked}' is not a colour, photo or effect; give "
                             + " or ".join(kind.hint for kind in kinds))
 
 # %% ../nbs/09_removal.ipynb #removal-40

@@ -71,7 +71,7 @@ def _reason(error: Exception) -> str:
 
 
 # what messages of the package call an option → what it is called in a shell
-_options = {"overwrite=True": "--overwrite", "`largest`": "--largest", "(form was": "(format was",
+_options = {"overwrite=True": "--overwrite", "`largest`": "--largest", "form was": "format was",
             "holdout_fraction": "--held-out"}
 
 

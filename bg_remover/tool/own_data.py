@@ -703,9 +703,9 @@ def find_own(
     if len(inner) == 1 and (source / inner[0]).is_dir() and inner[0] not in _photo_folders:
         return find_own(source / inner[0], person, class_name) # as an archive unpacks
     packed = " (unpack the archive first)" if any(map(_archive.search, names)) else ""
-    raise DataError(f"{source}: found {', '.join(names[:6]) or 'nothing'}: this is no layout that "
-                    f"bg_remover knows{packed}; put your photos into photos, and for each a mask "
-                    "with the same name into masks")
+    raise DataError(f"{source}: found {', '.join(names[:6]) or 'nothing'}: this is not a layout "
+                    f"that bg_remover knows{packed}; put your photos into photos, and for each a "
+                    "mask with the same name into masks")
 
 
 def _in_parts(folder: Path, choice: Choice) -> list[Own]:

@@ -78,8 +78,8 @@ _options = { # name: how its text is read, its schema in OpenAPI, what it is
     "background": (_read_background, {"type": "string"}, "a colour (white, #00c878), or blur"),
     "keep": (str, {"enum": ["people", "background"]}, "what stays: people or background"),
     "crop": (_read_switch, {"type": "boolean"}, "true to crop to the people, or false"),
-    "padding": (float, {"type": "number"}, "room around people when cropped, 0 to 1000 percent"),
-    "feather": (float, {"type": "number"}, "how much to soften edges, 0 to 100 pixels"),
+    "padding": (float, {"type": "number"}, "room around cropped people in percent, 0 to 1000"),
+    "feather": (float, {"type": "number"}, "the softness of edges in pixels, 0 to 100"),
     "quality": (int, {"type": "integer"}, "1 to 100, for webp and jpg"),
     "keep_metadata": (_read_switch, {"type": "boolean"},
                       "true to keep date, place and settings, or false")}
