@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 import house
 from bg_remover import __version__
+from lessons import longest_line
 
 root = Path(__file__).resolve().parents[2]
 package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.solutions()
@@ -382,6 +383,15 @@ def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
 
 
 # Sizes
+
+def test_code_lines_are_short(project_files):
+    "But for what nbdev exports: the notebook has it too, except `__all__`, which nbdev writes."
+    exported = set(package.rglob("*.py"))
+    long = [f"{path.relative_to(root)}: {line}" for path in project_files
+            if path.suffix in (".py", ".js", ".css", ".ipynb") and path not in exported
+            for line in code_of(path).splitlines() if len(line) > longest_line]
+    assert not long, f"more than {longest_line} characters; name a part of it"
+
 
 def megabytes(paths) -> float: return sum(path.stat().st_size for path in paths) / 1e6
 
