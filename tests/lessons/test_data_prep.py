@@ -205,10 +205,10 @@ class Immediate(Executor):
         return future
 
 
-def spawned(): return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+spawn = multiprocessing.get_context("spawn")
 
-
-@pytest.mark.parametrize("make", [Immediate, lambda: ThreadPoolExecutor(3), spawned])
+@pytest.mark.parametrize("make", [Immediate, lambda: ThreadPoolExecutor(3),
+                                  lambda: ProcessPoolExecutor(2, spawn)])
 def test_any_executor_makes_the_same_pairs(tmp_path, whole, make):
     executor = make()
     assert contents(prepare_pairs(samples, "val", tmp_path, executor=executor)) == whole
