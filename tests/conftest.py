@@ -26,7 +26,8 @@ def pytest_collection_modifyitems(items):
     are shared out one by one."""
     def place(item):
         name = item.path.stem
-        return first.index(name) - 100 if name in first else long.index(name) - 50 if name in long else 0
+        if name in first: return first.index(name) - 100
+        return long.index(name) - 50 if name in long else 0
     items.sort(key=place)
     for item in items:
         alone = item.originalname == "test_runs"

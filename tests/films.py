@@ -90,8 +90,8 @@ def write_sound(film, track, hertz: int, start: float, end: float):
     for first in range(0, len(wave), 960):
         frame = av.AudioFrame.from_ndarray(wave[None, first:first + 960], format="fltp",
                                            layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48000, int(start * 48000) + first, Fraction(1,
-                                                                                                    48000)
+        frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+        frame.pts = int(start * 48000) + first
         film.mux(track.encode(frame))
     film.mux(track.encode(None))
 
@@ -100,24 +100,24 @@ def read_film(path) -> tuple[list[np.ndarray], list[float]]: # RGBA uint8 H×W×
     "All frames of a film, and when each is shown."
     with av.open(str(path)) as film:
         stream = film.streams.video[0]
-        clear = {key.lower(): value
-                 for key, value in stream.metadata.items()}.get("alpha_mode") == "1" and stream.codec_context.name == "vp9"
-        decoder = av.CodecContext.create("libvpx-vp9", "r") if clear else stream.codec_context
+        decoder = stream.codec_context
+        notes = {key.lower(): value for key, value in stream.metadata.items()}
+        if notes.get("alpha_mode") == "1" and decoder.name == "vp9":
+            decoder = av.CodecContext.create("libvpx-vp9", "r")
         frames = [frame for packet in film.demux(stream) if packet.size
                   for frame in decoder.decode(packet)] + decoder.decode(None)
-        return [rgba(frame) for frame in frames], [float(frame.pts * stream.time_base)
-                                                   for frame in frames]
+        times = [float(frame.pts * stream.time_base) for frame in frames]
+        return [rgba(frame) for frame in frames], times
 
 
 def rgba(frame) -> np.ndarray: # uint8 H×W×4
     "A frame's pixels, solid where the film has no transparency."
-    colours, alpha = frame.to_ndarray(format="rgb24"), np.full((frame.height, frame.width), 255,
-                                                               np.uint8)
+    colours = frame.to_ndarray(format="rgb24")
+    alpha = np.full((frame.height, frame.width), 255, np.uint8)
     if frame.format.name.startswith("yuva"): # 8 bits, or 10 or 12 in two bytes
         plane, bits = frame.planes[3], frame.format.components[3].bits
-        values = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height,
-                                                                                    -1)[:,
-                                                                                        :plane.width]
+        values = np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16)
+        values = values.reshape(plane.height, -1)[:, :plane.width] # rows are padded
         alpha = np.uint8(values >> (bits - 8))
     return np.dstack([colours, alpha])
 

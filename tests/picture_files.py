@@ -1,5 +1,7 @@
 """Pictures that tests make, and the bytes of their files."""
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -19,3 +21,9 @@ def encoded(image, format, **options) -> bytes:
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format,
                                                                                **options)
     return buffer.getvalue()
+
+
+def chunk(kind: bytes, content: bytes, right: bool = True) -> bytes:
+    "A chunk of a PNG, with a right or a wrong checksum."
+    checksum = zlib.crc32(kind + content) ^ (not right)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)

@@ -127,7 +127,7 @@ def crop_box(
     "The part of a photo that is wanted: all of it, or the people with room around them."
     seen = alpha >= 13
     if not request.crop or not seen.any(): return slice(None), slice(None)
-    ends = [np.flatnonzero(seen.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    ends = [np.flatnonzero(seen.any(axis=axis))[[0, -1]].tolist() for axis in (1, 0)]
     room = round(request.padding / 100 * max(last + 1 - first for first, last in ends))
     return tuple(slice(max(0, first - room), last + 1 + room) for first, last in ends)
 

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import bg_remover.base.backbones as module
-from bg_remover.base.backbones import BACKBONES, BatchNormalization, WeightsError, encoder_layers, freeze_encoder, load_encoder, segmentation_models
+from bg_remover.base.backbones import (BACKBONES, BatchNormalization, WeightsError, encoder_layers,
+                                       freeze_encoder, load_encoder, segmentation_models)
 from bg_remover.model import build_unet
 
 slim = dict(backbone="mobilenetv2", image_size=(64, 64), decoder_filters=(64, 48, 32, 24, 16))
@@ -108,13 +109,8 @@ def test_nothing_in_the_module_needs_tensorflow(monkeypatch):
     tree = ast.parse(Path(module.__file__).read_text()).body
     imports = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
     assert "keras" in imports and "tensorflow" not in imports
-    layer, pixels = BatchNormalization(), keras.ops.convert_to_tensor(np.random.default_rng(0).normal(3,
-                                                                                                      2,
-                                                                                                      (2,
-                                                                                                       4,
-                                                                                                       4,
-                                                                                                       3)),
-                                                                      "float32")
+    noise = np.random.default_rng(0).normal(3, 2, (2, 4, 4, 3))
+    layer, pixels = BatchNormalization(), keras.ops.convert_to_tensor(noise, "float32")
     layer.build(pixels.shape)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setitem(sys.modules, "tensorflow", None) # from here on its import fails
@@ -211,38 +207,42 @@ def test_addresses_and_checksums_are_the_libraries_own():
     import keras_applications as applications
     from classification_models.weights import WEIGHTS_COLLECTION
     theirs = {one["url"]: one["md5"] for one in WEIGHTS_COLLECTION}
-    theirs |= {applications.mobilenet.BASE_WEIGHT_PATH + "mobilenet_1_0_224_tf_no_top.h5": None, applications.mobilenet_v2.BASE_WEIGHT_PATH + mobilenet_file: None,
+    efficientnet_file = ("efficientnet-b0_weights_tf_dim_ordering_tf_kernels_autoaugment"
+                         "_notop.h5")
+    theirs |= {applications.mobilenet.BASE_WEIGHT_PATH + "mobilenet_1_0_224_tf_no_top.h5": None,
+               applications.mobilenet_v2.BASE_WEIGHT_PATH + mobilenet_file: None,
                # theirs stands inside a function
                applications.vgg16.WEIGHTS_PATH_NO_TOP: BACKBONES["vgg16"].checksum,
-               efficientnet.model.BASE_WEIGHTS_PATH + "efficientnet-b0_weights_tf_dim_ordering_tf_kernels_autoaugment_notop.h5":
+               efficientnet.model.BASE_WEIGHTS_PATH + efficientnet_file:
                    efficientnet.model.WEIGHTS_HASHES["efficientnet-b0"][1]}
     for backbone in BACKBONES.values(): assert theirs[backbone.url] == backbone.checksum
 
 
 def test_freezing_leaves_the_encoder_alone_and_thawing_its_normalisation():
     model = freeze_encoder(build_unet(**slim, encoder_weights=None))
-    before, decoder_before = encoder(model), np.asarray(model.get_layer("unet").get_layer("final_conv").kernel)
+    unet = model.get_layer("unet")
+    last = unet.get_layer("final_conv")
+    encoder_before, last_before = encoder(model), np.asarray(last.kernel)
     model.compile("sgd", loss="binary_crossentropy", run_eagerly=True)
-    pixels, truth = np.random.default_rng(0).uniform(0, 255,
-                                                     (2, 64, 64, 3)), np.ones((2, 64, 64, 1))
-    model.train_on_batch(pixels, truth)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3))
+    model.train_on_batch(pixels, np.ones((2, 64, 64, 1)))
     # statistics of normalisation too
-    assert all((new == old).all() for new, old in zip(encoder(model), before))
-    assert (np.asarray(model.get_layer("unet").get_layer("final_conv").kernel) != decoder_before).any()
+    assert all((new == old).all() for new, old in zip(encoder(model), encoder_before))
+    assert (np.asarray(last.kernel) != last_before).any()
 
     freeze_encoder(model, fraction=0)
-    unet = model.get_layer("unet")
     for layer in encoder_layers(unet):
-        assert bool(layer.trainable_weights) == (bool(layer.weights)
-                                                 and not isinstance(layer,
-                                                                    keras.layers.BatchNormalization)), layer.name
+        normalizes = isinstance(layer, keras.layers.BatchNormalization)
+        learns = bool(layer.weights) and not normalizes
+        assert bool(layer.trainable_weights) == learns, layer.name
     assert unet.get_layer("decoder_stage0a_bn").trainable_weights
 
 
 def test_a_fraction_freezes_the_layers_next_to_the_photo():
     model = freeze_encoder(build_unet(**slim, encoder_weights=None), fraction=0.4)
     unet = model.get_layer("unet")
-    assert not unet.get_layer("block_6_expand").trainable_weights and unet.get_layer("block_7_expand").trainable_weights
+    assert not unet.get_layer("block_6_expand").trainable_weights
+    assert unet.get_layer("block_7_expand").trainable_weights
     assert not unet.get_layer("block_7_expand_BN").trainable_weights
 
 

@@ -57,8 +57,8 @@ def test_the_variable_counts_more_than_the_file(machine):
 
 def test_a_backend_that_is_not_installed_is_named(machine):
     machine({}, backend="torch")
-    with mock.patch("importlib.util.find_spec", return_value=None), pytest.raises(ValueError,
-                                                                                  match="KERAS_BACKEND asks for torch, which is not installed"):
+    with (mock.patch("importlib.util.find_spec", return_value=None),
+          pytest.raises(ValueError, match="KERAS_BACKEND asks for torch, which is not installed")):
         check_backend()
 
 
@@ -83,6 +83,7 @@ def test_what_a_program_has_changed_counts():
 
 
 def test_asking_imports_no_keras():
-    code = "import sys; from bg_remover.base.backend import check_backend; check_backend(); sys.exit('keras' in sys.modules)"
+    code = ("import sys; from bg_remover.base.backend import check_backend; check_backend(); "
+            "sys.exit('keras' in sys.modules)")
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

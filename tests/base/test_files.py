@@ -243,7 +243,8 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(b"old")
     code = ("import os, signal, sys\nfrom bg_remover.base import files\n"
-            "files.os.replace = lambda *paths: os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))\n"
+            "kill = getattr(signal, 'SIGKILL', signal.SIGTERM)\n"
+            "files.os.replace = lambda *paths: os.kill(os.getpid(), kill)\n"
             "files.write_bytes(sys.argv[1], b'new')")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
     assert done.returncode != 0 and path.read_bytes() == b"old"

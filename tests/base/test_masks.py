@@ -100,8 +100,9 @@ def test_a_clear_photo_is_nobody():
 @pytest.mark.parametrize("cut", [60, 120, -30])
 def test_a_damaged_palette_is_named(cut):
     noise = np.random.default_rng(0).integers(0, 2, (60, 80), np.uint8)
-    data = stored(noise, palette=colours)
-    with pytest.raises(ImageError, match="^cat.png: "): read_any_mask(NamedBytes(data[:cut], "cat.png"))
+    damaged = stored(noise, palette=colours)[:cut]
+    with pytest.raises(ImageError, match="^cat.png: "):
+        read_any_mask(NamedBytes(damaged, "cat.png"))
 
 
 refused = {

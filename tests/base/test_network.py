@@ -46,11 +46,10 @@ def test_a_forked_process_answers_and_ends(threads):
 
 
 def test_too_little_memory_or_too_few_threads_is_called_so():
-    assert isinstance(_why_not_open("net.onnx",
-                                    RuntimeError("Exception during initialization: std::bad_alloc")),
-                      MemoryError)
-    assert "threads" in str(_why_not_open("net.onnx",
-                                          RuntimeError("pthread_create failed, error code: 11")))
+    full = RuntimeError("Exception during initialization: std::bad_alloc")
+    assert isinstance(_why_not_open("net.onnx", full), MemoryError)
+    few = RuntimeError("pthread_create failed, error code: 11")
+    assert "threads" in str(_why_not_open("net.onnx", few))
     damaged = _why_not_open("net.onnx", RuntimeError("Protobuf parsing failed."))
     assert isinstance(damaged, ModelError) and "damaged" in str(damaged)
 
@@ -202,8 +201,9 @@ def test_a_careful_look_is_the_mean_of_a_photo_and_its_mirror_image_at_each_size
 def test_the_shipped_network_looks_at_two_sizes_and_reaches_a_lower_peak():
     session, description = open_model(shipped_model())
     usual, larger = (384, 384), (512, 512)
+    both = [(usual, 1), (usual, -1), (larger, 1), (larger, -1)]
     assert choose_looks(session, usual, False) == [(usual, 1)]
-    assert choose_looks(session, usual, True) == [(usual, 1), (usual, -1), (larger, 1), (larger, -1)]
+    assert choose_looks(session, usual, True) == both
     assert choose_looks(object(), usual, True) == [(usual, 1), (usual, -1)] # a network of others
     assert 0 < min_peak(description, True) < min_peak(description, False) < 1
     assert min_peak(dict(min_peak_probability=0.3), True) == 0.3

@@ -15,13 +15,10 @@ rng = np.random.default_rng(0)
 
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 def test_fused_updates_are_those_of_keras(decay):
-    schedule, start = keras.optimizers.schedules.CosineDecay(0.1,
-                                                             6), [rng.normal(size=shape).astype("float32")
-                                                                  for shape in ((3, 3, 2, 4), (4,),
-                                                                                ())]
-    ours, theirs = EncoderRate(schedule, decay=decay), keras.optimizers.Adam(schedule,
-                                                                             weight_decay=decay
-                                                                             or None)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 6)
+    start = [rng.normal(size=shape).astype("float32") for shape in ((3, 3, 2, 4), (4,), ())]
+    ours = EncoderRate(schedule, decay=decay)
+    theirs = keras.optimizers.Adam(schedule, weight_decay=decay or None)
     ends = []
     for optimizer in (ours, theirs):
         variables = [keras.Variable(value) for value in start]
@@ -49,9 +46,11 @@ def test_training_step_is_traced_once_and_each_update_is_one_operation(pairs, tm
     train(net, batches(with_batches, (32, 32), batch_size=4),
           batches(with_batches, (32, 32), batch_size=4), tmp_path, 2, verbose=0)
     assert len(traced) == 1
-    update = tf.function(lambda: net.optimizer.apply([keras.ops.ones_like(weight)
-                                                      for weight in net.trainable_variables])).get_concrete_function()
-    kinds = [operation.type for operation in update.graph.get_operations()]
+    @tf.function
+    def update():
+        net.optimizer.apply([keras.ops.ones_like(weight) for weight in net.trainable_variables])
+    graph = update.get_concrete_function().graph
+    kinds = [operation.type for operation in graph.get_operations()]
     assert kinds.count("ResourceApplyAdam") == len(net.trainable_variables) and "Sqrt" not in kinds
 
 
@@ -59,9 +58,8 @@ def test_encoder_takes_its_share_of_each_step():
     slow, fast = (keras.Variable(np.ones(3, np.float32), name=name) for name in ("slow", "fast"))
     optimizer = EncoderRate(0.01, frozenset({slow.path}), scale=0.1)
     for _ in range(3): optimizer.apply([keras.ops.ones(3), keras.ops.ones(3)], [slow, fast])
-    assert np.asarray(fast) == pytest.approx(1 - 3 * 0.01,
-                                             abs=1e-5) and np.asarray(slow) == pytest.approx(1 - 3 * 0.001,
-                                                                                             abs=1e-5)
+    assert np.asarray(fast) == pytest.approx(1 - 3 * 0.01, abs=1e-5)
+    assert np.asarray(slow) == pytest.approx(1 - 3 * 0.001, abs=1e-5)
 
 
 def test_only_the_encoder_of_a_unet_is_slowed(unet, pairs, tmp_path):
@@ -80,7 +78,8 @@ def test_only_the_encoder_of_a_unet_is_slowed(unet, pairs, tmp_path):
 def test_warm_cosine_climbs_and_falls():
     rate = warm_cosine(1e-2, 200)
     values = [float(rate(step)) for step in range(201)]
-    assert values[0] == 0 and values[10] == max(values) == pytest.approx(1e-2) and values[5] == pytest.approx(5e-3)
+    assert values[0] == 0 and values[5] == pytest.approx(5e-3)
+    assert values[10] == max(values) == pytest.approx(1e-2)
     assert values[10:] == sorted(values[10:], reverse=True) and values[-1] == pytest.approx(2e-4)
     assert values[105] == pytest.approx((1e-2 + 2e-4) / 2, rel=0.01) # half way down the cosine
 

@@ -32,7 +32,8 @@ def augment(frame, mask, image_size, rng):
     return resize_image(frame, image_size), resize_mask(mask, image_size).reshape(*image_size, 1)
 pairs = Pairs(folder / "frames", folder / "masks")
 stream = batches(pairs, (32, 32), batch_size=4, shuffle=True, seed=5, augment=augment)
-train(test.tiny_net(), stream, batches(pairs, (32, 32), batch_size=4), run_dir, 3, learning_rate=1e-2, verbose=0)
+train(test.tiny_net(), stream, batches(pairs, (32, 32), batch_size=4), run_dir, 3,
+      learning_rate=1e-2, verbose=0)
 """
 
 
@@ -144,14 +145,13 @@ def test_a_run_begun_before_the_renames_goes_on_with_the_metric_it_watched(pairs
     settings["encoder_share"] = settings.pop("encoder_lr_scale")
     path.write_text(json.dumps(settings))
     net, history = tiny_run(pairs, tmp_path, 2)
-    assert [row["epoch"] for row in history] == [1, 2] and isinstance(net.metrics[1].metrics[0],
-                                                                      WholeSetIoU)
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert isinstance(net.metrics[1].metrics[0], WholeSetIoU)
     val = batches(Pairs(pairs / "frames", pairs / "masks"), (32, 32), batch_size=10)
     frames, masks = val[0]
-    found = np.asarray(net.predict_on_batch(frames)) >= 0.5
-    assert history[1]["val_iou"] == pytest.approx((found & (masks == 1)).sum() / (found
-                                                                                  | (masks == 1)).sum(),
-                                                  abs=1e-4)
+    found, person = np.asarray(net.predict_on_batch(frames)) >= 0.5, masks == 1
+    iou = (found & person).sum() / (found | person).sum()
+    assert history[1]["val_iou"] == pytest.approx(iou, abs=1e-4)
     with pytest.raises(RunError, match="encoder_share was 1.0, is 0.5"):
         tiny_run(pairs, tmp_path, 2, encoder_lr_scale=0.5)
 
@@ -180,8 +180,8 @@ def test_nan_stops_a_run_and_names_epoch_weights_and_what_to_try(pairs, tmp_path
 
 def test_a_validation_loss_that_is_not_a_number_saves_nothing_either(pairs, tmp_path):
     def loss(truth, probability):
-        return keras.ops.mean((probability - truth) ** 2) + keras.ops.where(keras.ops.shape(truth)[0] == 3,
-                                                                            np.nan, 0.0)
+        three = keras.ops.shape(truth)[0] == 3
+        return keras.ops.mean((probability - truth) ** 2) + keras.ops.where(three, np.nan, 0.0)
     data = Pairs(pairs / "frames", pairs / "masks", count=4)
     odd = Pairs(pairs / "frames", pairs / "masks", count=3)
     with pytest.raises(RunError, match=r"epoch 1 \(val_loss\); there are no good weights yet"):

@@ -166,10 +166,9 @@ def test_names_that_lead_elsewhere_are_left_out(photos, tmp_path, s3):
     import boto3
     keys = ["../up.png", "a//b.png", "/rooted.png", "x/../../up.png", "./dot.png", "good/fine.png",
             "looks like a folder.png/"]
-    for key in keys:
-        boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).put_object(Bucket="bucket",
-                                                                                   Key=f"odd/{key}",
-                                                                                   Body=(photos / "a.png").read_bytes())
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    photo = (photos / "a.png").read_bytes()
+    for key in keys: client.put_object(Bucket="bucket", Key=f"odd/{key}", Body=photo)
     assert [str(path) for path in find_photos(f"{s3}/odd")] == [f"{s3}/odd/good/fine.png"]
     list(remove_folder(f"{s3}/odd", tmp_path / "deep/out", Stub()))
     assert sorted(path.name for path in tmp_path.rglob("*.png.png")) == ["fine.png.png"]
@@ -178,7 +177,8 @@ def test_names_that_lead_elsewhere_are_left_out(photos, tmp_path, s3):
 # --- interruption
 
 def command(*arguments, environment: dict = {}, code: str = "") -> list:
-    start = f"{code}\nimport sys; from bg_remover.tool.cli import main; sys.argv[0] = 'bg-remover'; main()"
+    start = (f"{code}\nimport sys; from bg_remover.tool.cli import main; "
+             "sys.argv[0] = 'bg-remover'; main()")
     return dict(args=[sys.executable, "-c", start, *map(str, arguments)],
                 env={**os.environ, "PYTHONPATH": str(root)} | environment, text=True)
 
@@ -241,7 +241,8 @@ def test_an_upload_that_fails_stops_the_folder_and_leaves_nothing(photos, memory
 
 def refused(**call) -> str:
     done = subprocess.run(**call, capture_output=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     return done.stderr
 
 

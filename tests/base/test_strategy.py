@@ -84,8 +84,8 @@ def test_there_is_something_to_learn(alone):
 
 def test_two_devices_train_as_one_and_go_on_where_they_were(alone, found):
     first, resumed = found["mirrored"]["first"], found["mirrored"]["resumed"]
-    assert len(first["history"]) == 1 and first["losses"] + resumed["losses"] == pytest.approx(alone["losses"],
-                                                                                               abs=1e-3)
+    assert len(first["history"]) == 1
+    assert first["losses"] + resumed["losses"] == pytest.approx(alone["losses"], abs=1e-3)
     assert_same(resumed, alone)
 
 

@@ -98,9 +98,10 @@ def workers(folder: Path, address: str, number: int, *names: str):
     def die(step, logs):
         # in the second epoch
         if number == 1 and next(steps) == 7: os.kill(os.getpid(), signal.SIGKILL)
+    killer = keras.callbacks.LambdaCallback(on_train_batch_end=die)
     for name in names:
         where = folder / ("elsewhere" if name == "apart" and number else "run")
-        settings = dict(more_callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=die)]) if name == "killed" else {}
+        settings = dict(more_callbacks=[killer]) if name == "killed" else {}
         found[name] = attempt(strategy, where, **settings)
         (folder / f"worker-{number}.json").write_text(json.dumps(found))
 

@@ -243,8 +243,8 @@ def coco_data(tmp_path_factory):
 def test_a_whole_coco_becomes_what_the_network_is_trained_on(coco_data):
     rows = {split: person_model.split_rows(coco_data, split)
             for split in ("train", "choose", "alarm")}
-    assert [row["source"] for row in rows["choose"]] == ["coco-train2017"] and [row["source"]
-                                                                                for row in rows["alarm"]] == ["background"]
+    for split, source in (("choose", "coco-train2017"), ("alarm", "background")):
+        assert [row["source"] for row in rows[split]] == [source]
     for split in rows:
         for row in rows[split]:
             mask = read_mask(coco_data / f"pairs/masks/{row['name']}.png")

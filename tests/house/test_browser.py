@@ -90,8 +90,10 @@ def loaded(browser, address, request) -> Iterator[Watched]:
 
 
 def test_a_page_loads_whole_and_alone(loaded, address):
-    all_drawn = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth ? '' : i.src, () => i.src))).then(all => all.filter(Boolean))"
-    assert loaded.page.evaluate(all_drawn) == []
+    not_drawn = """Promise.all([...document.images].map(image => image.decode().then(
+        () => image.naturalWidth ? "" : image.src, () => image.src)))
+        .then(all => all.filter(Boolean))"""
+    assert loaded.page.evaluate(not_drawn) == []
     assert loaded.complaints == [] and loaded.foreign(address) == []
 
 
@@ -102,8 +104,8 @@ def test_a_page_is_accessible(loaded, scheme):
     loaded.page.emulate_media(color_scheme=scheme)
     if scheme == "light":
         loaded.page.add_script_tag(path=root / "docs/node_modules/axe-core/axe.min.js")
-    # nothing else is in the colours
-    rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']" if scheme == "light" else "{type: 'rule', values: ['color-contrast']}"
+        rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']"
+    else: rules = "{type: 'rule', values: ['color-contrast']}" # nothing else is in the colours
     found = loaded.page.evaluate(f"axe.run(document, {{runOnly: {rules}, resultTypes: "
                                  f"['violations']}})")["violations"]
     assert [(rule["id"], len(rule["nodes"]), rule["nodes"][0]["html"][:120],
@@ -112,9 +114,11 @@ def test_a_page_is_accessible(loaded, scheme):
 
 def test_a_page_fits_a_small_screen(loaded):
     loaded.page.set_viewport_size({"width": 375, "height": 700})
-    too_wide = """[...document.querySelectorAll("article *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && e.checkVisibility())
-                  .map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"""
-    assert loaded.page.evaluate("document.documentElement.scrollWidth") <= 375, loaded.page.evaluate(too_wide)
+    too_wide = """[...document.querySelectorAll("article *")]
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && e.checkVisibility())
+        .map(e => e.outerHTML.slice(0, 90)).slice(0, 3)"""
+    width = loaded.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 375, loaded.page.evaluate(too_wide)
 
 
 @pytest.mark.parametrize("name",
@@ -123,8 +127,11 @@ def test_a_page_fits_a_small_screen(loaded):
 def test_the_keyboard_reaches_everything(watched, address, name):
     watched.page.goto(address + name)
     if name == "try_it.html": state(watched.page, "ready")
-    mark = """window.wanted = [...document.querySelectorAll("a[href], button, input, select, summary, textarea, [tabindex='0']")]
-        .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.disabled && e.tabIndex >= 0 && e.getClientRects().length); wanted.length"""
+    mark = """window.wanted = [...document.querySelectorAll(
+            "a[href], button, input, select, summary, textarea, [tabindex='0']")]
+        .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.disabled
+                     && e.tabIndex >= 0 && e.getClientRects().length);
+        wanted.length"""
     reached, count = set(), watched.page.evaluate(mark)
     for _ in range(count + 10):
         watched.page.keyboard.press("Tab")
@@ -140,10 +147,14 @@ def test_a_hundred_characters_of_code_fit(watched, address):
     watched.page.set_viewport_size({"width": 1400, "height": 900})
     for name in ("02_metrics.html", "11_today.html"):
         watched.page.goto(address + name)
-        room, needed = watched.page.evaluate("""(() => { const pre = document.querySelector(".cell_input:not(details *) pre"), line = document.createElement("span");
+        room, needed = watched.page.evaluate("""(() => {
+            const pre = document.querySelector(".cell_input:not(details *) pre");
+            const line = document.createElement("span");
             line.textContent = "x".repeat(100); pre.append(line);
-            const style = getComputedStyle(pre), width = line.getBoundingClientRect().width; line.remove();
-            return [pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight), width] })()""")
+            const style = getComputedStyle(pre), width = line.getBoundingClientRect().width;
+            line.remove();
+            const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+            return [pre.clientWidth - padding, width] })()""")
         assert needed <= room
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= 1400
 
@@ -158,9 +169,15 @@ def test_the_label_of_kept_code_covers_nothing(watched, address):
 def test_units_do_not_wrap(watched, address):
     watched.page.set_viewport_size({"width": 390, "height": 844})
     watched.page.goto(address + "measurements.html")
-    lines = watched.page.evaluate("""[...document.querySelector("#against-a-baseline table").tBodies[0].rows].map(row => {
-        const range = document.createRange(), text = document.createTreeWalker(row.cells[4], NodeFilter.SHOW_TEXT);
-        let node = text.nextNode(); while (!node.data.trim()) node = text.nextNode(); range.selectNodeContents(node); return new Set([...range.getClientRects()].map(r => r.top)).size })""")
+    lines = watched.page.evaluate("""(() => {
+        const table = document.querySelector("#against-a-baseline table");
+        return [...table.tBodies[0].rows].map(row => {
+            const range = document.createRange();
+            const text = document.createTreeWalker(row.cells[4], NodeFilter.SHOW_TEXT);
+            let node = text.nextNode();
+            while (!node.data.trim()) node = text.nextNode();
+            range.selectNodeContents(node);
+            return new Set([...range.getClientRects()].map(r => r.top)).size }) })()""")
     assert lines and set(lines) == {1}
 
 
@@ -216,8 +233,8 @@ def state(page: Page, wanted: str) -> str:
 
 def answer(page: Page, name: str) -> tuple[str, str]: # the page's state, and what it says
     "Wait until the page speaks of the file of that name."
-    page.wait_for_function("name => document.getElementById('try-status').textContent.startsWith(`${name}: `)",
-                           arg=name, timeout=90_000)
+    page.wait_for_function("name => document.getElementById('try-status').textContent"
+                           ".startsWith(`${name}: `)", arg=name, timeout=90_000)
     return page.get_attribute("#try-page", "data-state"), page.inner_text("#try-status")
 
 
@@ -282,8 +299,10 @@ def drop(page: Page, path: Path, event: str = "drop"):
     page.evaluate("""([bytes, name, kind]) => {
         const given = new DataTransfer();
         given.items.add(new File([new Uint8Array(bytes)], name));
-        const how = kind === "drop" ? new DragEvent("drop", {dataTransfer: given, bubbles: true, cancelable: true}) : new ClipboardEvent("paste", {clipboardData: given, bubbles: true});
-        document.body.dispatchEvent(how) }""", [list(path.read_bytes()), path.name, event])
+        document.body.dispatchEvent(kind === "drop"
+            ? new DragEvent("drop", {dataTransfer: given, bubbles: true, cancelable: true})
+            : new ClipboardEvent("paste", {clipboardData: given, bubbles: true})) }""",
+                  [list(path.read_bytes()), path.name, event])
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
@@ -301,7 +320,8 @@ def test_by_keyboard_alone(try_it):
     assert answer(page, "sample.png")[0] == "done"
     page.focus("#try-slider")
     for _ in range(10): page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.getElementById('try-result').style.getPropertyValue('--at')") == f"{page.input_value('#try-slider')}%" != "50%"
+    at = page.evaluate("document.getElementById('try-result').style.getPropertyValue('--at')")
+    assert at == f"{page.input_value('#try-slider')}%" != "50%"
     page.focus("#try-file")
     with page.expect_file_chooser(): page.keyboard.press("Enter")
 

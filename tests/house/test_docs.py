@@ -134,10 +134,9 @@ def test_what_this_tool_can_do_beside_others_has_tests():
 def test_the_glossary_explains_each_word_and_says_where_it_is_used():
     text = (root / "nbs/help/glossary.md").read_text(encoding="utf-8")
     entries = [line for line in text.splitlines() if line.startswith("**")]
-    assert len(entries) >= 30 and [entry for entry in entries
-                                   if not re.match(r"\*\*[^*]+\*\*: "
-                                                   r".+\(\[\d\d_\w+\]\(\.\./\d\d_\w+\.ipynb\)\)\.?$",
-                                                   entry)] == []
+    form = r"\*\*[^*]+\*\*: .+\(\[\d\d_\w+\]\(\.\./\d\d_\w+\.ipynb\)\)\.?$"
+    assert len(entries) >= 30
+    assert [entry for entry in entries if not re.match(form, entry)] == []
     words = ("CNN", "feature", "parameter", "epoch", "batch", "overfitting", "early stopping",
              "training set", "validation set", "ablation", "semantic segmentation",
              "instance segmentation", "matting", "transfer learning", "augmentation", "IoU",
@@ -196,11 +195,11 @@ def test_what_was_measured_is_shown(site):
 
 
 def test_each_row_says_which_direction_is_good(site):
-    rows = re.findall(r"<tr.*?</tr>",
-                      article_of(site / "measurements.html").partition("Against a baseline")[2].partition("</table>")[0],
-                      re.S)[1:]
-    assert len(rows) == len(read_claims()) and all("more\u00a0↑" in row or "less\u00a0↓" in row
-                                                   for row in rows)
+    article = article_of(site / "measurements.html")
+    table = article.partition("Against a baseline")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr.*?</tr>", table, re.S)[1:]
+    assert len(rows) == len(read_claims())
+    assert all("more\u00a0↑" in row or "less\u00a0↓" in row for row in rows)
     arrows = {name: load("docs/measured.py").direction(name)[-1]
               for name in ("IoU", "false alarms", "ms", "seconds", "photos_per_second", "network")}
     assert arrows == {"IoU": "↑", "false alarms": "↓", "ms": "↓", "seconds": "↓",
@@ -234,8 +233,8 @@ def test_the_menu_has_the_floors_in_order(site):
     assert [group for group in groups if group != "Use it"] == ["Lessons", "Help", "The tool",
                                                                 "Behind it", "Scale", "Reference",
                                                                 "About"]
-    assert ("Use it" in groups) == ((site / "try_it.html").exists()) == ('class="home-button" '
-                                                                         'href="try_it.html"' in text)
+    button = 'class="home-button" href="try_it.html"'
+    assert ("Use it" in groups) == (site / "try_it.html").exists() == (button in text)
 
 
 def test_card_and_texts_are_pages(site):
@@ -268,10 +267,9 @@ def test_prose_links_into_the_reference(site):
 def test_nothing_is_fetched(site):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//[^"]*"',
-                              text), page.name
-        assert not re.findall(r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href="(?:https?:)?//[^"]*"',
-                              text), page.name
+        for fetching in (r'<(?:script|img|iframe)[^>]*\ssrc=',
+                         r'<link[^>]*rel="(?:stylesheet|preload|icon)"[^>]*href='):
+            assert not re.findall(fetching + r'"(?:https?:)?//[^"]*"', text), page.name
     for style in site.rglob("*.css"):
         assert not re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//",
                               style.read_text(encoding="utf-8")), style.name

@@ -33,9 +33,10 @@ def machine(home: Path) -> dict[str, str]: # environment variables
     "A user with kernels of their own, whose browser writes down which file it is told to open."
     for folder in (home / ".local/share/jupyter", home / "more"): foreign_kernel(folder)
     (home / ".jupyter").mkdir()
-    (home / ".jupyter/jupyter_server_config.json").write_text(json.dumps({"ServerApp": {"allow_root": True}}))
-    browser = home / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" > "{home}/part" && mv "{home}/part" "{home}/opened"\n')
+    settings = json.dumps({"ServerApp": {"allow_root": True}})
+    (home / ".jupyter/jupyter_server_config.json").write_text(settings)
+    browser, part = home / "browser", home / "part"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{part}" && mv "{part}" "{home}/opened"\n')
     browser.chmod(0o755)
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("JUPYTER", "IPYTHON", "XDG", "MPLBACKEND"))}

@@ -27,8 +27,7 @@ changes = {
         ("nobody in the photo", {'"000000547336.jpg"': '"000000041888.jpg"'}),
         ("an own photo, other colours and sizes", {
             'coco_root / "val2017" / "000000547336.jpg"': 'Path("own.jpg")',
-                                                   "(94, 129, 172)": "(0, 0, 0)",
-                                                   "side // 4": "side // 8"}),
+            "(94, 129, 172)": "(0, 0, 0)", "side // 4": "side // 8"}),
     ],
     "02_metrics": [
         ("many people, a crowd, and portrait format",
@@ -40,8 +39,8 @@ changes = {
     ],
     "03_methods": [
         ("several people, portrait format, nobody, and an own photo", {
-            '["000000343937.jpg", "000000168974.jpg", "000000519208.jpg"]': '["000000252219.jpg", '
-                                                                       '"000000183709.jpg", "000000030213.jpg"]',
+            '["000000343937.jpg", "000000168974.jpg", "000000519208.jpg"]':
+                '["000000252219.jpg", "000000183709.jpg", "000000030213.jpg"]',
             "for name in names]": 'for name in names] + [Path("own.jpg")]'}),
         ("one photo, smaller copies and another k", {
             '["000000343937.jpg", "000000168974.jpg", "000000519208.jpg"]': '["000000547336.jpg"]',
@@ -63,32 +62,35 @@ changes = {
     "06_model": [
         ("another photo, near the end of the list, and another size, not square", {
             "chosen = 2": "chosen = 9", "image_size = (192, 192)": "image_size = (128, 160)",
-                                                                                   "epochs=30": "epochs=1"}),
+            "epochs=30": "epochs=1"}),
         ("an own photo, more halvings", {
-            "frame, mask = val_pairs[chosen]": 'frame = __import__("bg_remover.images", '
-                                         'fromlist=["images"]).read_image("own.jpg")',
+            "frame, mask = val_pairs[chosen]":
+                'frame = __import__("bg_remover.images", '
+                'fromlist=["images"]).read_image("own.jpg")',
             "filters=(8, 16, 32, 64)": "filters=(4, 8, 8, 16, 16)", "epochs=30": "epochs=1"}),
     ],
     "07_training": [
         ("another size, another rate, other photos to watch, and a deeper net", {
             "image_size = (96, 96)": "image_size = (64, 96)",
-                                                                                 "learning_rate = 2e-3": "learning_rate = 1e-3",
+            "learning_rate = 2e-3": "learning_rate = 1e-3",
             "most_epochs, patience = 60, 20": "most_epochs, patience = 2, 20",
-            "[train_pairs[4], val_pairs[2], val_pairs[1]]": "[train_pairs[11], val_pairs[0], val_pairs[3]]",
+            "[train_pairs[4], val_pairs[2], val_pairs[1]]":
+                "[train_pairs[11], val_pairs[0], val_pairs[3]]",
             "filters=(8, 16, 32, 64)": "filters=(4, 8, 8, 16, 16)", "epochs=12": "epochs=1"}),
         ("another backbone", {
             "backbone = shipped.name.removesuffix(\"_unet\")": "backbone = \"resnet18\"",
             "for new, trained in pairs_of_layers: new.set_weights(trained.get_weights())": "",
             "most_epochs, patience = 60, 20": "most_epochs, patience = 1, 20",
-                              "epochs=12": "epochs=1"}),
+            "epochs=12": "epochs=1"}),
     ],
     "08_visualization": [
         ("other photos first, another threshold", {
-            'pairs[1]': 'pairs[3]',
-                                                   "threshold = remover.probability, remover.threshold": "threshold = remover.probability, 0.7",
-                                                   "pairs[:8]": "pairs[8:]"}),
-        ("photos of train2017, smaller copies",
-         {'prepare_pairs(coco_root, "val", work_dir / "val", size=None)': 'prepare_pairs(coco_root, "train", work_dir / "train", size=(96, 128))'}),
+            "pairs[1]": "pairs[3]", "pairs[:8]": "pairs[8:]",
+            "threshold = remover.probability, remover.threshold":
+                "threshold = remover.probability, 0.7"}),
+        ("photos of train2017, smaller copies", {
+            'prepare_pairs(coco_root, "val", work_dir / "val", size=None)':
+                'prepare_pairs(coco_root, "train", work_dir / "train", size=(96, 128))'}),
     ],
     "09_removal": [
         ("many people", {'"000000547336.jpg"': '"000000005001.jpg"'}),
@@ -105,9 +107,8 @@ changes = {
     "11_today": [
         ("portrait format", {"000000252219": "000000183709", "000000547336": "000000168974"}),
         ("a crowd, an own photo, another grid", {
-            "000000252219": "000000005001",
-                                                 'coco_root / "val2017" / portrait_photo': 'Path("own.jpg")',
-                                                 "(24, 32)": "(12, 12)"}),
+            "000000252219": "000000005001", "(24, 32)": "(12, 12)",
+            'coco_root / "val2017" / portrait_photo': 'Path("own.jpg")'}),
     ],
 }
 
@@ -150,9 +151,8 @@ def copy_with_links(folder: Path):
 def test_a_lesson_survives_what_learners_change(lesson, tmp_path):
     from bg_remover.images import read_image, resize_image, write_image
     copy_with_links(tmp_path)
-    write_image(tmp_path / "nbs/own.jpg",
-                resize_image(read_image(house.root / "nbs/samples/mini_coco/train2017/000000000308.jpg"),
-                             (301, 222)))
+    photo = read_image(house.root / "nbs/samples/mini_coco/train2017/000000000308.jpg")
+    write_image(tmp_path / "nbs/own.jpg", resize_image(photo, (301, 222)))
     variables = {**environment, "MPLBACKEND": "agg", "TQDM_DISABLE": "1",
                  "PYTHONWARNINGS": "ignore",
                  "PYTHONPATH": os.pathsep.join(map(str, [house.root, house.root / "tools"]))}

@@ -112,12 +112,18 @@ def test_this_python_suits(bootstrap):
 
 # Setting up, and setting up again
 
+def apart(bootstrap) -> list[str]:
+    "The command that sets up in a process of its own, with the same Pythons to choose from."
+    return [sys.executable, "-c", "import sys; sys.path.insert(0, 'tools'); import bootstrap; "
+            f"bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"]
+
+
 def test_second_call_does_nothing(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
     before = calls.read_text()
-    assert asked(calls, "-e .[demo,learn,heic,video,server,scale,dev,docs]") == 1 and asked(calls,
-                                                                                            "-c constraints.txt") == 2
+    assert asked(calls, "-e .[demo,learn,heic,video,server,scale,dev,docs]") == 1
+    assert asked(calls, "-c constraints.txt") == 2
     bootstrap.set_up()
     assert calls.read_text() == before
 
@@ -133,11 +139,10 @@ def test_each_stage_adds_to_the_one_before_and_never_goes_back(bootstrap, tmp_pa
 
 def test_a_target_installs_what_its_stage_says(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path)
-    code = f"import sys; sys.path.insert(0, 'tools'); import bootstrap; bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"
-    subprocess.run([sys.executable, "-c", code, "--for", "demo", "-c", "pass"], cwd=bootstrap.ROOT,
+    subprocess.run([*apart(bootstrap), "--for", "demo", "-c", "pass"], cwd=bootstrap.ROOT,
                    check=True)
-    assert asked(calls,
-                 "-e .[demo]\n") == 1 and bootstrap.STATE.read_text() == bootstrap.wanted_state("demo")
+    assert asked(calls, "-e .[demo]\n") == 1
+    assert bootstrap.STATE.read_text() == bootstrap.wanted_state("demo")
 
 
 def test_changed_settings_are_installed_into_the_same_environment(bootstrap, tmp_path):
@@ -157,7 +162,8 @@ def test_half_made_or_moved_environment_is_made_again(bootstrap, tmp_path, state
     (bootstrap.VENV / "left over").touch()
     bootstrap.STATE.write_text(state)
     bootstrap.set_up()
-    assert not (bootstrap.VENV / "left over").exists() and bootstrap.STATE.read_text() == bootstrap.wanted_state()
+    assert not (bootstrap.VENV / "left over").exists()
+    assert bootstrap.STATE.read_text() == bootstrap.wanted_state()
 
 
 def test_an_environment_made_by_hand_is_used_not_removed(bootstrap, tmp_path):
@@ -180,8 +186,7 @@ def test_an_environment_of_another_worktree_is_left_alone(bootstrap, tmp_path):
 
 def test_killed_while_installing(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path, pip="kill -9 $PPID")
-    code = f"import sys; sys.path.insert(0, 'tools'); import bootstrap; bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"
-    killed = subprocess.run([sys.executable, "-c", code], cwd=bootstrap.ROOT, capture_output=True)
+    killed = subprocess.run(apart(bootstrap), cwd=bootstrap.ROOT, capture_output=True)
     assert killed.returncode < 0 and bootstrap.STATE.read_text() == "making"
     calls = project_with(bootstrap, tmp_path)
     bootstrap.set_up()
@@ -190,8 +195,7 @@ def test_killed_while_installing(bootstrap, tmp_path):
 
 def test_two_calls_at_once_set_up_once(bootstrap, tmp_path):
     calls = project_with(bootstrap, tmp_path, pip="sleep 0.3")
-    code = f"import sys; sys.path.insert(0, 'tools'); import bootstrap; bootstrap.CANDIDATES = {bootstrap.CANDIDATES}; bootstrap.main()"
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=bootstrap.ROOT) for _ in range(2)]
+    both = [subprocess.Popen(apart(bootstrap), cwd=bootstrap.ROOT) for _ in range(2)]
     assert [one.wait(timeout=60) for one in both] == [0, 0] and asked(calls, "-e .[") == 1
 
 
@@ -203,7 +207,8 @@ def test_failed_installation(bootstrap, tmp_path):
 
 
 def test_missing_system_library(bootstrap, tmp_path):
-    missing = "echo 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory' >&2; exit 1"
+    missing = ("echo 'ImportError: libGL.so.1: cannot open shared object file: "
+               "No such file or directory' >&2; exit 1")
     calls = project_with(bootstrap, tmp_path,
                          opencv=f'test -e "{tmp_path}/libGL" || {{ {missing}; }}')
     for _ in range(2):
@@ -227,7 +232,8 @@ def make(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.
 def test_no_python_at_all(bootstrap, tmp_path):
     (tmp_path / "empty").mkdir()
     done = make(bootstrap.ROOT, "test", path=tmp_path / "empty")
-    assert done.returncode and done.stderr.splitlines()[0] == "No Python 3 runs here: install Python 3.12 (with venv) and try again."
+    said = "No Python 3 runs here: install Python 3.12 (with venv) and try again."
+    assert done.returncode and done.stderr.splitlines()[0] == said
 
 
 def test_make_says_it_in_one_sentence(bootstrap, tmp_path):
@@ -238,8 +244,8 @@ def test_make_says_it_in_one_sentence(bootstrap, tmp_path):
     stand_in(tmp_path / "path/python3.7", "3.7|1|1")
     make_script(tmp_path / "path/python3", f'exec "{sys.executable}" "$@"')
     done = make(bootstrap.ROOT, "install", path=tmp_path / "path")
-    assert done.returncode and "bg_remover needs Python 3.11 to 3.13" in done.stderr and "Traceback" not in done.stderr
-    assert not bootstrap.VENV.exists()
+    assert done.returncode and "bg_remover needs Python 3.11 to 3.13" in done.stderr
+    assert "Traceback" not in done.stderr and not bootstrap.VENV.exists()
 
 
 def test_help_names_every_target(bootstrap):

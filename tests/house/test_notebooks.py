@@ -61,16 +61,20 @@ def test_ends_with_summary_questions_exercises_and_the_way_on(path):
 @pytest.mark.parametrize("path", lessons, ids=name_of)
 def test_a_lesson_is_short_and_its_code_teaches(path):
     found = measure(path)
-    assert found["cells"] <= most_cells, f"{found['cells']} cells: more than one idea? move machinery to base/ and detours to exercises"
-    assert found["words"] <= most_words, f"{found['words']} words: cut what the code already says"
-    assert found["teaching"] >= least_teaching, f"{found['teaching']:.0%} of the exported lines teach: move checks and files to base/"
+    cells, words, teaching = found["cells"], found["words"], found["teaching"]
+    assert cells <= most_cells, (f"{cells} cells: more than one idea? move machinery to base/ "
+                                 "and detours to exercises")
+    assert words <= most_words, f"{words} words: cut what the code already says"
+    assert teaching >= least_teaching, (f"{teaching:.0%} of the exported lines teach: "
+                                        "move checks and files to base/")
 
 
 @pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
 def test_code_lines_fit_the_page(path):
     long = [line for cell in cells_of(path, "code") for line in cell["source"].splitlines()
             if len(line) > longest_line]
-    assert not long, f"JupyterLab and the site cut lines off after {longest_line} characters: {long[0]}"
+    assert not long, (f"JupyterLab and the site cut lines off after {longest_line} characters: "
+                      f"{long[0]}")
 
 
 @pytest.mark.parametrize("path", lessons, ids=name_of)
@@ -78,7 +82,8 @@ def test_a_heading_stands_alone(path):
     for cell in cells_of(path, "markdown")[1:]:
         code_free = re.sub(r"```.*?```", "", cell["source"], flags=re.S)
         headings = re.findall(r"^#+ .*$", code_free, re.M)
-        assert not headings or cell["source"].strip() == headings[0], f"a heading alone in its cell folds what follows: {headings[0]}"
+        alone = not headings or cell["source"].strip() == headings[0]
+        assert alone, f"a heading alone in its cell folds what follows: {headings[0]}"
 
 
 @pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
@@ -88,7 +93,8 @@ def test_functions_are_short(path):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 # a command's help is not counted
                 first = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
-                assert node.end_lineno - first[0].lineno < 25, f"{node.name} has more than 25 lines: it does more than one thing"
+                short = node.end_lineno - first[0].lineno < 25
+                assert short, f"{node.name} has more than 25 lines: it does more than one thing"
 
 
 @pytest.mark.parametrize("path", [*paths, *solutions], ids=name_of)
@@ -123,8 +129,9 @@ def test_outputs_are_stored_and_hold_nothing_of_this_machine(path):
              if {"image/png", "image/jpeg"} & set(output.get("data", {}))]
     assert shown or path not in lessons, "no stored picture"
     assert not [output["ename"] for output in outputs if output["output_type"] == "error"]
-    assert not [kind for output in outputs for kind in output.get("data", {})
-                if "widget" in kind], "a stored widget is dead: make notebook stores a figure as its still picture; put #| notest before all others"
+    widgets = [kind for output in outputs for kind in output.get("data", {}) if "widget" in kind]
+    assert not widgets, ("a stored widget is dead: make notebook stores a figure as its still "
+                         "picture; put #| notest before all others")
     texts = "".join("".join(output.get("text", ""))
                     + "".join(output.get("data", {}).get("text/plain", "")) for output in outputs)
     assert not re.search(r"(?<![\w.])(/home/|/root/|/tmp/|/Users/|[A-Z]:\\)|"
@@ -167,14 +174,13 @@ def server(tmp_path_factory):
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(command, env={**environment, "JUPYTER_RUNTIME_DIR": str(folder)},
                                    stdout=log, stderr=log)
+    until = time.time() + 60
+    def may_come(): return process.poll() is None and time.time() < until
     try:
-        until = time.time() + 60
-        while not (running := [*folder.glob("jpserver-*.json")]) and process.poll() is None and time.time() < until:
-            time.sleep(0.1)
+        while not (running := [*folder.glob("jpserver-*.json")]) and may_come(): time.sleep(0.1)
         assert running, (folder / "log").read_text()
         opened = f"{json.loads(running[0].read_text())['url']}?token={token}"
-        while not answers(opened) and process.poll() is None and time.time() < until:
-            time.sleep(0.1)
+        while not answers(opened) and may_come(): time.sleep(0.1)
         yield opened
     finally:
         process.terminate() # ends its kernels, too

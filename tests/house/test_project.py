@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 import house
 from bg_remover import __version__
+from lessons import longest_line
 
 root = Path(__file__).resolve().parents[2]
 package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.solutions()
@@ -30,6 +31,9 @@ plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.ne
          "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
 extras = ("demo", "learn", "heic", "video", "server", "scale", "dev", "docs")
+
+
+def read(path: Path) -> str: return path.read_text(encoding="utf-8")
 
 
 def load(path: Path):
@@ -48,7 +52,7 @@ def settings():
 
 
 @pytest.fixture(scope="module")
-def pyproject(): return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+def pyproject(): return tomllib.loads(read(root / "pyproject.toml"))
 
 
 def required(settings, *keys) -> dict[str, Requirement]:
@@ -68,17 +72,18 @@ def run_nbdev(code: str, folder: Path):
 def test_the_command_is_a_function_that_is_there(settings):
     name, target = settings["console_scripts"].split("=")
     module, function = target.split(":")
-    assert name == settings["lib_name"] and f"\ndef {function}(" in (root / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    assert name == settings["lib_name"]
+    assert f"\ndef {function}(" in read(root / f"{module.replace('.', '/')}.py")
 
 
 def test_settings_and_pyproject_agree(settings, pyproject):
     assert pyproject["project"]["name"] == settings["lib_name"]
-    assert SpecifierSet(pyproject["project"]["requires-python"]) == SpecifierSet(f">={settings['min_python']},<{settings['below_python']}")
     project, nbdev = pyproject["project"], dict(pyproject["tool"]["nbdev"])
-    assert (project["description"], project["authors"][0]["name"],
-            ", ".join(project["keywords"])) == tuple(settings[key]
-                                                     for key in ("description", "author",
-                                                                 "keywords"))
+    pythons = f">={settings['min_python']},<{settings['below_python']}"
+    assert SpecifierSet(project["requires-python"]) == SpecifierSet(pythons)
+    assert project["description"] == settings["description"]
+    assert project["authors"][0]["name"] == settings["author"]
+    assert ", ".join(project["keywords"]) == settings["keywords"]
     assert project.get("urls", {}).get("Repository", "") == settings["address"], "run make address"
     assert nbdev.pop("requirements") == [line for line in settings["requirements"].split("\n")[1:]
                                          if not line.startswith("#")]
@@ -87,7 +92,7 @@ def test_settings_and_pyproject_agree(settings, pyproject):
 
 
 def test_the_version_stands_in_one_place(settings):
-    assert "version" not in settings and __version__ in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "version" not in settings and __version__ in read(root / "CHANGELOG.md")
 
 
 def test_nbdev_knows_the_project_and_changes_the_version_where_it_stands(tmp_path, settings):
@@ -98,23 +103,25 @@ def test_nbdev_knows_the_project_and_changes_the_version_where_it_stands(tmp_pat
               "c.author and c.keywords and c.lib_name == 'bg-remover'", tmp_path)
     run_nbdev("from nbdev.release import nbdev_bump_version; nbdev_bump_version(part=2)", tmp_path)
     major, minor, patch = __version__.split(".")
-    assert f'__version__ = "{major}.{minor}.{int(patch) + 1}"' in (tmp_path / "bg_remover/__init__.py").read_text(encoding="utf-8")
+    bumped = f'__version__ = "{major}.{minor}.{int(patch) + 1}"'
+    assert bumped in read(tmp_path / "bg_remover/__init__.py")
     run_nbdev("from nbdev.release import write_requirements; write_requirements()", tmp_path)
     wanted = [line for line in settings["requirements"].split("\n")[1:] if not line.startswith("#")]
     assert (tmp_path / "requirements.txt").read_text().split("\n")[:len(wanted)] == wanted
 
 
 def test_constraints_pin_every_requirement(settings):
-    lines = [line for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in read(root / "constraints.txt").splitlines()
              if not line.startswith("#")]
     pinned = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
     for name, requirement in required(settings, "requirements",
                                       *[f"{extra}_requirements" for extra in extras]).items():
-        assert requirement.specifier.contains(pinned[name]), f"{requirement} and {name}=={pinned[name]}"
+        version = pinned[name]
+        assert requirement.specifier.contains(version), f"{requirement} and {name}=={version}"
 
 
 def test_every_supported_python_is_tried(settings):
-    workflow = (root / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    workflow = read(root / ".github/workflows/test.yml")
     least, below = (int(settings[key].split(".")[1]) for key in ("min_python", "below_python"))
     assert set(re.findall(r'"3\.(\d+)"', workflow)) == {str(minor) for minor in range(least, below)}
 
@@ -124,14 +131,14 @@ def test_every_supported_python_is_tried(settings):
 def imported(path: Path) -> set[str]:
     "The modules that a file imports, at any depth, with full names."
     found, here = set(), path.relative_to(root).with_suffix("").parts
+    floors = ("bg_remover", "bg_remover.base", "bg_remover.tool") # modules are imported from these
     for node in ast.walk(ast.parse(code_of(path))):
         if isinstance(node, ast.Import): found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             parent = ".".join([*here[:len(here) - node.level] * bool(node.level),
                                *([node.module] if node.module else [])])
-            found |= {f"{parent}.{alias.name}" for alias in node.names} if parent in ("bg_remover",
-                                                                                      "bg_remover.base",
-                                                                                      "bg_remover.tool") else {parent}
+            inside = {f"{parent}.{alias.name}" for alias in node.names}
+            found |= inside if parent in floors else {parent}
     return found
 
 
@@ -151,7 +158,8 @@ def test_every_module_has_its_place():
 @pytest.mark.parametrize("name", house.modules)
 def test_no_module_imports_from_a_floor_above_or_from_later_on_its_own(name):
     later = project_imports(modules[name]) - set(house.modules[:house.modules.index(name)])
-    assert not later, f"{name} imports {', '.join(sorted(later))}; base imports from base, lessons from base and earlier lessons, tool from all"
+    assert not later, (f"{name} imports {', '.join(sorted(later))}; base imports from base, "
+                       "lessons from base and earlier lessons, tool from all")
 
 
 @pytest.mark.parametrize("name", plain)
@@ -162,15 +170,16 @@ def test_a_plain_install_runs_without_the_learners_modules(name):
 def test_folders_start_without_the_learners_packages():
     heavy = ["tensorflow", "keras", "segmentation_models", "matplotlib", "pycocotools", "nbdev",
              "fastcore", "IPython", "fsspec", "upath", "distributed"]
-    code = f"import sys, bg_remover.tool.folders; print([name for name in {heavy} if name in sys.modules])"
+    code = ("import sys, bg_remover.tool.folders; "
+            f"print([name for name in {heavy} if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           cwd=root).stdout.strip() == "[]"
 
 
 def code_of(path: Path) -> str:
-    "The code of a script, or of a notebook's cells."
-    if path.suffix == ".py": return path.read_text(encoding="utf-8")
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    "The code of a file, or of a notebook's cells without magics."
+    if path.suffix != ".ipynb": return read(path)
+    cells = json.loads(read(path))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     return re.sub(r"^[%!].*$", "", code, flags=re.M)
 
@@ -192,9 +201,8 @@ def foreign_imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("name", plain)
 def test_plain_install_brings_what_it_runs(name, settings):
     # without them, what needs them is refused
-    assert foreign_imports(modules[name]) - {"pillow-heif",
-                                             "universal-pathlib"} <= set(required(settings,
-                                                                                  "requirements"))
+    needed = foreign_imports(modules[name]) - {"pillow-heif", "universal-pathlib"}
+    assert needed <= set(required(settings, "requirements"))
 
 
 def test_every_import_is_declared(settings):
@@ -227,13 +235,13 @@ def test_modules_are_exported_from_the_notebooks(tmp_path):
     (tmp_path / "bg_remover").mkdir()
     for name in ("__init__.py", "__main__.py"): shutil.copy(package / name, tmp_path / "bg_remover")
     run_nbdev("from nbdev.doclinks import nbdev_export; nbdev_export()", tmp_path)
-    exported = {path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8")
-                for path in (tmp_path / "bg_remover").rglob("*.py")}
-    ours = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
-            for path in package.rglob("*.py")}
-    assert sorted(ours) == sorted(exported), "a module without a notebook, or one not exported yet: run nbdev-export"
-    for name in ours:
-        assert ours[name] == exported[name], f"{name} is not what its notebook exports: run nbdev-export"
+    ours, exported = ({path.relative_to(place).as_posix(): read(path)
+                       for path in (place / "bg_remover").rglob("*.py")}
+                      for place in (root, tmp_path))
+    assert sorted(ours) == sorted(exported), ("a module without a notebook, or one not exported "
+                                              "yet: run nbdev-export")
+    differ = [name for name in ours if ours[name] != exported[name]]
+    assert not differ, "not what the notebooks export: run nbdev-export"
 
 
 def test_notebooks_are_clean(tmp_path):
@@ -245,16 +253,17 @@ def test_notebooks_are_clean(tmp_path):
 
 
 def test_readme_is_rendered_from_index():
-    assert (root / "README.md").read_text(encoding="utf-8") == load(root / "tools/readme.py").render(root / "nbs/index.ipynb"), "run make readme"
+    rendered = load(root / "tools/readme.py").render(root / "nbs/index.ipynb")
+    assert read(root / "README.md") == rendered, "run make readme"
 
 
 # The public address
 
 def test_no_address_but_in_the_setting(settings, project_files):
-    hosts = r"(github|gitlab|bitbucket|codeberg)\.(com|org)[/:][\w.-]+/bg[_-]remover|colab\.research\.google\.com/github"
-    forbidden = re.compile("|".join([hosts,
-                                     *([re.escape(settings["address"])] if settings["address"]
-                                       else [])]))
+    hosts = [r"(github|gitlab|bitbucket|codeberg)\.(com|org)[/:][\w.-]+/bg[_-]remover",
+             r"colab\.research\.google\.com/github"]
+    ours = [re.escape(settings["address"])] if settings["address"] else []
+    forbidden = re.compile("|".join([*hosts, *ours]))
     address, named = load(root / "tools/address.py"), []
     for path in project_files:
         if path.name in ("address.py", "test_project.py", "settings.ini", "pyproject.toml"):
@@ -271,7 +280,8 @@ def test_badges_come_and_go():
     link = address.colab_link("https://github.com/owner/name", "01_images.ipynb")
     cells = lambda text: {"cells": [{"source": text}]}
     with_link = address.with_badge(cells("# Images\n\n> Photos."), link)
-    assert with_link["cells"][0]["source"].endswith("(https://colab.research.google.com/github/owner/name/blob/main/nbs/01_images.ipynb)")
+    assert with_link["cells"][0]["source"].endswith(
+        "(https://colab.research.google.com/github/owner/name/blob/main/nbs/01_images.ipynb)")
     assert address.with_badge(with_link, link) == with_link
     assert address.with_badge(with_link, "") == cells("# Images\n\n> Photos.")
     with pytest.raises(ValueError, match="settings.ini"):
@@ -281,83 +291,107 @@ def test_badges_come_and_go():
 def test_notebooks_are_as_the_setting_says(settings):
     address = load(root / "tools/address.py")
     for path in [*notebooks, *solutions]:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = json.loads(read(path))
         name = path.relative_to(root / "nbs").as_posix()
-        after = address.with_address(json.loads(path.read_text(encoding="utf-8")),
+        after = address.with_address(json.loads(read(path)),
                                      "" if path.stem == "index" else settings["address"], name)
         sources = [["".join(cell["source"]) for cell in notebook["cells"]]
                    for notebook in (before, after)]
         assert sources[0] == sources[1], f"{name}: run make address"
 
 
+def write_address(project: Path, address: str):
+    "Put an address into the settings of a copy of the project, and from there everywhere."
+    settings = re.sub(r"^address *=.*$", f"address = {address}", read(project / "settings.ini"),
+                      flags=re.M)
+    (project / "settings.ini").write_text(settings, encoding="utf-8")
+    load(project / "tools/address.py").main()
+
+
 def test_the_address_comes_and_goes(tmp_path):
     (tmp_path / "tools").mkdir()
     shutil.copy(root / "tools/address.py", tmp_path / "tools")
     copy_sources(tmp_path)
-    set_address = lambda value: (tmp_path / "settings.ini").write_text(re.sub(r"^address *=.*$",
-                                                                              f"address = {value}",
-                                                                              text, flags=re.M),
-                                                                       encoding="utf-8")
-    text, address = (tmp_path / "settings.ini").read_text(encoding="utf-8"), load(tmp_path / "tools/address.py")
-    set_address("")
-    address.main()
+    write_address(tmp_path, "")
     before = {path: path.read_bytes() for path in (tmp_path / "nbs").rglob("*.ipynb")}
-    set_address("https://github.com/owner/name")
+    def written():
+        return {path: json.loads(read(path))["cells"] for path in before if path.stem != "index"}
     for _ in range(2):
-        address.main()
-        with_it = {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in before
-                   if path.stem != "index"}
+        write_address(tmp_path, "https://github.com/owner/name")
         assert all([cell["id"] for cell in cells].index("colab") == 1
                    and "".join(cells[1]["source"]).count("https://github.com/owner/name") == 1
-                   for cells in with_it.values())
+                   for cells in written().values())
+    with_it = written()
     run_nbdev("from nbdev.clean import nbdev_clean; nbdev_clean()", tmp_path)
-    assert {path: json.loads(path.read_text(encoding="utf-8"))["cells"]
-            for path in with_it} == with_it, "nbdev-clean changes what was written"
-    set_address("")
-    address.main()
+    assert written() == with_it, "nbdev-clean changes what was written"
+    write_address(tmp_path, "")
     assert {path: path.read_bytes() for path in before} == before
+
+
+def commit_project(folder: Path):
+    "A repository with what the first cell of a notebook looks for."
+    for part in ("nbs/samples", "nbs/solutions"): (folder / part).mkdir(parents=True)
+    for file in ("nbs/samples/photo.jpg", "nbs/solutions/01_images.ipynb"): (folder / file).touch()
+    git = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    for line in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *line], cwd=folder, check=True)
+
+
+def colab(folder: Path, address: str, repository: Path) -> dict[str, str]: # environment variables
+    "A machine whose git finds the address in a folder, and whose pip only notes what it is asked."
+    pip = folder / "bin/pip"
+    pip.parent.mkdir()
+    pip.write_text('#!/bin/sh\necho "$*" >> "$ASKED"\n')
+    pip.chmod(0o755)
+    return {**os.environ, "PATH": f"{pip.parent}{os.pathsep}{os.environ['PATH']}",
+            "ASKED": str(folder / "asked"), "IPYTHONDIR": str(folder), "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{repository.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": address}
+
+
+# runs a cell, says where that leads, and once more after a restart
+run_twice = """
+import os, sys
+from IPython.core.interactiveshell import InteractiveShell
+content, cell = sys.argv[1:]
+for run in range(2): # the second is a restarted kernel, which finds the package
+    sys.modules.pop('bg_remover', None)
+    if run == 0: sys.modules['bg_remover'] = None # as if it were not installed
+    os.chdir(content)
+    InteractiveShell.instance().run_cell(cell).raise_error()
+    print(os.getcwd())"""
 
 
 @pytest.mark.parametrize("name", ["01_images.ipynb", "solutions/01_images.ipynb"])
 def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
-    """A machine without bg_remover, and a git that finds the made-up address in a folder; pip
-    only notes what it is asked for."""
+    "On a machine without bg_remover; the address is made up, and pip installs nothing."
     if not shutil.which("git"): pytest.skip("needs git")
-    made = tmp_path / "made up"
-    for folder in ("nbs/samples", "nbs/solutions"): (made / folder).mkdir(parents=True)
-    for file in ("nbs/samples/photo.jpg", "nbs/solutions/01_images.ipynb"): (made / file).touch()
-    git = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-    for line in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
-        subprocess.run([*git, *line], cwd=made, check=True)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/pip").write_text('#!/bin/sh\necho "$*" >> "$ASKED"\n')
-    (tmp_path / "bin/pip").chmod(0o755)
     address, content = "https://github.com/owner/name", tmp_path / "content"
+    commit_project(tmp_path / "made up")
     content.mkdir()
-    cell = load(root / "tools/address.py").with_address({"cells": [{"source": "# Title"}]}, address,
-                                                        name)["cells"][1]["source"]
-    code = f"""if True:
-        import os, sys
-        from IPython.core.interactiveshell import InteractiveShell
-        for run in range(2): # the second is a restarted kernel, which finds the package
-            sys.modules.pop('bg_remover', None)
-            if run == 0: sys.modules['bg_remover'] = None # as if it were not installed
-            os.chdir({str(content)!r})
-            InteractiveShell.instance().run_cell({cell!r}).raise_error()
-            print(os.getcwd())"""
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
-                   "ASKED": str(tmp_path / "asked"), "IPYTHONDIR": str(tmp_path),
-                   "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{made.as_uri()}.insteadOf",
-                   "GIT_CONFIG_VALUE_0": address}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=content,
+    title = {"cells": [{"source": "# Title"}]}
+    notebook = load(root / "tools/address.py").with_address(title, address, name)
+    cell = notebook["cells"][1]["source"]
+    done = subprocess.run([sys.executable, "-c", run_twice, str(content), cell], cwd=content,
+                          env=colab(tmp_path, address, tmp_path / "made up"),
                           capture_output=True, text=True, check=True)
     place = str((content / "lessons/nbs" / name).parent)
-    assert done.stdout.split("\n")[-3:-1] == [place,
-                                              place] and (content / "lessons/nbs/samples/photo.jpg").exists()
-    assert (tmp_path / "asked").read_text().splitlines() == ["install -q ./lessons[learn,scale]"], "once, not again after the restart"
+    assert done.stdout.split("\n")[-3:-1] == [place, place]
+    assert (content / "lessons/nbs/samples/photo.jpg").exists()
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == ["install -q ./lessons[learn,scale]"], "once, not again after the restart"
 
 
 # Sizes
+
+def test_code_lines_are_short(project_files):
+    "But for what nbdev exports: the notebook has it too, except `__all__`, which nbdev writes."
+    exported = set(package.rglob("*.py"))
+    long = [f"{path.relative_to(root)}: {line}" for path in project_files
+            if path.suffix in (".py", ".js", ".css", ".ipynb") and path not in exported
+            for line in code_of(path).splitlines() if len(line) > longest_line]
+    assert not long, f"more than {longest_line} characters; name a part of it"
+
 
 def megabytes(paths) -> float: return sum(path.stat().st_size for path in paths) / 1e6
 

@@ -33,12 +33,11 @@ def build(step, kind: int, rank: int):
     "A function that runs one step of the page's network alone, on one array."
     graph = page.Graph()
     answer = step(page.Value(graph, "x"))
-    ends = [helper.make_tensor_value_info("x", kind,
-                                          [None] * rank)], [helper.make_tensor_value_info(answer.name,
-                                                                                          TensorProto.FLOAT,
-                                                                                          None)]
-    ran = session(helper.make_model(helper.make_graph(graph.nodes, "step", *ends, graph.constants),
-                                    opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    inputs = [helper.make_tensor_value_info("x", kind, [None] * rank)]
+    outputs = [helper.make_tensor_value_info(answer.name, TensorProto.FLOAT, None)]
+    step_alone = helper.make_graph(graph.nodes, "step", inputs, outputs, graph.constants)
+    ran = session(helper.make_model(step_alone, opset_imports=[helper.make_opsetid("", 17)],
+                                    ir_version=8))
     return lambda x: ran.run(None, {"x": x})[0]
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bg_remover.classical import grabcut_mask, growth, kmeans_mask, region_growing_mask, threshold_mask
+from bg_remover.classical import (grabcut_mask, growth, kmeans_mask, region_growing_mask,
+                                  threshold_mask)
 from bg_remover.images import read_image, resize_image
 from bg_remover.metrics import iou
 
@@ -89,13 +90,14 @@ def test_otsu_on_every_grey_value():
     counts = np.bincount(grey.ravel(), minlength=256) / grey.size
     values = np.arange(256)
 
-    def within(cut):
-        return sum(counts[side].sum() * np.average((values[side] - np.average(values[side],
-                                                                              weights=counts[side])) ** 2,
-                                                   weights=counts[side])
-                   for side in (values <= cut, values > cut) if counts[side].sum())
+    def spread(side):
+        "How far the greys of one side scatter, times their share."
+        if not counts[side].any(): return 0
+        mean = np.average(values[side], weights=counts[side])
+        variance = np.average((values[side] - mean) ** 2, weights=counts[side])
+        return counts[side].sum() * variance
 
-    best = min(range(256), key=within)
+    best = min(range(256), key=lambda cut: spread(values <= cut) + spread(values > cut))
     assert (threshold_mask(grey[..., None].repeat(3, axis=2)) == (grey > best)).all()
 
 

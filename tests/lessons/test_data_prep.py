@@ -131,11 +131,12 @@ def test_pairs_have_one_size_and_only_the_three_values(whole):
 
 
 def test_native_size_keeps_photo_and_mask_as_they_are(tmp_path):
-    dest, coco = prepare_pairs(samples, "val", tmp_path, size=None, limit=2), open_coco(samples,
-                                                                                        "val")
+    dest = prepare_pairs(samples, "val", tmp_path, size=None, limit=2)
+    coco = open_coco(samples, "val")
     for image_id in person_ids(coco, 2):
         name = f"{image_id:012}"
-        assert (dest / f"frames/{name}.jpg").read_bytes() == (samples / f"val2017/{name}.jpg").read_bytes()
+        photo = (samples / f"val2017/{name}.jpg").read_bytes()
+        assert (dest / f"frames/{name}.jpg").read_bytes() == photo
         assert np.array_equal(read_mask(dest / f"masks/{name}.png"), person_mask(coco, image_id))
 
 
@@ -204,9 +205,10 @@ class Immediate(Executor):
         return future
 
 
+spawn = multiprocessing.get_context("spawn")
+
 @pytest.mark.parametrize("make", [Immediate, lambda: ThreadPoolExecutor(3),
-                                  lambda: ProcessPoolExecutor(2,
-                                                              multiprocessing.get_context("spawn"))])
+                                  lambda: ProcessPoolExecutor(2, spawn)])
 def test_any_executor_makes_the_same_pairs(tmp_path, whole, make):
     executor = make()
     assert contents(prepare_pairs(samples, "val", tmp_path, executor=executor)) == whole

@@ -53,9 +53,8 @@ def test_a_pair_is_rgb_and_its_crowd_stays_apart(tmp_path):
     write_image(tmp_path / "frames" / "one.png", red)
     frame, mask = pairs_of(tmp_path)[0]
     assert frame.dtype == mask.dtype == np.uint8 and (frame == (200, 0, 0)).all()
-    assert mask.shape == (30, 40, 1) and set(np.unique(mask)) == {0, 1, 128} and mask[0,
-                                                                                      -1] == 128 and mask[-1,
-                                                                                                          -1] == 0
+    assert mask.shape == (30, 40, 1) and set(np.unique(mask)) == {0, 1, 128}
+    assert mask[0, -1] == 128 and mask[-1, -1] == 0
 
 
 def test_without_masks_frames_come_alone(folder):
@@ -72,8 +71,8 @@ def test_without_masks_frames_come_alone(folder):
 def test_slices_are_those_of_a_list(folder, part):
     pairs, everything = pairs_of(folder), list(range(10))
     kept = pairs[part]
-    assert [int(path.stem[5:]) for path in kept.frame_paths] == [int(path.stem[5:])
-                                                                 for path in kept.mask_paths] == everything[part]
+    for paths in (kept.frame_paths, kept.mask_paths):
+        assert [int(path.stem[5:]) for path in paths] == everything[part]
     assert len(pairs) == 10 # the original is whole
 
 
@@ -157,9 +156,8 @@ def test_frame_and_mask_move_together(seed, size):
     rng = np.random.default_rng(seed)
     mask = blobs(rng, 120, 90)
     frame, moved = view(mask.repeat(3, axis=2) * 255, mask, size, rng)
-    assert frame.shape == (*size, 3) and moved.shape == (*size,
-                                                         1) and moved.dtype == np.uint8 and set(np.unique(moved)) <= {0,
-                                                                                                                      1}
+    assert frame.shape == (*size, 3) and moved.shape == (*size, 1)
+    assert moved.dtype == np.uint8 and set(np.unique(moved)) <= {0, 1}
     rim = (cv2.dilate(moved, np.ones((5, 5))) != cv2.erode(moved, np.ones((5, 5))))[..., None]
     different = (frame[..., :1] > 127) != moved
     assert (different & ~rim).mean() < 0.005 # a speck of a pixel or two may vanish
@@ -184,10 +182,8 @@ def test_colour_is_what_its_steps_give_one_after_the_other(seed):
     def happens(probability): return rng.random() < probability
     pixels, average = frame.astype(float), frame.mean()
     if happens(1):
-        pixels = pixels.mean(2,
-                             keepdims=True) + (pixels - pixels.mean(2,
-                                                                    keepdims=True)) * rng.uniform(0.5,
-                                                                                                  1.5)
+        grey = pixels.mean(2, keepdims=True)
+        pixels = grey + (pixels - grey) * rng.uniform(0.5, 1.5)
     if happens(1): pixels = (pixels - average) * rng.uniform(0.7, 1.4) + average
     if happens(1): pixels = pixels + average * rng.uniform(-0.4, 0.4)
     if happens(1): pixels = pixels * rng.uniform(0.9, 1.1, 3)
@@ -208,7 +204,8 @@ def test_grey_is_grey_whatever_else_happens():
     assert (changed == changed[..., :1]).all() and changed.std() > 5
 
 
-def test_a_step_with_probability_0_draws_nothing_and_a_step_in_the_list_happens_as_often_as_it_says():
+def test_a_step_with_probability_0_draws_nothing_and_a_step_in_the_list_happens_as_often_as_it_says(
+):
     happened = []
     def note(plan, rng): happened.append(rng.random())
     for place in range(len(all_steps) + 1):
@@ -236,6 +233,23 @@ def test_a_crowd_moves_with_its_frame_and_is_not_pasted():
     assert (kept[:, :20] == 128).all() and (kept[:, 20:] == 1).all()
 
 
+def window_by_hand(size, rng):
+    """The whole photo's size (height, width) before a view is cut from it, and where each of the
+    view's pixels lies there: x and y."""
+    # first whether, then how much
+    def drawn(*limits, count=None): rng.random(); return rng.uniform(*limits, count)
+    zoom, wider = np.exp(drawn(-0.22, 0.7)), np.exp(drawn(-0.2, 0.2))
+    shift, angle = drawn(-1, 1, count=2), drawn(-0.15, 0.15)
+    mirror = -1 if rng.random() < 0.5 else 1
+    whole = round(size[0] * zoom * wider), round(size[1] * zoom / wider)
+    middle, window = (np.array(whole[::-1]) - 1) / 2, (np.array(size[::-1]) - 1) / 2
+    center = middle + (middle - window) * shift
+    columns, rows = np.meshgrid(*(np.arange(side) - half for side, half in zip(size[::-1], window)))
+    x = center[0] + np.cos(angle) * mirror * columns - np.sin(angle) * rows
+    y = center[1] + np.sin(angle) * mirror * columns + np.cos(angle) * rows
+    return whole, x, y
+
+
 @pytest.mark.parametrize("size", [(64, 64), (200, 150)])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_view_is_a_window_into_the_whole_photo_enlarged(seed, size):
@@ -244,21 +258,9 @@ def test_a_view_is_a_window_into_the_whole_photo_enlarged(seed, size):
     mask = blobs(np.random.default_rng(seed), 120, 90)
     frame = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (120, 90, 3), np.uint8),
                              (0, 0), 3)
-    rng = np.random.default_rng(seed)
-    # first whether, then how much
-    def drawn(*limits, count=None): rng.random(); return rng.uniform(*limits, count)
-    zoom, wider, shift, angle = np.exp(drawn(-0.22, 0.7)), np.exp(drawn(-0.2, 0.2)), drawn(-1, 1,
-                                                                                           count=2), drawn(-0.15,
-                                                                                                           0.15)
-    mirror = -1 if rng.random() < 0.5 else 1
-    whole = round(size[0] * zoom * wider), round(size[1] * zoom / wider)
-    middle, window = (np.array(whole[::-1]) - 1) / 2, (np.array(size[::-1]) - 1) / 2
-    center = middle + (middle - window) * shift
-    columns, rows = np.meshgrid(*(np.arange(side) - half for side, half in zip(size[::-1], window)))
-    x = center[0] + np.cos(angle) * mirror * columns - np.sin(angle) * rows
-    y = center[1] + np.sin(angle) * mirror * columns + np.cos(angle) * rows
-    maps, inside = (x.astype(np.float32),
-                    y.astype(np.float32)), (x > 2) & (x < whole[1] - 3) & (y > 2) & (y < whole[0] - 3)
+    whole, x, y = window_by_hand(size, np.random.default_rng(seed))
+    inside = (x > 2) & (x < whole[1] - 3) & (y > 2) & (y < whole[0] - 3)
+    maps = x.astype(np.float32), y.astype(np.float32)
     seen, moved = view(frame, mask, size, np.random.default_rng(seed))
     expected = cv2.remap(resize_image(frame, whole), *maps, cv2.INTER_LINEAR)
     assert inside.mean() > 0.5 and np.abs(seen.astype(int) - expected)[inside].mean() < 2.5
@@ -285,19 +287,23 @@ def test_pasted_people_cover_and_nothing_else_changes():
     far[15:, 15:] = False
     assert (pasted[far] == frame[far]).all()
     seam = pasted[28, 17:23].astype(int) # neither frame alone, but always between the two
-    low, high = np.minimum(frame, other)[28, 17:23], np.maximum(frame, other)[28, 17:23]
-    assert (seam >= low).all() and (seam <= high).all() and (seam != frame[28,
-                                                                           17:23]).any() and (seam != other[28,
-                                                                                                            17:23]).any()
+    one, two = frame[28, 17:23], other[28, 17:23]
+    assert (seam >= np.minimum(one, two)).all() and (seam <= np.maximum(one, two)).all()
+    assert (seam != one).any() and (seam != two).any()
 
 
 # The shipped recipe
 
-stale = """the first batch of the shipped recipe (recipes/person_model.py) has changed: other random draws, or other pixels from the same ones.
-If you did not mean that, a step draws where it should not: give it probability 0, or put it last. If you did, this becomes stale:
-- the recipe: bg_remover/weights was trained with the earlier draws, so training again gives another network; say so in CHANGELOG.md;
-- the stored outputs of every notebook that augments: make notebook NAME=05_generator, and 07_training, 10_fine_tuning, scale/devices, solutions/05_generator;
-- curves and tables that recipes/augmentation_runs.py and benchmarks/recipe.py made. Then put these figures into `first_batches`:
+stale = """the first batch of the shipped recipe (recipes/person_model.py) has changed:
+other random draws, or other pixels from the same ones.
+If you did not mean that, a step draws where it should not: give it probability 0, or put it last.
+If you did, this becomes stale:
+- the recipe: bg_remover/weights was trained with the earlier draws, so training again gives
+  another network; say so in CHANGELOG.md;
+- the stored outputs of every notebook that augments: make notebook NAME=05_generator,
+  and 07_training, 10_fine_tuning, scale/devices, solutions/05_generator;
+- curves and tables that recipes/augmentation_runs.py and benchmarks/recipe.py made.
+Then put these figures into `first_batches`:
 """
 first_batches = { # mean of each frame and, in percent, of each mask
     "3-photos": [172.4, 98.2, 98.5, 140.1, 112.5, 140.6, 58.1, 48.3, 51.9, 39.8, 91.0, 56.9],
@@ -377,9 +383,8 @@ def test_masks_of_any_form_are_converted_once(folder, as_given):
     for settings in ({}, dict(augment=augment_pair, paste=0.5)):
         masks, expected = (batches(those, (32, 32), 3, **settings)[0][1]
                            for those in (given, pairs))
-        assert ((masks == expected) | (expected == ignored)).all() and set(np.unique(masks)) <= {0,
-                                                                                                 1,
-                                                                                                 ignored}
+        assert ((masks == expected) | (expected == ignored)).all()
+        assert set(np.unique(masks)) <= {0, 1, ignored}
 
 
 @pytest.mark.parametrize("values",
@@ -391,12 +396,10 @@ def test_a_mask_with_other_values_is_refused(values):
 
 
 def test_one_form_for_all_masks():
-    disk = np.uint8([[0, 128], [255, 0]])
-    assert as_mask(disk).tolist() == [[[0], [128]],
-                                      [[1],
-                                       [0]]] and as_mask(as_mask(disk)).tolist() == as_mask(disk).tolist()
-    assert not as_mask(np.zeros((2, 2), bool)).any() and as_mask(np.ones((2, 2),
-                                                                         bool)).dtype == np.uint8
+    mask = as_mask(np.uint8([[0, 128], [255, 0]]))
+    assert mask.tolist() == [[[0], [128]], [[1], [0]]] == as_mask(mask).tolist()
+    assert not as_mask(np.zeros((2, 2), bool)).any()
+    assert as_mask(np.ones((2, 2), bool)).dtype == np.uint8
 
 
 @pytest.mark.parametrize("settings", [dict(batch_size=0), dict(steps=0), dict(pairs=[])])
@@ -433,8 +436,8 @@ def test_the_shares_of_the_workers_are_the_batch(workers):
     stream.read_one = lambda index, rng: read.append(index) or (np.int64(index),)
     shares = [stream.part(number, workers) for number in range(workers)]
     for step in range(3):
-        assert np.concatenate([share[step][0] for share in shares]).tolist() == numbers(12,
-                                                                                        batch_size=4)[step][0].tolist()
+        batch, = numbers(12, batch_size=4)[step]
+        assert np.concatenate([share[step][0] for share in shares]).tolist() == batch.tolist()
     assert sorted(read) == list(range(12)) # each pair once, by one worker
 
 

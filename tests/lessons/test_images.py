@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from bg_remover.base.files import ImageError
-from bg_remover.images import composite, read_image, read_mask, resize_image, resize_mask, resize_probability, write_image, write_mask
+from bg_remover.images import (composite, read_image, read_mask, resize_image, resize_mask,
+                               resize_probability, write_image, write_mask)
 from picture_files import encoded
 
 quick = settings(max_examples=30, deadline=None,
@@ -22,19 +23,15 @@ corners = [(10, 15), (10, 45), (30, 15), (30, 45)]  # a pixel well inside each o
 def photo():
     "Four colours, wider than high, unlike any of its mirror images."
     photo = np.zeros((40, 60, 3), np.uint8)
-    photo[:20, :30], photo[:20, 30:], photo[20:, :30], photo[20:, 30:] = (220, 30, 30), (30, 220,
-                                                                                         30), (30,
-                                                                                               30,
-                                                                                               220), (200,
-                                                                                                      200,
-                                                                                                      40)
+    photo[:20, :30], photo[:20, 30:] = (220, 30, 30), (30, 220, 30)
+    photo[20:, :30], photo[20:, 30:] = (30, 30, 220), (200, 200, 40)
     return photo
 
 
 def assert_same_colours(result, expected, tolerance):
     assert result.dtype == np.uint8 and result.shape == expected.shape
-    for corner in corners:
-        assert np.abs(result[corner].astype(int) - expected[corner].astype(int)).max() <= tolerance, corner
+    difference = np.abs(result.astype(int) - expected.astype(int))
+    for corner in corners: assert difference[corner].max() <= tolerance, corner
 
 
 # --- which way is up, and which colour is which

@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bg_remover.metrics import Figure, boundary_iou, calibration_error, dice, figures, iou, mask_boundary, reliability, score, soft_iou, summarize
+from bg_remover.metrics import (Figure, boundary_iou, calibration_error, dice, figures, iou,
+                                mask_boundary, reliability, score, soft_iou, summarize)
 
 quick = settings(max_examples=60, deadline=None)
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -170,9 +171,9 @@ def test_summary_is_mean_per_photo_and_all_pixels_pooled(photos):
 def test_summary_leaves_out_photos_with_too_little_person():
     some, none = np.array([[255, 0]], np.uint8), np.zeros((1, 2), np.uint8)
     scores = [score(np.ones((1, 2)), mask) for mask in (some, none)]
-    assert summarize(scores)["photos"] == 2 and summarize(scores)["iou"] == 0.25
-    assert summarize(scores, min_person_fraction=0.05)["photos"] == 1 and summarize(scores,
-                                                                                    min_person_fraction=0.05)["iou"] == 0.5
+    every, with_person = summarize(scores), summarize(scores, min_person_fraction=0.05)
+    assert every["photos"] == 2 and every["iou"] == 0.25
+    assert with_person["photos"] == 1 and with_person["iou"] == 0.5
     with pytest.raises(ValueError, match="60%"): summarize(scores, min_person_fraction=0.6)
     with pytest.raises(ValueError, match="no photo"): summarize([])
 

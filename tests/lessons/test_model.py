@@ -53,14 +53,14 @@ def test_preprocessing_sits_inside_the_model(model, photo):
     pixels = np.float32(resize_image(photo, (64, 64)))[None]
     inside = np.asarray(model(pixels))
     by_hand = np.asarray(model.get_layer("unet")(pixels / 127.5 - 1))
-    assert np.allclose(inside, by_hand,
-                       atol=1e-5) and (0 < inside).all() and (inside < 1).all() and np.ptp(inside) > 0
+    assert np.allclose(inside, by_hand, atol=1e-5)
+    assert (0 < inside).all() and (inside < 1).all() and np.ptp(inside) > 0
 
 
 def test_probability_comes_at_the_images_own_size(model, photo):
     probability = predict_probability(model, photo)
-    assert probability.shape == (37,
-                                 53) and probability.dtype == np.float32 and 0 <= probability.min() <= probability.max() <= 1
+    assert probability.shape == (37, 53) and probability.dtype == np.float32
+    assert 0 <= probability.min() <= probability.max() <= 1
     small = resize_image(photo, (64, 64))
     assert np.allclose(predict_probability(model, small),
                        np.asarray(model(np.float32(small)[None]))[0, ..., 0], atol=1e-6)
@@ -103,7 +103,8 @@ def test_a_shorter_decoder_still_answers_at_the_size_of_the_input(filters, photo
 
 def test_the_shipped_network_is_what_its_settings_say(shipped, photo):
     settings = json.loads((shipped_dir / "person.json").read_text())
-    assert shipped.name == f"{settings['backbone']}_unet" and list(shipped.input_shape[1:3]) == settings["image_size"]
+    assert shipped.name == f"{settings['backbone']}_unet"
+    assert list(shipped.input_shape[1:3]) == settings["image_size"]
     assert all(weight.dtype == "float32" and np.isfinite(np.asarray(weight)).all()
                for weight in shipped.weights)
     assert predict_probability(shipped, photo).shape == (37, 53)

@@ -18,7 +18,8 @@ from bg_remover.base.files import ImageError
 from bg_remover.images import read_image, resize_probability, write_image
 from bg_remover.metrics import boundary_iou
 from bg_remover.base.network import ModelError, open_model, shipped_model
-from bg_remover.removal import PersonNotFound, Remover, alpha_from, hysteresis_threshold, estimate_foreground, fit_lines, guided_filter, refine
+from bg_remover.removal import (PersonNotFound, Remover, alpha_from, estimate_foreground,
+                                fit_lines, guided_filter, hysteresis_threshold, refine)
 from bg_remover.images import as_image
 
 rng = np.random.default_rng(0)
@@ -77,7 +78,8 @@ def red_disc(height: int = 120, width: int = 160, background=(0, 120, 60)) -> np
 # --- shapes, ranges, sizes
 
 def test_shapes_and_ranges(remover, photo):
-    answer, probability, mask, cutout = remover.answer(photo), remover.probability(photo), remover.mask(photo), remover.cutout(photo)
+    answer, probability = remover.answer(photo), remover.probability(photo)
+    mask, cutout = remover.mask(photo), remover.cutout(photo)
     assert answer.dtype == np.float32 and answer.shape == remover.image_size
     assert probability.dtype == np.float32 and probability.shape == photo.shape[:2]
     assert probability.min() >= 0 and probability.max() <= 1
@@ -108,9 +110,8 @@ def lines_by_hand(planes, probability, radius, epsilon):
         window = np.s_[y:y + 2 * radius + 1, x:x + 2 * radius + 1]
         colour, level = planes[:, *window].reshape(3, -1), probability[window].ravel()
         spread = np.cov(colour, bias=True) + epsilon * np.eye(3)
-        slope[:, y, x] = np.linalg.solve(spread,
-                                         ((colour - colour.mean(1,
-                                                                keepdims=True)) * (level - level.mean())).mean(1))
+        distance = colour - colour.mean(1, keepdims=True)
+        slope[:, y, x] = np.linalg.solve(spread, (distance * (level - level.mean())).mean(1))
         offset[y, x] = level.mean() - slope[:, y, x] @ colour.mean(1)
     return slope, offset
 
@@ -216,14 +217,13 @@ def test_what_is_certain_is_clear_or_solid(threshold):
        strategies.integers(0, 2 ** 32 - 1))
 def test_colour_is_the_photos_or_nothing(height, width, values, seed):
     random = np.random.default_rng(seed)
-    photo, alpha = random.integers(0, 256, (height, width, 3), np.uint8), random.choice(values,
-                                                                                        (height,
-                                                                                         width)).astype(np.uint8)
+    photo = random.integers(0, 256, (height, width, 3), np.uint8)
+    alpha = random.choice(values, (height, width)).astype(np.uint8)
     before = photo.copy(), alpha.copy()
     result = estimate_foreground(photo, alpha)
     assert result.dtype == np.uint8 and result.shape == photo.shape
-    assert np.array_equal(result[alpha == 255],
-                          photo[alpha == 255]) and not result[alpha == 0].any()
+    assert np.array_equal(result[alpha == 255], photo[alpha == 255])
+    assert not result[alpha == 0].any()
     assert np.array_equal(photo, before[0]) and np.array_equal(alpha, before[1])
 
 
@@ -533,8 +533,8 @@ def test_a_dim_disc_is_nobody_to_a_network_that_wants_to_be_sure(tmp_path):
     easy, strict = (Remover(write_red_model(tmp_path / f"{peak}.onnx", min_peak_probability=peak))
                     for peak in (0.0, 0.9))
     assert easy.mask(both)[64, 32] and easy.mask(both)[64, 96]
-    assert strict.mask(both)[64, 32] and not strict.mask(both)[64, 96] and strict.alpha(both)[:,
-                                                                                              70:].max() == 0
+    assert strict.mask(both)[64, 32] and not strict.mask(both)[64, 96]
+    assert strict.alpha(both)[:, 70:].max() == 0
     with pytest.raises(PersonNotFound): strict.cutout(np.ascontiguousarray(both[:, 66:]))
 
 

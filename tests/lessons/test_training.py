@@ -6,7 +6,8 @@ import pytest
 from bg_remover.base.backbones import segmentation_models
 from bg_remover.generator import PairError, Pairs
 from bg_remover.images import write_image, write_mask
-from bg_remover.training import PhotoIoU, WholeSetIoU, bce_jaccard_loss, evaluate, photo_jaccard_loss, score_pairs
+from bg_remover.training import (PhotoIoU, WholeSetIoU, bce_jaccard_loss, evaluate,
+                                 photo_jaccard_loss, score_pairs)
 from tiny_training import pairs
 
 rng = np.random.default_rng(0)
@@ -29,9 +30,8 @@ def test_loss_of_an_empty_photo_is_finite_and_zero_when_right():
 
 
 def test_loss_by_photo_is_the_mean_of_the_photos_and_equals_numpy():
-    truth, probability = rng.integers(0, 2, (3, 8, 6, 1)).astype("float32"), rng.uniform(0.01, 0.99,
-                                                                                         (3, 8, 6,
-                                                                                          1)).astype("float32")
+    truth = rng.integers(0, 2, (3, 8, 6, 1)).astype("float32")
+    probability = rng.uniform(0.01, 0.99, (3, 8, 6, 1)).astype("float32")
     truth[0] = 0
     expected = []
     for one, other in zip(truth, probability):
@@ -164,7 +164,6 @@ def test_a_photo_that_is_all_crowd_is_finite():
 
 @pytest.mark.parametrize("loss", [bce_jaccard_loss, photo_jaccard_loss])
 def test_losses_and_metrics_are_known_to_keras(loss):
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert again is loss
-    metric = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(PhotoIoU(0.3)))
-    assert metric.threshold == 0.3
+    load, save = keras.saving.deserialize_keras_object, keras.saving.serialize_keras_object
+    assert load(save(loss)) is loss
+    assert load(save(PhotoIoU(0.3))).threshold == 0.3

@@ -36,6 +36,7 @@ def drawn(): return [axis for axis in plt.gcf().axes if axis.images]
 def titles(): return [axis.get_title() for axis in drawn()]
 def pictures(): return [np.asarray(axis.images[0].get_array()) for axis in drawn()]
 def legend(): return [text.get_text() for text in plt.gcf().legends[0].get_texts()]
+def mixed(value, colour): return np.round((value + np.array(show.colours[colour])) / 2)
 
 def rows(val_ious, **more):
     return [dict(epoch=float(epoch), loss=1 / epoch, iou=0.9, val_loss=2 / epoch, val_iou=value)
@@ -68,8 +69,8 @@ def test_checkerboard_squares_alternate_and_alpha_mixes():
     cutout[3, 3] = 0, 0, 0, 128
     board = show.on_checkerboard(cutout, square=2)
     assert board.shape == (4, 4, 3) and board[0, 0].tolist() == [10, 20, 30]
-    assert board[1, 1].tolist() == [255] * 3 and board[0, 2].tolist() == [204] * 3 and board[2,
-                                                                                             0].tolist() == [204] * 3
+    assert board[1, 1].tolist() == [255] * 3
+    assert board[0, 2].tolist() == board[2, 0].tolist() == [204] * 3
     assert board[3, 3].tolist() == [round(255 * 127 / 255)] * 3
 
 
@@ -88,16 +89,15 @@ def test_show_images_titles_rows_and_kinds():
     show.show_images([photo(), left_half(value=1), left_half() / 255,
                       np.dstack([photo(), left_half()])], list("abcd"), columns=3)
     assert titles() == list("abcd") and len(plt.gcf().axes) == 6
-    assert pictures()[1].max() == 255 and pictures()[2].max() == 255 and pictures()[3].shape == (12,
-                                                                                                 16,
-                                                                                                 3)
+    assert pictures()[1].max() == 255 and pictures()[2].max() == 255
+    assert pictures()[3].shape == (12, 16, 3)
     assert all(axis.images[0].get_clim() == (0, 255) for axis in drawn())
 
 
 def test_show_images_fills_rows_of_five():
     show.show_images([photo()] * 7)
-    assert len(drawn()) == 7 and plt.gcf().axes[0].get_subplotspec().get_gridspec().get_geometry() == (2,
-                                                                                                       5)
+    grid = plt.gcf().axes[0].get_subplotspec().get_gridspec()
+    assert len(drawn()) == 7 and grid.get_geometry() == (2, 5)
 
 
 def test_a_tall_picture_makes_only_its_own_row_high():
@@ -139,11 +139,10 @@ def test_overlay_mask_colours_people_and_crowds():
     mask = left_half(30, 40)
     mask[:, 30:] = 128
     overlay = show.overlay_mask(photo(30, 40), mask)
-    blue, orange = np.array(show.colours["blue"]), np.array(show.colours["orange"])
-    assert (overlay[15, 10] == np.round((100 + blue) / 2)).all() and (overlay[15,
-                                                                              35] == np.round((100
-                                                                                               + orange) / 2)).all()
-    assert (overlay[15, 19] == blue).all() and (overlay[15, 30] == orange).all()
+    assert (overlay[15, 10] == mixed(100, "blue")).all()
+    assert (overlay[15, 35] == mixed(100, "orange")).all()
+    assert (overlay[15, 19] == show.colours["blue"]).all()
+    assert (overlay[15, 30] == show.colours["orange"]).all()
     assert (overlay[15, 25] == 100).all()
 
 
@@ -151,8 +150,8 @@ def test_tint_without_outline_changes_those_pixels_only():
     where = left_half().astype(bool)
     image = photo()
     tinted = show.tint(image, where, (200, 0, 0), strength=1)
-    assert (tinted[where] == (200, 0,
-                              0)).all() and (tinted[~where] == 100).all() and (image == 100).all()
+    assert (tinted[where] == (200, 0, 0)).all() and (tinted[~where] == 100).all()
+    assert (image == 100).all()
 
 
 def test_show_pairs_takes_a_batch():
@@ -161,10 +160,7 @@ def test_show_pairs_takes_a_batch():
     show.show_pairs(list(zip(frames, masks)), ["one", "two"])
     assert titles() == ["one", "two"]
     for picture, value in zip(pictures(), (100, 250)):
-        assert (picture[6,
-                        3] == np.round((value
-                                        + np.array(show.colours["blue"])) / 2)).all() and (picture[6,
-                                                                                                   12] == value).all()
+        assert (picture[6, 3] == mixed(value, "blue")).all() and (picture[6, 12] == value).all()
 
 
 @pytest.fixture
@@ -192,8 +188,7 @@ def predict(image):
 def test_show_pairs_reads_crowds_from_disk(pairs):
     show.show_pairs(pairs)
     good, bad, fair = pictures()
-    assert (bad[6, 14] == np.round((50 + np.array(show.colours["orange"])) / 2)).all() and (good[6,
-                                                                                                 14] == 200).all()
+    assert (bad[6, 14] == mixed(50, "orange")).all() and (good[6, 14] == 200).all()
 
 
 def test_rank_pairs_scores_as_metrics_does_and_sorts(pairs):
@@ -220,10 +215,8 @@ def test_rank_pairs_leaves_out_small_people():
 def test_plot_predictions_shows_four_pictures_a_pair(pairs):
     show.plot_predictions(predict, pairs)
     assert len(drawn()) == 12 and legend() == ["correct", "false negative", "false positive"]
-    assert titles()[:4] == ["a_good", "truth", "probability",
-                            "IoU 0.80"] and titles()[4::4] == ["b_bad",
-                                                               "c_fair"] and titles()[7::4] == ["IoU 0.00",
-                                                                                                "IoU 0.50"]
+    assert titles()[:4] == ["a_good", "truth", "probability", "IoU 0.80"]
+    assert titles()[4::4] == ["b_bad", "c_fair"] and titles()[7::4] == ["IoU 0.00", "IoU 0.50"]
     assert pictures()[5][6, 14] == 128 and pictures()[6][6, 15] == 204
 
 
@@ -248,9 +241,8 @@ def test_more_asked_than_there_are(pairs):
 def test_the_threshold_reaches_score_and_overlay(pairs):
     show.plot_predictions(predict, pairs, indices=[0], threshold=0.85) # above the right edge's 0.8
     assert titles()[3] == "IoU 1.00" and (pictures()[3][6, 15] == round(200 * 0.55 + 40)).all()
-    assert dict(show.rank_pairs(predict, pairs,
-                                threshold=0.85))[0] == 1 and dict(show.rank_pairs(predict, pairs,
-                                                                                  threshold=0.95))[0] == 0
+    for threshold, expected in ((0.85, 1), (0.95, 0)):
+        assert dict(show.rank_pairs(predict, pairs, threshold=threshold))[0] == expected
     show.plot_worst(predict, pairs, count=1, which="best", threshold=0.85)
     assert titles()[3] == "IoU 1.00"
 
@@ -366,9 +358,8 @@ def test_plot_cutouts_on_black_and_white():
     assert titles() == ["photo", "cut-out", "on black", "on white"] * 2
     _, board, black, white = pictures()[4:]
     assert (black[6, 3] == 150).all() and (white[6, 3] == 150).all()
-    assert (black[6, 12] == 0).all() and (white[6, 12] == 255).all() and set(board[:,
-                                                                                   8:].ravel()) == {204,
-                                                                                                    255}
+    assert (black[6, 12] == 0).all() and (white[6, 12] == 255).all()
+    assert set(board[:, 8:].ravel()) == {204, 255}
 
 
 def test_the_figure_can_be_saved_in_a_script(tmp_path):
@@ -407,10 +398,8 @@ def shown(comparison) -> np.ndarray: return read_image(bytes(comparison.children
 def test_split_view_has_before_on_the_left():
     before, after = photo(value=50), np.dstack([photo(value=200), left_half()])
     view = show.split_view(before, after, 0.25)
-    assert (view[:, :3] == 50).all() and (view[:, 3:5] == 255).all() and (view[:,
-                                                                               5:8] == 200).all() and set(view[:,
-                                                                                                               8:].ravel()) <= {204,
-                                                                                                                                255}
+    assert (view[:, :3] == 50).all() and (view[:, 3:5] == 255).all()
+    assert (view[:, 5:8] == 200).all() and set(view[:, 8:].ravel()) <= {204, 255}
     assert np.array_equal(show.split_view(before, after, 1), before)
     with pytest.raises(ValueError, match="same size"): show.split_view(before, after[:-1])
 
@@ -441,7 +430,8 @@ def test_an_uploaded_photo_is_cut_out(tmp_path):
     comparison = box.children[1]
     comparison.children[0].value = 0.25
     row = shown(comparison)[30].astype(int)
-    assert np.abs(row[5:20] - 50).max() <= 5 and np.abs(row[30:45] - 200).max() <= 5 and row[60:].min() > 190
+    assert np.abs(row[5:20] - 50).max() <= 5 and np.abs(row[30:45] - 200).max() <= 5
+    assert row[60:].min() > 190
 
 
 def test_a_bad_upload_says_so_and_the_next_one_works(tmp_path):

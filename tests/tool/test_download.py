@@ -45,10 +45,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/loop": return self.redirect("/loop")
         if self.path not in server.files: return self.send_error(404)
         data = server.files[self.path]
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and not server.ignores_range else 0
+        partly = wanted and not server.ignores_range
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if partly else 0
         if start >= len(data): return self.answer(416, {"Content-Range": f"bytes */{len(data)}"})
         headers = {} if server.hides_length else {"Content-Length": str(len(data) - start)}
-        if wanted and not server.ignores_range:
+        if partly:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self.answer(206 if "Content-Range" in headers else 200, headers)
         sent = data[start:]
@@ -213,8 +214,9 @@ def serve_coco(server, monkeypatch):
     "The val samples as if they were all of COCO: two archives, and single photos."
     content = json.loads((samples / "annotations/instances_val2017.json").read_text())
     for record in content["images"]:
-        record["coco_url"] = f"{server.address}/val2017/{record['file_name']}"
-        server.files[f"/val2017/{record['file_name']}"] = (samples / "val2017" / record["file_name"]).read_bytes()
+        photo = f"val2017/{record['file_name']}"
+        record["coco_url"] = f"{server.address}/{photo}"
+        server.files[f"/{photo}"] = (samples / photo).read_bytes()
     zips = {"val": ("val2017",
                     {f"val2017/{path.name}": path.read_bytes()
                      for path in sorted((samples / "val2017").iterdir())}),

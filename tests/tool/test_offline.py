@@ -41,5 +41,5 @@ def test_the_runtime_is_imported_in_one_place(project_files):
              if path.suffix in (".py", ".ipynb", ".md") and path != Path(__file__)
              and re.search(r'^[\s"]*(import onnxruntime|from onnxruntime)\b',
                            path.read_text(encoding="utf-8"), re.M)]
-    assert found == ["bg_remover/base/network.py",
-                     "nbs/base/network.ipynb"], "import it from bg_remover.base.network, which switches its telemetry off first"
+    assert found == ["bg_remover/base/network.py", "nbs/base/network.ipynb"], (
+        "import it from bg_remover.base.network, which switches its telemetry off first")

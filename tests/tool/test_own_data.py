@@ -108,8 +108,8 @@ def voc_numbers(folder):
 
 def cvat_masks(folder):
     write(folder / "labelmap.txt",
-          "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncar:250,50,83::\nperson:51,221,255::\n",
-          b"\xef\xbb\xbf")
+          "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncar:250,50,83::\n"
+          "person:51,221,255::\n", b"\xef\xbb\xbf")
     for name in "ab":
         photo(folder / f"JPEGImages/{name}.jpg")
         picture(folder / f"SegmentationClass/{name}.png",
@@ -235,10 +235,10 @@ def test_every_layout_becomes_the_same_pairs(make, tmp_path):
     assert len(masks) == len(list((pairs / "frames").iterdir())) == 2
     for path in masks:
         mask = read_mask(path)
-        assert mask.shape == truth.shape and ((mask == 255) != truth).sum() <= 60 and not (mask == 128).any()
-    assert summarize_pairs(pairs).startswith("2 photos; person: smallest 2") and read_image(pairs / "pairs.jpg").shape == (200,
-                                                                                                                           800,
-                                                                                                                           3)
+        assert mask.shape == truth.shape and not (mask == 128).any()
+        assert ((mask == 255) != truth).sum() <= 60
+    assert summarize_pairs(pairs).startswith("2 photos; person: smallest 2")
+    assert read_image(pairs / "pairs.jpg").shape == (200, 800, 3)
 
 
 def test_what_is_up_to_date_is_not_made_again(tmp_path):
@@ -269,9 +269,8 @@ def test_another_class_is_asked_for_and_can_be_chosen(make, names, tmp_path):
 
 def test_a_class_without_outlines_is_an_error(tmp_path):
     cvat_coco(tmp_path)
-    with pytest.warns(UserWarning, match="2 of 2 photos"), pytest.raises(DataError,
-                                                                         match="no photo has a "
-                                                                         "car; the classes with outlines are person"):
+    said = "no photo has a car; the classes with outlines are person"
+    with pytest.warns(UserWarning, match="2 of 2 photos"), pytest.raises(DataError, match=said):
         find_own(tmp_path, class_name="car")
 
 
@@ -301,12 +300,16 @@ def test_a_class_number_can_be_chosen(tmp_path):
     assert ((read_mask(pairs / "masks/a.png") == 255) == truth).all()
 
 
-@pytest.mark.parametrize("text",
-                         ["names: [car, \"person\"]", "names:\n  - car\n  - 'person'\nnc: 2",
-                          "names:\n  0: car\n  1: person\n", "names: {0: car, 1: person}",
-                          "names: # two\n\n  0: car # mine\n\n  1: person # us\n",
-                          "names: {\n  '0': car,\n  '1': person\n}", "names: [\n  car,\n  person\n]",
-                          "names:\r\n- car\r\n- person\r\nnc: 2\r\n"])
+@pytest.mark.parametrize("text", [
+    "names: [car, \"person\"]",
+    "names:\n  - car\n  - 'person'\nnc: 2",
+    "names:\n  0: car\n  1: person\n",
+    "names: {0: car, 1: person}",
+    "names: # two\n\n  0: car # mine\n\n  1: person # us\n",
+    "names: {\n  '0': car,\n  '1': person\n}",
+    "names: [\n  car,\n  person\n]",
+    "names:\r\n- car\r\n- person\r\nnc: 2\r\n",
+])
 def test_names_of_classes_are_read(text, tmp_path):
     write(tmp_path / "data.yaml", f"train: images\n{text}")
     assert read_class_names(tmp_path) == {0: "car", 1: "person"}
@@ -404,7 +407,8 @@ def test_a_photo_is_found_by_as_much_of_its_name_as_it_takes(tmp_path):
 
 def test_names_are_found_as_macos_and_windows_spell_them(tmp_path):
     apart = unicodedata.normalize("NFD", "é")
-    photo(tmp_path / f"drawn/photos/{apart}.jpg"); picture(tmp_path / "drawn/masks/é.png", 255 * truth)
+    photo(tmp_path / f"drawn/photos/{apart}.jpg")
+    picture(tmp_path / "drawn/masks/é.png", 255 * truth)
     photo(tmp_path / f"coco/{apart}.jpg"); photo(tmp_path / "coco/b.JPG")
     write(tmp_path / "coco/result.json", coco(["images/é.jpg", "B.jpg"]))
     pairs = prepare_own(tmp_path / "drawn", tmp_path / "pairs")
@@ -415,8 +419,11 @@ def test_names_are_found_as_macos_and_windows_spell_them(tmp_path):
     assert PhotoFinder(tmp_path / "coco").find("B.jpg").name == "B.jpg"
 
 
-@pytest.mark.parametrize("make, left", [(photos_and_masks, "masks/b.png"), (voc, "SegmentationClass/b.png"),
-                                        (yolo, "labels/b.txt")])
+@pytest.mark.parametrize("make, left", [
+    (photos_and_masks, "masks/b.png"),
+    (voc, "SegmentationClass/b.png"),
+    (yolo, "labels/b.txt"),
+])
 def test_a_mask_whose_photo_is_not_there_is_named(make, left, tmp_path):
     make(tmp_path / "mine")
     next(tmp_path.rglob("b.jpg")).rename(tmp_path / "mine/b.CR2")
@@ -632,9 +639,9 @@ def test_what_is_not_known_says_what_to_give(tmp_path):
 
 def test_prepare_does_not_load_keras(tmp_path):
     photos_and_masks(tmp_path / "mine")
+    heavy = ["keras", "tensorflow", "matplotlib"]
     code = ("import sys; from bg_remover.tool.cli import app; app(sys.argv[1:], "
-            "standalone_mode=False); "
-            "print([name for name in ('keras', 'tensorflow', 'matplotlib') if name in sys.modules])")
+            f"standalone_mode=False); print([name for name in {heavy} if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code, "prepare", tmp_path / "mine",
                            tmp_path / "pairs"], capture_output=True, text=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
@@ -666,17 +673,21 @@ def painted(path: Path, layers: dict, size=(height, width), places: dict | None 
                                    f"{stack}</stack></stack></image>")
 
 
-def test_drafts_are_layers_above_the_photo_and_the_doubtful_come_first(tmp_path):
+def draft_of_photos(folder) -> list: # doubt and photo, the most doubtful first
+    "Drafts for a photo that is easy, two that are not, and one that is broken."
     for name, value in (("sure", 200), ("night", 60), ("sub/unsure", 120)):
-        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         pixels = np.dstack([np.where(truth, value, 40).astype(np.uint8)] * 3)
-        Image.fromarray(pixels).save(tmp_path / f"photos/{name}.png")
-    (tmp_path / "photos/broken.jpg").write_bytes(b"no photo")
+        Image.fromarray(pixels).save(folder / f"photos/{name}.png")
+    (folder / "photos/broken.jpg").write_bytes(b"no photo")
     with pytest.warns(UserWarning, match="broken.jpg"):
-        found = draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
-    assert [path.stem for _, path in found][2] == "sure" and found[2][0] == 0
-    assert found[0][0] == found[1][0] == 1 and {path.stem for _, path in found[:2]} == {"night",
-                                                                                       "unsure"}
+        return draft_masks(folder / "photos", folder / "masks", Stub())
+
+
+def test_drafts_are_layers_above_the_photo_and_the_doubtful_come_first(tmp_path):
+    found = draft_of_photos(tmp_path)
+    assert [doubt for doubt, _ in found] == [1, 1, 0] and found[2][1].stem == "sure"
+    assert {path.stem for _, path in found[:2]} == {"night", "unsure"}
     lines = (tmp_path / "masks/doubt.csv").read_text().splitlines()
     assert lines[0] == "doubt,photo" and lines[3] == f"0.000,{tmp_path / 'photos/sure.png'}"
     for name, person in (("sure", truth), ("sub/unsure", truth), ("night", truth & False)):
@@ -687,6 +698,10 @@ def test_drafts_are_layers_above_the_photo_and_the_doubtful_come_first(tmp_path)
         layer = Image.open(io.BytesIO(file.read("data/person.png")))
         assert ((np.asarray(layer)[..., 3] == 255) == person).all()
         assert file.read("stack.xml").index(b"person") < file.read("stack.xml").index(b"photo")
+
+
+def test_drafts_that_are_there_stay_as_they_are(tmp_path):
+    draft_of_photos(tmp_path)
     before = (tmp_path / "masks/sure.png.ora").read_bytes()
     painted(tmp_path / "masks/night.png.ora", {"person": np.dstack([truth * 255] * 4)})
     corrected = (tmp_path / "masks/night.png.ora").read_bytes()

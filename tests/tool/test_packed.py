@@ -26,8 +26,8 @@ def test_packed_pairs_are_the_pairs(folder):
     for one, other in zip(batches(packed, **settings), batches(pairs, **settings)):
         assert all((a == b).all() for a, b in zip(one, other))
     frame, mask = packed[-1]
-    assert frame.shape == (20, 30, 3) and mask.shape == (20, 30,
-                                                         1) and frame.dtype == mask.dtype == np.uint8 and frame.flags.c_contiguous
+    assert frame.shape == (20, 30, 3) and mask.shape == (20, 30, 1)
+    assert frame.dtype == mask.dtype == np.uint8 and frame.flags.c_contiguous
     assert (frame == 90).all() and set(np.unique(mask)) == {0, 1, 128}
     with pytest.raises(IndexError): packed[10]
     before = packed.path.stat().st_mtime_ns

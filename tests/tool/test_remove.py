@@ -27,24 +27,25 @@ def as_file(image: np.ndarray, form: str = "PNG") -> bytes:
     return file.getvalue()
 
 
+def from_file(data: bytes) -> np.ndarray: return np.asarray(Image.open(io.BytesIO(data)))
+
+
 def test_the_same_type_comes_back(tmp_path):
     (tmp_path / "photo.png").write_bytes(as_file(pixels))
     array = remove(pixels, remover)
     assert isinstance(array, np.ndarray) and array.shape == (40, 60, 4) and array.dtype == np.uint8
     data = remove(as_file(pixels), remover)
-    assert isinstance(data, bytes) and np.array_equal(np.asarray(Image.open(io.BytesIO(data))),
-                                                      array)
+    assert isinstance(data, bytes) and np.array_equal(from_file(data), array)
     for photo in (Image.fromarray(pixels), tmp_path / "photo.png", str(tmp_path / "photo.png")):
         answer = remove(photo, remover)
-        assert isinstance(answer,
-                          Image.Image) and answer.mode == "RGBA" and np.array_equal(np.asarray(answer),
-                                                                                    array)
+        assert isinstance(answer, Image.Image) and answer.mode == "RGBA"
+        assert np.array_equal(np.asarray(answer), array)
 
 
 @pytest.mark.parametrize("kind", [bytes, np.ndarray])
 def test_the_options_of_the_command(kind):
     photo = pixels if kind is np.ndarray else as_file(pixels)
-    shown = lambda answer: answer if kind is np.ndarray else np.asarray(Image.open(io.BytesIO(answer)))
+    shown = lambda answer: answer if kind is np.ndarray else from_file(answer)
     assert shown(remove(photo, remover, mask=True)).shape == (40, 60)
     on_teal = shown(remove(photo, remover, background="teal"))
     assert on_teal.shape == (40, 60, 3) and on_teal[0, 0].tolist() == [0, 128, 128]
@@ -93,7 +94,8 @@ def test_beside_an_asynchronous_program():
 
 
 def test_the_door_opens_only_what_is_asked_for():
-    code = "import sys, bg_remover; assert 'numpy' not in sys.modules; bg_remover.Remover; print('tensorflow' in sys.modules)"
+    code = ("import sys, bg_remover; assert 'numpy' not in sys.modules; bg_remover.Remover; "
+            "print('tensorflow' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           check=True).stdout.strip() == "False"
     for name in bg_remover.__all__: assert callable(getattr(bg_remover, name))
