@@ -69,21 +69,21 @@ def test_a_clean_file_is_as_it_was(tmp_path):
     (lambda data: data["annotations"][1].update(image_id="second"), "annotation 2: image_id is "
      "'second', not a whole number", [1, 3]),
     (lambda data: data["annotations"][1].pop("category_id"), "annotation 2: category_id is None, "
-     "not a whole number", [1, 3]),
+     "must be a whole number", [1, 3]),
     (lambda data: data["annotations"][1].update(iscrowd="no"), "annotation 2: iscrowd is 'no', not "
      "a whole number", [1, 3]),
     (lambda data: data["annotations"].append(None), "annotation at place 3: it is no record",
      [1, 2, 3]),
     (lambda data: data["categories"].append(dict(name="cat")), "category at place 2: id is None, "
-     "not a whole number", [1, 2, 3]),
-    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg shares this id with another one",
+     "must be a whole number", [1, 2, 3]),
+    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg has the same id as",
      [2]),
-    (lambda data: data["images"][0].update(file_name="."), "image 1: file_name is '.', which names "
-     "no file", [2, 3]),
+    (lambda data: data["images"][0].update(file_name="."), "image 1: file_name is '.', which is "
+     "not a file name", [2, 3]),
     (lambda data: data["images"][0].update(file_name="../.."), "image 1: file_name is '../..', "
-     "which names no file", [2, 3]),
+     "which is not a file name", [2, 3]),
     (lambda data: data["images"][0].update(file_name="a\0.jpg"), r"image 1: file_name is "
-     r"'a\x00.jpg', which names no file", [2, 3]),
+     r"'a\x00.jpg', which is not a file name", [2, 3]),
 ])
 def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, left):
     data = content()
@@ -203,8 +203,8 @@ def test_what_encloses_nothing_costs_only_itself(outline):
     ([[math.nan, *square[1:]]], "far outside"), ([[math.inf, *square[1:]]], "far outside"),
                                              ([[1e9, *square[1:]]], "far outside"),
                                              ([[-1e9, *square[1:]]], "far outside"),
-    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "no number"),
-                                             ([[None, *square[1:]]], "no number"),
+    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "not a number"),
+                                             ([[None, *square[1:]]], "not a number"),
     ([[value / 80 for value in square]], "from 0 to 1"),
     (dict(size=[80, 60], counts=[4800]), r"for a photo of \(80, 60\), not \(60, 80\)"),
                                              ([dict(size=[80, 60], counts=[4800])],
@@ -212,13 +212,13 @@ def test_what_encloses_nothing_costs_only_itself(outline):
     (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels of 4800"),
     (dict(size=[60, 80], counts=""), "cover 0 pixels of 4800"),
     (dict(size=[60, 80], counts="hb0"), "cover 600 pixels of 4800"),
-    (dict(size=[60, 80], counts="hb0lQ"), "cut short"),
+    (dict(size=[60, 80], counts="hb0lQ"), "incomplete"),
     (dict(size=[60, 80], counts="o" * 50), "damaged"),
     (dict(size=[60, 80], counts="not runs!"), "damaged"),
     (dict(size=[60, 80], counts=[-10, 4810]), "a run is -10"),
-    (dict(size=[60, 80], counts=[0.5, 4799.5]), "not a whole number"),
+    (dict(size=[60, 80], counts=[0.5, 4799.5]), "must be a whole number"),
     (dict(size=[60, 80]), "no counts"), (dict(size=4800, counts=[4800]), "for a photo of 4800"),
-    ([square, None], "no number"),
+    ([square, None], "not a number"),
     ([[value / 70 for value in (0, 0, 75, 0, 75, 50)]], "from 0 to 1"),
                                              (dict(counts=[4800]), "for a photo of")])
 def test_what_cannot_be_right_is_said(outline, reason):
@@ -286,8 +286,7 @@ def test_a_photo_listed_twice_gets_the_people_of_both_records(tmp_path):
 def test_photos_that_differ_in_their_ending_are_named(tmp_path):
     data = content(2)
     data["images"][1]["file_name"] = "p0.png"
-    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ in nothing but the "
-                      "ending"):
+    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ only in the ending"):
         coco = open_coco(write(tmp_path / "coco", data), "train")
     assert list(coco.imgs) == [1]
 

@@ -291,7 +291,7 @@ def test_runs_of_earlier_versions_go_on(run, pairs, tmp_path, exported):
 
 def test_a_run_refuses_another_share_and_other_masks(run, pairs, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "run")
-    with pytest.raises(RunError, match="name a new run folder"):
+    with pytest.raises(RunError, match="choose a new run folder"):
         fine_tune(pairs, folder, **tiny, holdout_fraction=0.5)
     changed = shutil.copytree(pairs, tmp_path / "pairs")
     write_mask(changed / "masks/0.png", 255 - read_mask(changed / "masks/0.png"))

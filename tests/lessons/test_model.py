@@ -78,9 +78,9 @@ def test_what_is_no_rgb_photo_is_refused(model, bad):
     (dict(image_size=(250, 256)), "multiples of 32"),
                                                (dict(image_size=(256, 0)), "multiples of 32"),
                                                (dict(image_size=(256,)), "multiples of 32"),
-    (dict(decoder_filters=(64,)), "two to five stages"),
+    (dict(decoder_filters=(64,)), "two to five numbers"),
                                                (dict(decoder_filters=(64,) * 6), "two to five "
-                                                "stages")])
+                                                "numbers")])
 def test_settings_no_network_can_have(settings, message):
     with pytest.raises(ValueError, match=message): build_unet(encoder_weights=None, **settings)
 

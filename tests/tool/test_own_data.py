@@ -286,7 +286,7 @@ def test_a_part_without_people_does_not_stop_the_others(tmp_path):
 def test_pairs_of_two_classes_do_not_mix(tmp_path):
     labelme(tmp_path / "mine")
     prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="Person")
-    with pytest.raises(DataError, match="class_name was Person, is car"):
+    with pytest.raises(DataError, match="class_name was Person, now car"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="car")
 
 
@@ -334,10 +334,10 @@ def test_text_is_read_in_utf_16_and_another_code_page_is_named(make, name, tmp_p
     assert len(list((pairs / "masks").iterdir())) == 2
     path.write_text(f"{text}# grün\n", "cp1252")
     if name.startswith("labels"):
-        with pytest.warns(UserWarning, match="a.txt: is not text in UTF-8"):
+        with pytest.warns(UserWarning, match="a.txt: is not UTF-8 text"):
             prepare_own(tmp_path / "mine", pairs)
     else:
-        with pytest.raises(DataError, match=f"{name}: is not text in UTF-8"):
+        with pytest.raises(DataError, match=f"{name}: is not UTF-8 text"):
             prepare_own(tmp_path / "mine", pairs)
 
 
@@ -351,7 +351,7 @@ def test_what_stands_for_no_class_of_voc_is_not_nobody(values, said, tmp_path):
     pixels = values.astype(np.uint16 if values.dtype == np.uint16 else np.uint8)
     Image.fromarray(pixels).save(tmp_path / "mine/SegmentationClass/a.png")
     if said:
-        with pytest.warns(UserWarning, match=f"a.png: the {said} stands for no class"):
+        with pytest.warns(UserWarning, match=f"a.png: the {said} belongs to no class"):
             prepare_own(tmp_path / "mine", tmp_path / "pairs")
     else:
         pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
@@ -382,7 +382,7 @@ def test_a_pair_name_made_twice_is_named(tmp_path):
     same_name_in_two_folders(tmp_path / "mine")
     photo(tmp_path / "mine/photos/cam0-a.jpg"); picture(tmp_path / "mine/masks/cam0-a.png",
                                                         255 * truth)
-    with pytest.warns(UserWarning, match="gives a pair of the same name"):
+    with pytest.warns(UserWarning, match="its pair has the same name"):
         pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["cam0-a", "cam1-a"]
 
@@ -427,7 +427,7 @@ def test_names_are_found_as_macos_and_windows_spell_them(tmp_path):
 def test_a_mask_whose_photo_is_not_there_is_named(make, left, tmp_path):
     make(tmp_path / "mine")
     next(tmp_path.rglob("b.jpg")).rename(tmp_path / "mine/b.CR2")
-    with pytest.warns(UserWarning, match=f"{left}: no photo of this name"):
+    with pytest.warns(UserWarning, match=f"{left}: no photo with this name"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
@@ -509,10 +509,10 @@ def test_inverted_masks_are_a_warning(tmp_path):
 
 @pytest.mark.parametrize("text, word",
                          [("1 0.1 0.1 0.2 0.2", "has boxes"),
-                          ("1 10 10 40 10 40 30", "not from 0 to 1"),
-                          ("person 1", "lines of numbers"),
-                                        ("1 nan nan 0.2 0.2 0.3 0.3", "not from 0 to 1"),
-                          (f"nan {fractions}", "nan is no number of a class"),
+                          ("1 10 10 40 10 40 30", "must be fractions"),
+                          ("person 1", "lines must be numbers"),
+                                        ("1 nan nan 0.2 0.2 0.3 0.3", "must be fractions"),
+                          (f"nan {fractions}", "nan is not a class number"),
                           (f"inf {fractions}", "inf is no number of a class"),
                           (f"1.5 {fractions}", "1.5 is no number of a class"),
                           (f"-1 {fractions}", "the class -1 has no name"),
@@ -631,8 +631,8 @@ def test_a_photo_missing_from_an_export_is_named(tmp_path):
 
 
 def test_what_is_not_known_says_what_to_give(tmp_path):
-    with pytest.raises(DataError, match="holds nothing.*put your photos into photos, and a mask of "
-                       "each"):
+    with pytest.raises(DataError, match="found nothing.*put your photos into photos, and for "
+                       "each a mask"):
         find_own(tmp_path)
     with pytest.raises(DataError, match="no such folder"): find_own(tmp_path / "none")
 
@@ -724,7 +724,7 @@ def test_a_photo_with_a_finished_mask_gets_no_draft(tmp_path):
 def test_masks_are_not_drafted_as_photos(tmp_path):
     photos_and_masks(tmp_path / "mine")
     for photos, masks in (("mine", "masks2"), ("mine", "mine/masks"), ("mine/photos",) * 2):
-        with pytest.raises(DataError, match="folders of their own; name the folder"):
+        with pytest.raises(DataError, match="separate folders; give the folder"):
             draft_masks(tmp_path / photos, tmp_path / masks, Stub())
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".ora", ".csv")]
 

@@ -44,7 +44,7 @@ def test_a_packed_file_that_does_not_fit_is_refused(folder):
     with pytest.raises(PairError, match="holds 10 pairs .* not 5 of"):
         pack_pairs(pairs[:5], path, (20, 30))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(PairError, match="all.npy: damaged or cut short"): PackedPairs(path)
+    with pytest.raises(PairError, match="all.npy: damaged or incomplete"): PackedPairs(path)
     np.save(path, np.zeros(3))
     with pytest.raises(PairError, match="all.npy: holds no pairs"): PackedPairs(path)
 
