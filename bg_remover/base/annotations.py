@@ -147,7 +147,8 @@ def annotation_file(
 ) -> Path: # the JSON file with that split's outlines
     "Where COCO keeps the annotations of a split."
     if split not in ("train", "val"):
-        raise ValueError(f"split must be 'train' or 'val', not {split!r}")
+        raise ValueError(f"split must be 'train' or 'val', not {split!r}: only these have "
+                         "annotations")
     return Path(root) / "annotations" / f"instances_{split}2017.json"
 
 # %% ../../nbs/base/annotations.ipynb #annotations-read-json

@@ -102,7 +102,7 @@ def test_a_map_that_lies_on_one_side_of_half_is_not_stretched(tmp_path, red):
 
 
 @pytest.mark.parametrize("name, how, said", [
-    ("U2-Net", dict(sides=(321, 320)), "takes x batch×3×321×320 and gives y .* 5 more; use one of"),
+    ("U2-Net", dict(sides=(321, 320)), "takes x batch×3×321×320 and gives y .* 5 more; use a file"),
     ("BiRefNet", dict(names=("input", "output")), "if it is BiRefNet.*input_image and output"),
     ("MODNet", dict(names=("img", "matte")), "if it is MODNet.*names input and output"),
     ("MODNet", dict(kind="DOUBLE"), "512×512 of double"),

@@ -270,9 +270,9 @@ def test_photos_that_do_not_come_are_counted_and_fetched_next_time(server, tmp_p
 
 
 def test_download_refuses_what_cannot_work(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="choose one of train, val, test, annotations"):
+    with pytest.raises(ValueError, match="must be one of train, val, test, annotations"):
         download_coco(tmp_path, "validation")
-    with pytest.raises(ValueError, match="must be 'train' or 'val', not 'test'"):
+    with pytest.raises(ValueError, match="must be 'train' or 'val', not 'test': only"):
         download_coco(tmp_path, "test", limit=5)
     monkeypatch.setitem(download.coco_zips, "val", CocoZip("x.zip", "x", 10**18, None))
     with pytest.raises(DownloadError, match="GB free, 2000000000.0 GB needed"):

@@ -449,7 +449,7 @@ def test_an_archive_is_to_be_unpacked_and_its_only_folder_is_looked_into(tmp_pat
     write(tmp_path / "mine/__MACOSX/._export", "x"); write(tmp_path / "mine/.DS_Store", "x")
     assert {own.name for own in find_own(tmp_path / "mine")} == {"a", "b"}
     write(tmp_path / "other/export.zip", "x")
-    with pytest.raises(DataError, match="export.zip, which .*unpack the archive first"):
+    with pytest.raises(DataError, match="export.zip: this .*unpack the archive first"):
         find_own(tmp_path / "other")
     with pytest.raises(DataError, match="export.zip: is a file; .* unpack it"):
         find_own(tmp_path / "other/export.zip")
@@ -513,8 +513,8 @@ def test_inverted_masks_are_a_warning(tmp_path):
                           ("person 1", "lines must be numbers"),
                                         ("1 nan nan 0.2 0.2 0.3 0.3", "must be fractions"),
                           (f"nan {fractions}", "nan is not a class number"),
-                          (f"inf {fractions}", "inf is no number of a class"),
-                          (f"1.5 {fractions}", "1.5 is no number of a class"),
+                          (f"inf {fractions}", "inf is not a class number"),
+                          (f"1.5 {fractions}", "1.5 is not a class number"),
                           (f"-1 {fractions}", "the class -1 has no name"),
                           (f"7 {fractions}", "the class 7 has no name")])
 def test_an_odd_text_file_loses_one_photo(text, word, tmp_path):
@@ -528,7 +528,7 @@ def test_an_odd_text_file_loses_one_photo(text, word, tmp_path):
 def test_no_label_is_not_nobody(tmp_path):
     yolo(tmp_path / "mine")
     (tmp_path / "mine/labels/a.txt").unlink()
-    with pytest.warns(UserWarning, match="a.jpg: no mask of this name"):
+    with pytest.warns(UserWarning, match="a.jpg: no mask with this name"):
         pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     write(tmp_path / "mine/labels/a.txt", "") # which says that nobody is there
     prepare_own(tmp_path / "mine", pairs)
@@ -546,7 +546,7 @@ def test_points_of_labelme_are_pairs_and_a_rectangle_may_have_four(tmp_path):
     assert ((read_mask(pairs / "masks/a.png") == 255) != truth).sum() <= 60
     deep = np.c_[corners, np.zeros(4)].tolist() # would be read as other pairs
     write(path, content | dict(shapes=[shape | dict(shape_type="polygon", points=deep)]))
-    with pytest.warns(UserWarning, match="a.json: cannot be used .its points are no pairs"):
+    with pytest.warns(UserWarning, match="a.json: cannot be used .its points are not pairs"):
         prepare_own(tmp_path / "mine", pairs)
 
 
@@ -626,7 +626,7 @@ def test_a_place_or_a_class_of_supervisely_may_be_anything(tmp_path):
 def test_a_photo_missing_from_an_export_is_named(tmp_path):
     cvat_coco(tmp_path / "mine")
     (tmp_path / "mine/images/a.jpg").unlink()
-    with pytest.warns(UserWarning, match="a.jpg: no such photo below"):
+    with pytest.warns(UserWarning, match="a.jpg: no such photo in"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
@@ -732,7 +732,7 @@ def test_masks_are_not_drafted_as_photos(tmp_path):
 def test_a_table_of_somebody_else_stays(tmp_path):
     photo(tmp_path / "photos/a.jpg")
     write(tmp_path / "masks/doubt.csv", "my,own\n1,2\n")
-    with pytest.raises(DataError, match="doubt.csv: is no list of doubt"):
+    with pytest.raises(DataError, match="doubt.csv: is not a list of doubt"):
         draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
     assert (tmp_path / "masks/doubt.csv").read_text() == "my,own\n1,2\n"
     assert not [*tmp_path.rglob("*.ora")]
@@ -777,11 +777,11 @@ def test_a_painting_that_does_not_fit_is_named(tmp_path):
         with pytest.raises(DataError) as error: prepare_own(tmp_path, tmp_path / "pairs")
         return str(error.value)
     painted(path, {"person": mask, "photo": 255 - right})
-    assert "a.ora: was painted on another photo" in refused()
+    assert "a.ora: was painted on a photo with another name" in refused()
     painted(path, {"person": mask, "photo": right}, (height, width + 10))
     assert "a.ora: the mask is (40, 70), its photo (40, 60)" in refused()
     painted(path, {"mask": mask, "photo": right})
-    assert "a.ora: has the layers mask, photo; one of them has to be named person" in refused()
+    assert "a.ora: has the layers mask, photo; one of them must be named person" in refused()
     path.write_bytes(b"no archive")
     assert "a.ora: cannot be read" in refused()
     painted(path, {"person": mask, "photo": right})

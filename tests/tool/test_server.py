@@ -92,9 +92,9 @@ def test_the_shape_is_asked_for_as_in_the_command():
 
 
 @pytest.mark.parametrize("query, why", [
-    ("padding=much", "padding is percent"),
+    ("padding=much", "padding cannot be 'much'; give room"),
     ("quality=90", "jpg"),
-    ("mask=perhaps", "mask is true"),
+    ("mask=perhaps", "mask cannot be 'perhaps'; give true"),
     ("feather=nan", "feather"),
     ("keep=dog", "'people' or 'background'"),
     ("crop=true&keep=background", "nor with cropping"),
