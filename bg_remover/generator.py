@@ -36,7 +36,7 @@ def files_by_name(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> dict[
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in suffixes or path.name.startswith("."): continue
         if path.stem in found:
-            raise PairError(f"{path}: {found[path.stem].name} has the same name; rename one")
+            raise PairError(f"{path}: {found[path.stem].name} has the same name; remove one")
         found[path.stem] = path
     if found: return found
     raise PairError(f"{folder}: no {' or '.join(suffixes)} here; fill it with `prepare_pairs`")

@@ -173,7 +173,7 @@ def test_a_scheduler_that_cannot_be_used_is_one_line(photos, tmp_path):
     for said, source, start in (("tcp://127.0.0.1:9", photos, ""),
                                 ('pip install "bg-remover[scale]"', photos, "import sys; "
                                  "sys.modules['distributed'] = None"),
-                                ("leave --scheduler out", photos / "0/00.png", "")):
+                                ("leave out --scheduler", photos / "0/00.png", "")):
         begun = time.monotonic()
         done = command("remove", source, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9",
                        start=start)
@@ -218,7 +218,7 @@ def test_a_worker_that_does_not_see_the_folders_says_so(photos, tmp_path):
 def test_a_worker_with_another_network_is_refused(photos, tmp_path):
     model = Path(shutil.copy(shipped_model(), tmp_path / "model.onnx"))
     folders._open_once.cache_clear()
-    with pytest.raises(FolderError, match="another network"):
+    with pytest.raises(FolderError, match="a different network"):
         list(remove_folder(photos, tmp_path / "out", model,
                            executor=AtOnce(lambda: model.write_bytes(b"of another version"))))
 

@@ -73,7 +73,7 @@ def test_own_photos_may_have_any_name(tmp_path, mine):
     (source / "photos/folder.jpg").mkdir()
     (source / "photos/dead.jpg").symlink_to(source / "nowhere.jpg")
     shutil.copy(source / "masks/0.png", source / "masks/dead.png")
-    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"):
+    with pytest.warns(UserWarning, match="dead.jpg: a broken link"):
         pairs = prepare_own(source, tmp_path / "pairs")
     names = by_photo(pairs / "frames")
     assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)),

@@ -128,7 +128,7 @@ def test_the_shipped_network_at_another_size_has_the_same_weights(shipped):
     ("person.json",
      lambda path: path.write_text(json.dumps(json.loads(path.read_text())
                                              | dict(decoder_filters=[8] * 5))),
-     "person.weights.h5: damaged, or of another network")])
+     "person.weights.h5: damaged, or made for another network")])
 @pytest.mark.filterwarnings("ignore:Skipping nested container") # Keras, before it raises
 def test_a_spoilt_shipped_network_is_named(tmp_path, name, spoil, message):
     for file in ("person.json", "person.weights.h5"): shutil.copy(shipped_dir / file, tmp_path)

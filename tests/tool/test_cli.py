@@ -258,7 +258,7 @@ def test_a_stream_without_end_is_refused_by_its_beginning(tmp_path, call):
 
 
 def test_what_the_system_refuses_is_said_with_the_file_and_a_hint(tmp_path, call):
-    for name, target, hint in (("dead.jpg", "nowhere.jpg", "leads nowhere"),
+    for name, target, hint in (("dead.jpg", "nowhere.jpg", "broken link"),
                                ("round.jpg", "round.jpg", "back to itself")):
         (tmp_path / name).symlink_to(target)
         message = refused(call("remove", name, "out.png"), 1)
@@ -600,7 +600,7 @@ def test_masks_in_folders_are_scored_and_a_dead_link_is_named(tmp_path):
     scores, problems = score_masks(tmp_path / "masks", tmp_path / "truth")
     assert {name: score["iou"] for name, score in scores.items()} == {"cam0/1": 1, "cam1/1": 0,
                                                                       "é": 1}
-    assert len(problems) == 1 and "2.png: No such file or directory (a link" in problems[0]
+    assert len(problems) == 1 and "2.png: No such file or directory (a broken link" in problems[0]
 
 
 def test_sixteen_bits_and_solid_alpha_are_masks_too(tmp_path):
@@ -664,7 +664,7 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
                          (["--keep-metadata"], "--keep-metadata is"),
                          (["-f", "png"], "--format is"), (["--largest", "50"], "--largest is")):
         wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.webm", *option)
-        assert f"{said} for photos; leave it out for a film" in refused(wrong, 2)
+        assert f"{said} only for photos; leave it out for a film" in refused(wrong, 2)
     wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
     assert wrong.returncode != 0 and b"background" in wrong.stderr
     assert not (tmp_path / "out.mp4").exists()
@@ -710,7 +710,7 @@ def test_threads_and_processors_by_hand(tmp_path, call, monkeypatch):
     for module in (removal, folders): monkeypatch.setattr(module, "open_model", note)
     for arguments in ([person, "out.png"], [photos, "out"]):
         done = call("remove", *arguments, "--threads", 1, "--provider", "openvino")
-        assert done.returncode == 0 and done.stderr.count(b"openvino is not there") == 1
+        assert done.returncode == 0 and done.stderr.count(b"openvino is not available") == 1
     assert opened == [(1, "openvino", 1)] * 2
     for arguments in ([], ["--workers", 2]):
         done = call("remove", photos, "out", "--overwrite", "--threads", 2, *arguments)
