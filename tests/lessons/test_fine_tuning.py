@@ -343,5 +343,5 @@ def test_few_photos_show_nothing(tmp_path):
 def test_a_small_difference_says_how_many_photos_could_show_it():
     result = dict(photos=12, difference=0.02, low=-0.03, high=0.07, scatter=0.09)
     said = "12 photos cannot show a difference this small"
-    assert explain_difference(result) == f"{said}; about 78 held out could"
+    assert explain_difference(result) == f"{said}; about 78 held-out photos could"
     assert explain_difference(result | dict(difference=0.0)) == said
