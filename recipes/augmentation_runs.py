@@ -1,20 +1,22 @@
-"""Train one small net twice, without and with augmentation, and keep both histories for notebook
-06.
+"""Train one small network twice, without and with augmentation, and keep both histories for
+lesson 08.
 
     python recipes/augmentation_runs.py PAIRS_DIR ENCODER.h5 [HISTORIES_DIR]
 
-PAIRS_DIR holds frames/, masks/ and index.csv (name, source, foreground, split). The net learns from
-few COCO photos, so that it can learn them by heart; it is validated on the COCO photos of the split
-`choose`. All but `augment` is equal: the seed, the first weights, the number of steps. Run again
-after an interruption, it goes on where it was.
+PAIRS_DIR holds frames/, masks/ and index.csv (name, source, foreground, split). The network learns
+from few COCO photos, so that it can learn them by heart; it is validated on the COCO photos of the
+split `choose`. All but `augment` is equal: the seed, the first weights, the number of steps. Writes
+without_augmentation.csv and with_augmentation.csv into HISTORIES_DIR, nbs/histories unless given.
+Run again after an interruption, it goes on where it was.
 """
-import argparse
 import csv
 import shutil
 import tempfile
 from pathlib import Path
 
 import keras
+
+from arguments import recipe_parser
 
 from bg_remover.generator import Pairs, augment_pair, batches
 from bg_remover.model import build_unet, freeze_encoder
@@ -43,10 +45,7 @@ def small_unet(encoder: Path, image_size: tuple[int, int]) -> keras.Model:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs_dir", type=Path)
-    parser.add_argument("encoder", type=Path)
+    parser = recipe_parser(__doc__, "pairs_dir", "encoder")
     parser.add_argument("histories_dir", type=Path, nargs="?", default=Path("nbs/histories"))
     parser.add_argument("--photos", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=22)
