@@ -54,8 +54,7 @@ cameras = {"night": new_camera, "water": under_water, "ordinary": as_it_is}
 
 
 def night_name(path: Path) -> str:
-    """A name whose checksum has not served before: that of the old name chose the photos of the
-    split."""
+    "A name whose checksum has not served before: that of the old name chose the split's photos."
     return f"night-{path.stem}"
 
 
@@ -95,9 +94,8 @@ def write_rows(path: Path, rows: list[dict]):
 
 def photo_rows(tuned: Remover, measured: dict[str, Pairs]) -> list[dict]:
     "Each photo measured: IoU in both lights, before and after."
-    networks, rows = {"before": Remover(),
-                      "after": tuned}, [dict(photo=path.stem)
-                                        for path in measured["new"].frame_paths]
+    networks = {"before": Remover(), "after": tuned}
+    rows = [dict(photo=path.stem) for path in measured["new"].frame_paths]
     for light, pairs in measured.items():
         for when, network in networks.items():
             for row, one in zip(rows, score_pairs(network.probability, pairs, network.threshold)):
@@ -129,8 +127,8 @@ def read_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--side", type=int, default=384, help="of what the network sees, pixels")
-    parser.add_argument("--hold-out", type=float, default=0.6, help="share of the photos to "
-                        "measure on")
+    parser.add_argument("--hold-out", type=float, default=0.6,
+                        help="share of the photos to measure on")
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_runs")
     parser.add_argument("--results", type=Path, default=root / "nbs/histories")
     return parser, parser.parse_args()

@@ -98,8 +98,8 @@ def tune(setting: Setting, learn: Pairs, held_out: Pairs, run: Path) -> keras.Mo
 def rows_of(name: str, turn: int, pairs: dict[str, Pairs], few: Pairs, work: Path) -> list[dict]:
     "One setting, trained once, measured at each share of the new weights."
     limits, setting = Remover(), settings[name]
-    learn = mix(pairs["learn"], pairs["general"], work / "mixed") if setting.mixed \
-        else pairs["learn"]
+    learn = pairs["learn"]
+    if setting.mixed: learn = mix(learn, pairs["general"], work / "mixed")
     old = pretrained_unet(image_size=(side, side)).get_weights()
     model, rows = tune(setting, learn, few, work / "run"), []
     new = model.get_weights()
@@ -115,7 +115,8 @@ def parse() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs_dir", type=Path)
     parser.add_argument("--camera", choices=cameras, default="night")
-    parser.add_argument("--only", nargs="+", default=list(settings), choices=settings)
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(settings),
+                        choices=settings)
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_defaults")
     parser.add_argument("--results", type=Path, default=root / "benchmarks/results")
     return parser.parse_args()
