@@ -123,14 +123,14 @@ def parse() -> argparse.Namespace:
 
 
 def main():
-    args = parse()
+    options = parse()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    source, work = source_pairs(args.pairs_dir, args.work), args.work / args.camera
+    source, work = source_pairs(options.pairs_dir, options.work), options.work / options.camera
     learn, held_out = hold_out([night_name(path) for path in source.mask_paths], 0.6)
     pairs = {light: write_pairs(source, held_out, work / light, cameras[light_camera])
-             for light, light_camera in (("new", args.camera), ("ordinary", "ordinary"))}
+             for light, light_camera in (("new", options.camera), ("ordinary", "ordinary"))}
     few = Pairs(work / "new/frames", work / "new/masks", names=held_out[:8])  # fit_few wants some
-    path = args.results / f"fine_tuning_defaults_{args.camera}.csv"
+    path = options.results / f"fine_tuning_defaults_{options.camera}.csv"
     rows = list(csv.DictReader(open(path, newline=""))) if path.exists() else []
     if not rows:
         model, limits = pretrained_unet(image_size=(side, side)), Remover()
@@ -138,9 +138,9 @@ def main():
                 {light: mean_iou(model, pairs[light], limits) for light in ("new", "ordinary")}]
     for turn in (0, 1):
         folder = work / f"learn-{turn}"
-        some = write_pairs(source, learn[turn * photos:][:photos], folder, cameras[args.camera])
-        every = pairs | dict(learn=some, general=general(args.pairs_dir))
-        for name in args.only:
+        some = write_pairs(source, learn[turn * photos:][:photos], folder, cameras[options.camera])
+        every = pairs | dict(learn=some, general=general(options.pairs_dir))
+        for name in options.only:
             done = any(row["setting"] == name and int(row["turn"]) == turn for row in rows[1:])
             if done: continue
             rows += rows_of(name, turn, every, few, work)

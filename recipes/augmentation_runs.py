@@ -52,16 +52,17 @@ def main():
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--work-dir", type=Path,
                         default=Path(tempfile.gettempdir()) / "augmentation_runs")
-    args = parser.parse_args()
-    image_size = (args.side, args.side)
-    args.histories_dir.mkdir(parents=True, exist_ok=True)
-    val_batches = batches(coco_pairs(args.pairs_dir, "choose"), image_size, 40)
+    options = parser.parse_args()
+    image_size = (options.side, options.side)
+    options.histories_dir.mkdir(parents=True, exist_ok=True)
+    val_batches = batches(coco_pairs(options.pairs_dir, "choose"), image_size, 40)
+    few = coco_pairs(options.pairs_dir, "train", options.photos)
     for name, augment in (("without_augmentation", None), ("with_augmentation", augment_pair)):
-        train_batches = batches(coco_pairs(args.pairs_dir, "train", args.photos), image_size, 16,
-                                shuffle=True, augment=augment)
-        train(small_unet(args.encoder, image_size), train_batches, val_batches,
-              args.work_dir / name, args.epochs, 5e-4)
-        shutil.copyfile(args.work_dir / name / "history.csv", args.histories_dir / f"{name}.csv")
+        train_batches = batches(few, image_size, 16, shuffle=True, augment=augment)
+        run = options.work_dir / name
+        train(small_unet(options.encoder, image_size), train_batches, val_batches, run,
+              options.epochs, 5e-4)
+        shutil.copyfile(run / "history.csv", options.histories_dir / f"{name}.csv")
 
 
 if __name__ == "__main__": main()

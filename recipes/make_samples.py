@@ -53,8 +53,8 @@ def scale_segmentation(segmentation, scale_x: float, scale_y: float, size: tuple
     """Polygons by multiplication; a run-length mask by nearest neighbour, kept uncompressed as
     COCO writes crowds."""
     if isinstance(segmentation, list):
-        return [[round(v * (scale_x, scale_y)[i % 2], 2) for i, v in enumerate(polygon)]
-                for polygon in segmentation]
+        return [[round(number * (scale_x, scale_y)[place % 2], 2)
+                 for place, number in enumerate(polygon)] for polygon in segmentation]
     mask = rle.decode(rle.frPyObjects(segmentation, *segmentation["size"]))
     flat = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).ravel(order="F")
     # the first run counts zeros, and may be empty
@@ -69,8 +69,8 @@ def scale_annotation(annotation: dict, old: tuple[int, int], new: tuple[int, int
     return annotation | {
         "segmentation": scale_segmentation(annotation["segmentation"], scale_x, scale_y, new),
         "area": round(annotation["area"] * scale_x * scale_y, 2),
-        "bbox": [round(v, 2)
-                 for v in (x * scale_x, y * scale_y, width * scale_x, height * scale_y)]}
+        "bbox": [round(number, 2)
+                 for number in (x * scale_x, y * scale_y, width * scale_x, height * scale_y)]}
 
 
 def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
@@ -85,12 +85,12 @@ def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
         image = read_image(root / folder / record["file_name"])
         old = image.shape[:2]
         new = tuple(round(side * min(1, long_side / max(old))) for side in old)
-        done, data = cv2.imencode(".jpg", cv2.cvtColor(resize_image(image, new), cv2.COLOR_RGB2BGR),
-                                  [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+        pixels = cv2.cvtColor(resize_image(image, new), cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
         write_bytes(dest / folder / record["file_name"], data.tobytes())
         images.append(record | {"height": new[0], "width": new[1]})
-        annotations += [scale_annotation(a, old, new) for a in coco["annotations"]
-                        if a["image_id"] == image_id]
+        annotations += [scale_annotation(one, old, new) for one in coco["annotations"]
+                        if one["image_id"] == image_id]
     coco |= {"images": images, "annotations": annotations}
     write_bytes(dest / f"annotations/instances_{folder}.json",
                 json.dumps(coco, separators=(",", ":")).encode())
@@ -102,8 +102,8 @@ def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
 
 def attribution(records: list[dict]) -> str:
     "The page that goes with the photos."
-    rows = [f"| {r['id']} | {r['folder']}/{r['file_name']} | {r['license_name']} | "
-            f"{r['flickr_url']} |" for r in records]
+    columns = "| {id} | {folder}/{file_name} | {license_name} | {flickr_url} |"
+    rows = [columns.format(**record) for record in records]
     return "\n".join([
         "# Where these photos come from", "",
         "The photos are from [COCO 2017](https://cocodataset.org), which took them from Flickr, "
