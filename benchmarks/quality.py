@@ -160,7 +160,6 @@ def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs,
     "Each network's worst, median and best photo, among those that may be shown."
     import matplotlib
     matplotlib.use("agg")
-    import matplotlib.pyplot as plt
     from bg_remover.visualization import draw_grid, overlay_errors
     free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"]
             if image["license"] in (4, 5, 7, 8)}

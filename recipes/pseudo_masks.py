@@ -11,7 +11,6 @@ than a tenth was found: the networks missed somebody there.
 """
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 
