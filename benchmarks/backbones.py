@@ -1,18 +1,21 @@
 """What does a network of each backbone and decoder weigh, and how long does it take? Weights decide
 neither, so these are random.
 
-    python benchmarks/backbones.py      writes benchmarks/results/backbones.csv; a few minutes
+    python benchmarks/backbones.py
 
-Megabytes are those of the exported file with its weights as float16, milliseconds the median of
-ONNX Runtime on all cores of this machine, one network after the other: the threads of one that was
-just asked stay awake for a while and would slow the next.
+Writes benchmarks/results/backbones.csv; a few minutes. Megabytes are those of the exported file
+with its weights as float16, milliseconds the median of ONNX Runtime on all cores of this machine,
+one network after the other: the threads of one that was just asked stay awake for a while and would
+slow the next.
 """
-import csv
+import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+from claims import write_table
 
 from bg_remover.model import build_unet
 from bg_remover.removal import Network
@@ -25,6 +28,7 @@ sides, rounds = (256, 384), 15
 
 
 def milliseconds(network: Network, photo: np.ndarray) -> float:
+    "The median time of an answer; the first one counts for nothing."
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -44,14 +48,14 @@ def measure(side: int, backbone: str, filters: tuple[int, ...]) -> dict:
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rows = [dict(backbone=backbone, decoder=decoder, side=side) | measure(side, backbone, filters)
             for side in sides for backbone in backbones for decoder, filters in decoders.items()]
-    with open(results, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(results, rows)
     for row in rows:
-        print("{backbone:15} {decoder:12} {side} × {side}  {megabytes:>5} MB {milliseconds:>4} ms".format(**row))
+        print("{backbone:15} {decoder:12} {side} × {side}  {megabytes:>5} MB {milliseconds:>4} ms"
+              .format(**row))
 
 
 if __name__ == "__main__":

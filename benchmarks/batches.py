@@ -5,28 +5,24 @@ The train photos are prepared at 256×256, repeated until there are enough, and 
 each over as many pairs:
 
     original      the tutorial's generator: frame and mask, both JPEG, by `cv2.imread`, one after
-                  the other, stacked as they are
-                  (bytes; ours are the floats that `fit` takes). It augments nothing.
+                  the other, stacked as they are (bytes; ours are the floats that `fit` takes). It
+                  augments nothing.
     plain         `batches` without augmentation
     augmented     `batches` with all of it: `augment_pair` (place, zoom, stretch, tilt, mirror;
-                  brightness, contrast, saturation,
-                  tint, grey, blur) and `paste=0.2`
+                  brightness, contrast, saturation, tint, grey, blur) and `paste=0.2`
 
 The last two take their pairs from files (`Pairs`), from memory (`list(pairs)`), and from one file
 of bare pixels (`pack_pairs`). The limit of the first is what decoding the frames alone costs on all
-cores.
+cores. Their speeds go to results.json; the rest is printed:
 
     memory        of a process that goes through 10,000 and more pairs: what it holds itself
-                  (anonymous pages; what Linux merely
-                  keeps of files is not counted) at the end, and for 1,000 pairs more; what that
-                  makes for COCO's 64,115
+                  (anonymous pages; what Linux merely keeps of files is not counted) at the end, and
+                  for 1,000 pairs more; what that makes for COCO's 64,115
     ceiling       `batches` with pictures of 8×8, where nothing is left but Python: what one process
-                  can do at most, however many
-                  cores decode
+                  can do at most, however many cores decode
     need          what an accelerator could take, by arithmetic alone (none was at hand): the
-                  multiplications of a U-Net on resnet34
-                  at 256×256, three times over for a training step, at the speed that cards of two
-                  kinds really reach
+                  multiplications of a U-Net on resnet34 at 256×256, three times over for a training
+                  step, at the speed that cards of two kinds really reach
 
 Tried and lost: a pool of threads kept from batch to batch (making one costs 0.1 ms a batch); one
 thread for OpenCV, or more of ours than there are cores (no difference); frame and mask warped as
@@ -34,7 +30,6 @@ one picture of four channels (no difference); glibc told to keep what is freed (
 or four `workers` of `fit` instead of one (no difference on two cores, more work for the machine).
 """
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -47,6 +42,7 @@ import numpy as np
 from claims import keep_claim, own_memory
 from preparation import link_many, samples
 
+from bg_remover.base.work import usable_cores
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.tool.packed import PackedPairs, pack_pairs
 from bg_remover.generator import Pairs, augment_pair, batches
@@ -75,14 +71,14 @@ def original_generator(frames: list[str], masks: list[str], count: int):
     "The tutorial's batches: whole ones only, no augmentation, BGR."
     for start in range(0, count - batch_size + 1, batch_size):
         chosen = [place % len(frames) for place in range(start, start + batch_size)]
-        yield (np.array([cv2.imread(frames[place]) for place in chosen]),
-               np.array([cv2.imread(masks[place], cv2.IMREAD_GRAYSCALE) for place in chosen])[...,
-                                                                                              None])
+        pictures = np.array([cv2.imread(frames[place]) for place in chosen])
+        answers = np.array([cv2.imread(masks[place], cv2.IMREAD_GRAYSCALE) for place in chosen])
+        yield pictures, answers[..., None]
 
 
 def decode_frames(frames: list[str], count: int):
     "All frames on all cores, and nothing else."
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         yield from threads.map(lambda place: cv2.imread(frames[place % len(frames)])[None],
                                range(count))
 
@@ -96,8 +92,8 @@ def speed(stream) -> float: # images/s
 
 def streams(pairs: Pairs, folder: Path, count: int) -> dict:
     "What is compared, by name: functions that give batches."
-    frames, masks = [str(path) for path in pairs.frame_paths], original_masks(pairs,
-                                                                              folder / "original")
+    frames = [str(path) for path in pairs.frame_paths]
+    masks = original_masks(pairs, folder / "original")
     sources = dict(files=pairs, memory=list(pairs), packed=pack_pairs(pairs, folder / "pairs.npy"))
     found = {"original": lambda: original_generator(frames, masks, count),
              "decoding": lambda: decode_frames(frames, count)}
@@ -109,7 +105,7 @@ def streams(pairs: Pairs, folder: Path, count: int) -> dict:
     return found
 
 
-def measure_memory(source: str, folder: Path, count: int):
+def measure_memory(source: str, folder: Path):
     """In a process of its own: print the megabytes held before, after a tenth, and after all of
     the pairs."""
     if source == "packed": pairs = PackedPairs(folder / "large.npy")
@@ -132,12 +128,12 @@ def memory_rows(pairs: Pairs, folder: Path, count: int):
     print(f"one file of bare pixels: {(folder / 'large.npy').stat().st_size / count / 1e3:.0f} MB "
           "on disk for 1,000 pairs")
     for source in ("files", "packed", "memory"):
-        done = subprocess.run([sys.executable, __file__, "--memory-of", source, "--folder", folder,
-                               "--pairs", str(count)], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, __file__, "--memory-of", source, "--folder", folder],
+                              capture_output=True, text=True, check=True)
         before, early, late = map(float, done.stdout.split()[-3:])
         pairs_seen = 1000 if source == "memory" else count
-        slope = (late - before) if source == "memory" else max(0,
-                                                               (late - early) / (0.9 * pairs_seen) * 1000)
+        growth = max(0, (late - early) / (0.9 * pairs_seen) * 1000)
+        slope = late - before if source == "memory" else growth # megabytes for 1,000 pairs
         whole = late + slope * (coco_people - pairs_seen) / 1000
         print(f"{source:8} {pairs_seen:6} pairs: {before:.0f} MB before, {late:.0f} MB at the end; "
               f"{slope:.1f} MB for 1,000 pairs more; "
@@ -193,11 +189,11 @@ def main():
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory_of: return measure_memory(options.memory_of, options.folder, options.pairs)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        pairs = Pairs(*(prepare_pairs(options.coco, "train", folder / "pairs", limit=2000) / part
-                        for part in ("frames", "masks")))
+    if options.memory_of: return measure_memory(options.memory_of, options.folder)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        made = prepare_pairs(options.coco, "train", folder / "pairs", limit=2000)
+        pairs = Pairs(made / "frames", made / "masks")
         keep_speeds(pairs, folder, options.images, options.rounds)
         ceiling()
         need()

@@ -11,7 +11,6 @@ meanwhile. Medians in seconds, printed and written to benchmarks/results/browser
     open the page                until it says that it is ready, from a server on the same machine
 """
 import argparse
-import csv
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,8 @@ import time
 from pathlib import Path
 
 import cv2
+
+from claims import write_table
 
 from bg_remover.images import read_image, write_image
 from bg_remover.removal import Remover
@@ -49,6 +50,7 @@ def drop(page, photo: Path) -> float: # seconds, by the page's own clock
 
 
 def cut(remover: Remover, pixels) -> float: # seconds
+    "Cut a decoded photo out in Python."
     start = time.perf_counter()
     remover.cutout(pixels)
     return time.perf_counter() - start
@@ -57,9 +59,8 @@ def cut(remover: Remover, pixels) -> float: # seconds
 def measure(address: str, photo: Path, runs: int) -> dict[str, list[float]]:
     "The seconds of each run, by what was measured."
     pixels, remover = read_image(photo), Remover(threads=1)
-    found = {name: []
-             for name in ("open the page", "first drop", "later drops",
-                          "Remover.cutout, one thread")}
+    found = {name: [] for name in ("open the page", "first drop", "later drops",
+                                   "Remover.cutout, one thread")}
     cv2.setNumThreads(1)
     cut(remover, pixels)
     with open_browser() as browser:
@@ -77,8 +78,8 @@ def measure(address: str, photo: Path, runs: int) -> dict[str, list[float]]:
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="drops for each of three openings of "
-                        "the page")
+    parser.add_argument("--runs", type=int, default=5,
+                        help="drops for each of three openings of the page")
     runs = parser.parse_args().runs
     if not (serve.site / "try_it.html").exists():
         sys.exit("There is no page to measure: run make docs, with npm, first.")
@@ -86,17 +87,14 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
-        write_image(photo,
-                    cv2.resize(read_image(sample), (640, 480), interpolation=cv2.INTER_CUBIC))
+        pixels = cv2.resize(read_image(sample), (640, 480), interpolation=cv2.INTER_CUBIC)
+        write_image(photo, pixels)
         found = measure(f"http://127.0.0.1:{server.server_port}/try_it.html", photo, runs)
-    rows = [(name, f"{statistics.median(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}",
-             len(values)) for name, values in found.items()]
-    with open(Path(__file__).parent / "results/browser.csv", "w", newline="",
-              encoding="utf-8") as file:
-        csv.writer(file,
-                   lineterminator="\n").writerows([("seconds for", "median", "least", "most",
-                                                    "runs"), *rows])
-    for row in rows: print("{:28} {} s (from {} to {}, {} runs)".format(*row))
+    rows = [{"seconds for": name, "median": f"{statistics.median(values):.3f}",
+             "least": f"{min(values):.3f}", "most": f"{max(values):.3f}", "runs": len(values)}
+            for name, values in found.items()]
+    write_table(root / "benchmarks/results/browser.csv", rows)
+    for row in rows: print("{:28} {} s (from {} to {}, {} runs)".format(*row.values()))
 
 
 if __name__ == "__main__":

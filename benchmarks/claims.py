@@ -1,5 +1,5 @@
 """Where the scripts of this folder keep what they measured: `results.json`, one entry a claim, and
-a table from it.
+a table from it. Tables of their own they write with `write_table`.
 
     python benchmarks/claims.py        prints the table; `make bench` measures anew first
 
@@ -39,12 +39,17 @@ def keep_claim(
                  limit=statistics.median(limit) if limit else None, unit=unit, runs=len(ours),
                  aim=aim)
     part = results.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(read_claims()
-                               | {name: {key: _short(value) for key, value in entry.items()}},
-                               indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    kept = read_claims() | {name: {key: _short(value) for key, value in entry.items()}}
+    part.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     part.replace(results)
     print(table_row(name, entry), flush=True)
     return entry
+
+
+def short_floats(rows: list[dict]) -> list[dict]: # floats as text
+    "Rows of a table as they are kept: floats with four digits."
+    return [{name: f"{value:.4g}" if isinstance(value, float) else value
+             for name, value in row.items()} for row in rows]
 
 
 def write_table(path: Path, rows: list[dict]): # the first row names the columns
@@ -61,13 +66,13 @@ def own_memory() -> float: # megabytes
     try: lines = Path("/proc/self/status").read_text()
     except OSError:
         import resource
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin"
-                                                                     else 1e3)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (1e6 if sys.platform == "darwin" else 1e3)
     return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
 
 
 class Peak:
-    "The most memory held while a block runs, beyond nothing: this process alone, in megabytes."
+    "The most memory that this process holds while a block runs: `most`, in megabytes."
     def __enter__(self):
         self.most, self.done = own_memory(), threading.Event()
         self.watch = threading.Thread(target=self.look, daemon=True)
@@ -90,13 +95,16 @@ def _short(value):
 def table_row(name: str, entry: dict) -> str:
     "One claim as a line of the table."
     limit, aim = (f"{entry[key]:.4g}" if entry[key] else "" for key in ("limit", "aim"))
-    return f"| {name} | {entry['ours']:.4g} | {entry['baseline']:.4g} | {limit} | {entry['unit']} | {entry['ratio']:.2f} | {aim} | {entry['runs']} |"
+    cells = (name, f"{entry['ours']:.4g}", f"{entry['baseline']:.4g}", limit, entry["unit"],
+             f"{entry['ratio']:.2f}", aim, entry["runs"])
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def table() -> str:
     "All claims as a Markdown table."
-    head = "| claim | ours | baseline | limit | unit | ratio | aim | runs |\n|---|--:|--:|--:|---|--:|--:|--:|\n"
-    return head + "\n".join(table_row(name, entry) for name, entry in sorted(read_claims().items()))
+    head = ["| claim | ours | baseline | limit | unit | ratio | aim | runs |",
+            "|---|--:|--:|--:|---|--:|--:|--:|"]
+    return "\n".join(head + [table_row(*claim) for claim in sorted(read_claims().items())])
 
 
 if __name__ == "__main__":

@@ -92,11 +92,11 @@ def main(before: Path, after: Path, runs: int):
         (Path(folder) / "photos").mkdir()
         for path in sorted((samples / "val2017").glob("*.jpg"))[:12]:
             shutil.copy(path, Path(folder) / "photos")
-        for what in ("one photo", "a folder of 12 photos", "24 pairs prepared", "first training "
-                     "step"):
-            seconds = by_turns(lambda checkout: measure(what, checkout,
-                                                        Path(tempfile.mkdtemp(dir=folder))),
-                               before, after, runs)
+        for what in ("one photo", "a folder of 12 photos", "24 pairs prepared",
+                     "first training step"):
+            def once(checkout: Path) -> float:
+                return measure(what, checkout, Path(tempfile.mkdtemp(dir=folder)))
+            seconds = by_turns(once, before, after, runs)
             rows.append(dict(what=what) | compare(what, "seconds", seconds))
     write_table(table, rows)
 

@@ -3,19 +3,21 @@ benchmarks/edges.py`.
 
 Prints five tables. The first two use drawn subjects with hair before real backgrounds, whose alpha
 and colours are known in every pixel:
+
 1. error of a cut-out laid on new backgrounds when alpha is known, for four ways to choose the
-colour of soft pixels;
-2. the same when alpha comes from a coarse answer (the true alpha at 256×256, blurred), stretched or
-refined; and the boundary IoU of both.
-   "grey" refines by a photo without colours, "neighbours" lets the filter go as far as the network
-   goes within a pixel or two of its own, sure or not.
+   colour of soft pixels;
+2. the same when alpha comes from a coarse answer (the true alpha at 256×256, blurred), stretched
+   or refined; and the boundary IoU of both. "grey" refines by a photo without colours,
+   "neighbours" lets the filter go as far as the network goes within a pixel or two of its own,
+   sure or not.
 3. The shipped model on the validation samples, with and without refinement. COCO's outlines are
-coarse, so small differences mean little.
+   coarse, so small differences mean little.
 4. What refinement costs a perfect answer: IoU of true masks that went through the network's grid.
-5. Milliseconds of one core and peak memory by size of the photo. `--only 5` prints one table.
-With `--pairs FOLDER` (frames, masks, index.csv with name, source, split), 3 and 4 take its
-portraits, whose masks are fine, and its photos of the split `choose`, in place of the samples.
-Tables 1 to 4 are kept in benchmarks/results/edges.csv, which lesson 09 shows.
+5. Milliseconds of one core and peak memory by size of the photo.
+
+`--only 5` prints one table. With `--pairs FOLDER` (frames, masks, index.csv with name, source,
+split), 3 and 4 take its portraits, whose masks are fine, and its photos of the split `choose`, in
+place of the samples. Tables 1 to 4 are kept in benchmarks/results/edges.csv, which lesson 09 shows.
 """
 import argparse
 import csv
@@ -29,9 +31,8 @@ import cv2
 import numpy as np
 
 from bg_remover.data_prep import prepare_pairs
-from bg_remover.images import read_image, read_mask, resize_image, resize_probability
+from bg_remover.images import composite, read_image, read_mask, resize_image, resize_probability
 from bg_remover.metrics import boundary_iou
-from bg_remover.images import composite
 from bg_remover.removal import (Remover, _mean_colour, _unmix, alpha_from, estimate_foreground,
                                 guided_filter, hysteresis_threshold, refine)
 
@@ -47,8 +48,8 @@ megapixels = {0.3: (480, 640), 2: (1224, 1632), 12: (3000, 4000)}
 def draw_alpha(size: tuple[int, int], rng: np.random.Generator, times: int = 4) -> np.ndarray:
     "Head, shoulders and hair, drawn `times` as large and averaged down."
     height, width = size[0] * times, size[1] * times
-    drawn, middle, side = np.zeros((height, width),
-                                   np.uint8), np.array([width * 0.5, height * 0.42]), height
+    drawn = np.zeros((height, width), np.uint8)
+    middle, side = np.array([width * 0.5, height * 0.42]), height
     cv2.ellipse(drawn, middle.astype(int), (int(0.17 * side), int(0.22 * side)), 0, 0, 360, 255, -1)
     cv2.ellipse(drawn, (int(middle[0]), int(1.02 * side)), (int(0.36 * side), int(0.42 * side)), 0,
                 0, 360, 255, -1)
@@ -63,21 +64,23 @@ def draw_alpha(size: tuple[int, int], rng: np.random.Generator, times: int = 4) 
     return cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def draw_subject(size: tuple[int, int], stem: str, seed: int) -> tuple[np.ndarray, np.ndarray,
-                                                                       np.ndarray]:
-    "A photo of which all is known: uint8 photo H×W×3, colours H×W×3, alpha H×W."
+Subject = tuple[np.ndarray, np.ndarray, np.ndarray] # uint8 photo H×W×3, colours H×W×3, alpha H×W
+
+
+def draw_subject(size: tuple[int, int], stem: str, seed: int) -> Subject:
+    "A photo of which all is known."
     rng = np.random.default_rng(seed)
     alpha, down = draw_alpha(size, rng), np.linspace(0, 1, size[0])[:, None, None]
     colours = np.where(down < 0.36, (70, 45, 30),
                        np.where(down < 0.62, (205, 150, 120), (40, 60, 130)))
     grain = rng.normal(0, 12, (40, max(1, 40 * size[1] // size[0]), 3))
-    colours = np.clip(colours + cv2.resize(grain, size[::-1], interpolation=cv2.INTER_CUBIC), 0,
-                      255).astype(np.uint8)
+    colours = colours + cv2.resize(grain, size[::-1], interpolation=cv2.INTER_CUBIC)
+    colours = np.clip(colours, 0, 255).astype(np.uint8)
     background = resize_image(read_image(samples / "val2017" / f"{stem}.jpg"), size)
     return composite(np.dstack([colours, alpha]), background), colours, alpha
 
 
-def subjects() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def subjects() -> Iterator[Subject]:
     "Each size that is quick to draw before each background."
     for size in list(megapixels.values())[:2]:
         for seed, stem in enumerate(behind): yield draw_subject(size, stem, seed)
@@ -105,9 +108,11 @@ def colour_ways(photo: np.ndarray, alpha: np.ndarray) -> dict[str, np.ndarray]: 
 
 def errors(cutout: np.ndarray, truth: np.ndarray, where: np.ndarray) -> list[float]:
     "Mean error of 255 over each new background."
-    return [float(np.abs(composite(cutout, ground).astype(int) - composite(truth,
-                                                                           ground))[where].mean())
-            for ground in grounds.values()]
+    found = []
+    for ground in grounds.values():
+        difference = composite(cutout, ground).astype(int) - composite(truth, ground)
+        found.append(float(np.abs(difference)[where].mean()))
+    return found
 
 
 def print_means(title: str, rows: dict[str, list[list[float]]], columns: list[str]):
@@ -121,10 +126,9 @@ def print_means(title: str, rows: dict[str, list[list[float]]], columns: list[st
     if results.exists():
         with open(results, newline="") as file:
             others = [row for row in list(csv.reader(file))[1:] if row[0] != title[0]]
+    rows = sorted(others + kept, key=lambda row: row[0])
     with open(results, "w", newline="") as file:
-        csv.writer(file,
-                   lineterminator="\n").writerows([head,
-                                                   *sorted(others + kept, key=lambda row: row[0])])
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
 
 
 def known_alpha():
@@ -181,8 +185,8 @@ def samples_or(pairs: Path | None, work_dir: Path) -> dict[str, list[tuple[Path,
     else:
         with open(pairs / "index.csv", newline="") as file: rows = list(csv.DictReader(file))
         portraits = [row["name"] for row in rows if row["source"] == "portrait"]
-        folder, names = pairs, {"choose": [row["name"] for row in rows if row["split"] == "choose"],
-                                "portraits": portraits[::20]}
+        chosen = [row["name"] for row in rows if row["split"] == "choose"]
+        folder, names = pairs, {"choose": chosen, "portraits": portraits[::20]}
     return {kind: [(folder / f"frames/{name}.jpg", folder / f"masks/{name}.png") for name in some]
             for kind, some in names.items()}
 
@@ -239,24 +243,26 @@ def cost(call: Callable, repeats: int = 5) -> tuple[float, float]:
     return statistics.median(times), peak
 
 
+def sized_subject(shape: tuple[int, int]) -> Subject:
+    "A subject of any size; a larger one is enlarged, because hair takes long to draw."
+    if shape <= megapixels[2]: return draw_subject(shape, behind[0], 0)
+    return tuple(resize_image(one, shape) for one in draw_subject(megapixels[2], behind[0], 0))
+
+
 def costs():
     "Table 5."
     cv2.setNumThreads(1)
+    columns = ("megapixels", "refine", "alpha", "colours", "peak of refine", "of colours")
     print("\n5. milliseconds of one core, and peak megabytes beside the photo\n"
-          + "".join(f"{name:>16}"
-                    for name in ("megapixels", "refine", "alpha", "colours", "peak of refine",
-                                 "of colours")))
+          + "".join(f"{name:>16}" for name in columns))
     for size, shape in megapixels.items():
-        photo, _, alpha = draw_subject(shape, behind[0],
-                                       0) if size < 12 else (resize_image(one, shape)
-                                                             for one in draw_subject(megapixels[2],
-                                                                                     behind[0], 0))
+        photo, _, alpha = sized_subject(shape)
         answer = coarse_answer(alpha)
         probability = refine(answer, photo)
         alpha = alpha_from(probability, 0.5)
-        done = [cost(call)
-                for call in (lambda: refine(answer, photo), lambda: alpha_from(probability, 0.5),
-                             lambda: estimate_foreground(photo, alpha))]
+        calls = (lambda: refine(answer, photo), lambda: alpha_from(probability, 0.5),
+                 lambda: estimate_foreground(photo, alpha))
+        done = [cost(call) for call in calls]
         print(f"{size:16}" + "".join(f"{milliseconds:16.0f}" for milliseconds, _ in done)
               + f"{done[0][1]:16.0f}{done[2][1]:16.0f}")
 
@@ -266,8 +272,8 @@ if __name__ == "__main__":
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=int, choices=(1, 2, 3, 4, 5), help="print this table alone")
     parser.add_argument("--pairs", type=Path, help="a folder of pairs with an index.csv")
-    parser.add_argument("--work", type=Path, default=Path("nbs/_work/edges"), help="folder for the "
-                        "samples' pairs")
+    parser.add_argument("--work", type=Path, default=Path("nbs/_work/edges"),
+                        help="folder for the samples' pairs")
     options = parser.parse_args()
     kinds = samples_or(options.pairs, options.work)
     tables = (known_alpha, whole_way, lambda: shipped_model(kinds), lambda: perfect_answers(kinds),

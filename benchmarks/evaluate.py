@@ -4,8 +4,9 @@
 
 COCO_ROOT is laid out as COCO's zips unpack. Photos count when people (crowds left out) cover at
 least 5 % of them; pixels of crowds are ignored. The shipped network was trained on a part of
-val2017: its own figure is on the photos of benchmarks/results/person_model_val.csv alone (the card beside
-the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %).
+val2017: its own figure is on the photos of benchmarks/results/person_model_val.csv alone (the card
+beside the network says so). The interval is a bootstrap over photos (10,000 draws, 95 %). Prints
+the figures; --csv FILE keeps those of each photo.
 """
 import argparse
 import csv
@@ -27,8 +28,8 @@ min_person_fraction = 0.05
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     "95 % interval of a share (Wilson, 1927, doi:10.1080/01621459.1927.10502953)."
     z, share = 1.96, hits / count
-    middle, half = share + z**2 / (2 * count), z * (share * (1 - share) / count
-                                                    + z**2 / (4 * count**2)) ** 0.5
+    middle = share + z**2 / (2 * count)
+    half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
     return tuple((middle + side * half) / (1 + z**2 / count) for side in (-1, 1))
 
 
@@ -44,10 +45,11 @@ def measure(coco_root: Path, split: str, predict: Callable,
 def report(scores: list[dict]) -> str:
     "The figures of a measurement, a line each."
     result = summarize(scores, min_person_fraction)
-    low, high = bootstrap_interval(np.array([one["iou"] for one in scores
-                                             if one["person_fraction"] >= min_person_fraction]))
+    ious = [one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction]
+    low, high = bootstrap_interval(np.array(ious))
     return "\n".join([
-        f"photos with at least {min_person_fraction:.0%} person: {result['photos']} (of {len(scores)} with people)",
+        f"photos with at least {min_person_fraction:.0%} person: {result['photos']} "
+        f"(of {len(scores)} with people)",
         f"mean IoU per photo: {result['iou']:.3f} (95 % interval {low:.3f} to {high:.3f})",
         *(f"{figure.label}: {result[name]:.3f}" for name, figure in figures.items()
           if name != "iou")])
@@ -66,11 +68,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("coco_root", type=Path)
-    parser.add_argument("model", type=Path, nargs="?", help="an .onnx file from export_onnx; left "
-                        "out: the shipped one")
+    parser.add_argument("model", type=Path, nargs="?",
+                        help="an .onnx file from export_onnx; left out: the shipped one")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--threshold", type=float, help="person from this probability on; left "
-                        "out: as the model's file says")
+    parser.add_argument("--threshold", type=float,
+                        help="person from this probability on; left out: as the model's file says")
     parser.add_argument("--csv", type=Path, help="write the score of each photo here")
     options = parser.parse_args()
     remover = Remover(options.model)

@@ -7,6 +7,7 @@ benchmarks/results/figures.csv and figures_speed.csv.
     speed        milliseconds from the change of a control until everything is drawn, on a photo
                  whose longer side is 320 pixels; median and slowest of about 100
 """
+import argparse
 import base64
 import json
 import statistics
@@ -267,6 +268,8 @@ def keep_table(name: str, rows: list[dict]):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     agreement, speed = [], []
     with open_browser() as browser:
         page = browser.new_page()

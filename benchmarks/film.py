@@ -1,13 +1,15 @@
 """How still edges of films stand, and how well they follow: `python benchmarks/film.py [--isnet]
-[--memory]`. Writes results/film.csv and film_memory.csv.
+[--memory]`. Writes results/film.csv, or with --memory film_memory.csv.
 
 Films are made from the sample photos, so that the true mask of each frame is known, with noise, and
 as H.264 like those of a camera:
+
     still    a photo, filmed: nothing moves
     moving   a person cut out by COCO's outline moves and turns before a photo without people
+
 Flicker is how much alpha changes from frame to frame (0–1) within 12 pixels of the true edge, of
-still films. IoU and boundary IoU compare
-each mask with the true one. All are means over the frames of a film, then over films.
+still films. IoU and boundary IoU compare each mask with the true one. All are means over the frames
+of a film, then over films.
 
 The shipped network is asked frame by frame, as most tools do; its answers are then taken as they
 are, averaged with the frames before (which calms them and lags), or smoothed as `remove_film` does.
@@ -15,7 +17,6 @@ are, averaged with the frames before (which calms them and lags), or smoothed as
 small frames with a stand-in and writes down what the process holds.
 """
 import argparse
-import csv
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from bg_remover.metrics import boundary_iou, iou
 from bg_remover.removal import Remover, alpha_from
 from bg_remover.tool.video import FilmFrame, remove_film, smooth_film
 
+from claims import write_table
 from memory import resident_megabytes
 
 root = Path(__file__).resolve().parent.parent
@@ -47,21 +49,23 @@ def subjects(work: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]: # RGB uint8
     "Photos with one person each, and their true masks."
     folder = prepare_pairs(samples, "val", work, size=None)
     for stem in people:
-        yield read_image(folder / f"frames/{stem}.jpg"), read_mask(folder / f"masks/{stem}.png") > 128
+        mask = read_mask(folder / f"masks/{stem}.png")
+        yield read_image(folder / f"frames/{stem}.jpg"), mask > 128
 
 
-# frames, true masks
-def still(photo: np.ndarray, mask: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+Scene = tuple[list[np.ndarray], list[np.ndarray]] # frames, true masks
+
+
+def still(photo: np.ndarray, mask: np.ndarray) -> Scene:
     "A film in which nothing moves."
     return [photo] * count, [mask] * count
 
 
-# frames, true masks
-def moving(photo: np.ndarray, mask: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def moving(photo: np.ndarray, mask: np.ndarray) -> Scene:
     "A film in which the person walks 4 pixels a frame and sways."
     height, width = mask.shape
-    behind = np.float32(resize_image(read_image(samples / f"val2017/{meadow}.jpg"),
-                                     (height, width)))
+    ground = read_image(samples / f"val2017/{meadow}.jpg")
+    behind = np.float32(resize_image(ground, (height, width)))
     alpha, frames, truths = cv2.GaussianBlur(np.float32(mask), (0, 0), 1), [], []
     for index in range(count):
         view = cv2.getRotationMatrix2D((width / 2, height / 2), 8 * np.sin(index / 4), 0.8)
@@ -78,12 +82,11 @@ def filmed(frames: list[np.ndarray], path: Path) -> list[np.ndarray]: # RGB uint
     noise = np.random.default_rng(0)
     with av.open(str(path), "w") as film:
         stream = film.add_stream("libx264", rate=25, options={"crf": "18"})
-        stream.height, stream.width = (side - side % 2 for side in frames[0].shape[:2])
+        height, width = (side - side % 2 for side in frames[0].shape[:2])
+        stream.height, stream.width = height, width
         for pixels in frames:
-            noisy = pixels[:stream.height, :stream.width] + noise.normal(0, 4,
-                                                                         (stream.height,
-                                                                          stream.width,
-                                                                          3)) + noise.normal(0, 1)
+            grain, light = noise.normal(0, 4, (height, width, 3)), noise.normal(0, 1)
+            noisy = pixels[:height, :width] + grain + light
             film.mux(stream.encode(av.VideoFrame.from_ndarray(np.uint8(np.clip(noisy, 0, 255)))))
         film.mux(stream.encode(None))
     film = Film(path)
@@ -107,8 +110,8 @@ def measure(probabilities: list[np.ndarray], threshold: float,
             truths: list[np.ndarray]) -> tuple[float, float, float]:
     "The figures of one film."
     alphas = [np.float32(alpha_from(each, threshold)) / 255 for each in probabilities]
-    near = cv2.dilate(np.uint8(truths[0]), np.ones((25, 25))) - cv2.erode(np.uint8(truths[0]),
-                                                                          np.ones((25, 25))) > 0
+    truth, window = np.uint8(truths[0]), np.ones((25, 25))
+    near = cv2.dilate(truth, window) - cv2.erode(truth, window) > 0
     flicker = np.mean([np.abs(after - before)[near].mean()
                        for before, after in zip(alphas, alphas[1:])])
     scores = [(iou(each >= threshold, true), boundary_iou(each >= threshold, true))
@@ -135,8 +138,8 @@ def compare(scene: Callable, tool: str, answer: Callable, threshold: float, pair
                "iou": f"{overlap:.3f}", "boundary_iou": f"{edge:.3f}"}
 
 
-class Stand(Remover):
-    "A stand-in that costs next to nothing: what is bright is a person."
+class StandIn(Remover):
+    "A network that costs next to nothing: what is bright is a person."
     def __init__(self): self.threshold = 0.5
     def probability(self, photo): return np.float32(photo[..., 0]) / 255
 
@@ -160,28 +163,20 @@ def watch_memory(work: Path, frames: int = 5000):
         film.mux(sound.encode(None))
     def note(progress):
         if progress.done % 100 == 0: held.append((progress.done, resident_megabytes()))
-    record = remove_film(path, work / "long.webm", Stand(), progress=note)
+    record = remove_film(path, work / "long.webm", StandIn(), progress=note)
     print(f"{record.frames} frames: {held[4][1]:.0f} MB after 500, {held[-1][1]:.0f} MB at the "
           f"end, {resident_megabytes():.0f} MB when joined; "
           f"{path.stat().st_size / 1e6:.1f} MB became {record.output.stat().st_size / 1e6:.1f} MB")
-    write_rows("film_memory.csv",
-               [{"frames": done, "megabytes": f"{value:.1f}"} for done, value in held])
-
-
-def write_rows(name: str, rows: list[dict]):
-    "Rows as a csv file among the results."
-    with open(results / name, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(results / "film_memory.csv",
+                [{"frames": done, "megabytes": f"{value:.1f}"} for done, value in held])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--isnet", action="store_true", help="ISNet too, which npm brings (90 MB)")
-    parser.add_argument("--memory", action="store_true", help="only how memory grows over 5,000 "
-                        "frames")
+    parser.add_argument("--memory", action="store_true",
+                        help="only how memory grows over 5,000 frames")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work, rows = Path(folder), []
@@ -196,7 +191,7 @@ def main():
                 for row in compare(scene, tool, answer, threshold, films, work):
                     rows.append(row)
                     print(*row.values(), sep="  ", flush=True)
-    write_rows("film.csv", rows)
+    write_table(results / "film.csv", rows)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ cameras = {"night": new_camera, "water": under_water, "ordinary": as_it_is}
 
 
 def night_name(path: Path) -> str:
-    """A name whose checksum has not served before: that of the old name chose the photos of the
-    split."""
+    "A name whose checksum has not served before: that of the old name chose the split's photos."
     return f"night-{path.stem}"
 
 
@@ -95,9 +94,8 @@ def write_rows(path: Path, rows: list[dict]):
 
 def photo_rows(tuned: Remover, measured: dict[str, Pairs]) -> list[dict]:
     "Each photo measured: IoU in both lights, before and after."
-    networks, rows = {"before": Remover(),
-                      "after": tuned}, [dict(photo=path.stem)
-                                        for path in measured["new"].frame_paths]
+    networks = {"before": Remover(), "after": tuned}
+    rows = [dict(photo=path.stem) for path in measured["new"].frame_paths]
     for light, pairs in measured.items():
         for when, network in networks.items():
             for row, one in zip(rows, score_pairs(network.probability, pairs, network.threshold)):
@@ -105,15 +103,15 @@ def photo_rows(tuned: Remover, measured: dict[str, Pairs]) -> list[dict]:
     return rows
 
 
-def tune(args: argparse.Namespace, folder: Path, run: Path, ordinary: Pairs) -> dict: # a row
+def tune(options: argparse.Namespace, folder: Path, run: Path, ordinary: Pairs) -> dict: # a row
     "Fine-tune on the pairs of a folder, and compare with the shipped network in both lights."
-    new = fine_tune(folder, run, image_size=(args.side, args.side), epochs=args.epochs,
-                    steps=args.steps, batch_size=args.batch_size,
-                    learning_rate=args.learning_rate, holdout_fraction=args.hold_out)
+    new = fine_tune(folder, run, image_size=(options.side, options.side), epochs=options.epochs,
+                    steps=options.steps, batch_size=options.batch_size,
+                    learning_rate=options.learning_rate, holdout_fraction=options.hold_out)
     old = compare_networks(Remover(), Remover(run / "model.onnx"), ordinary)
     kept = ("before", "after", "difference", "low", "high")
-    return (dict(measured_on=new["photos"],
-                 samples_seen=args.epochs * args.steps * args.batch_size, side=args.side)
+    samples_seen = options.epochs * options.steps * options.batch_size
+    return (dict(measured_on=new["photos"], samples_seen=samples_seen, side=options.side)
             | {f"new_{name}": new[name] for name in kept}
             | {f"ordinary_{name}": old[name] for name in kept})
 
@@ -129,31 +127,31 @@ def read_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--side", type=int, default=384, help="of what the network sees, pixels")
-    parser.add_argument("--hold-out", type=float, default=0.6, help="share of the photos to "
-                        "measure on")
+    parser.add_argument("--hold-out", type=float, default=0.6,
+                        help="share of the photos to measure on")
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_runs")
     parser.add_argument("--results", type=Path, default=root / "nbs/histories")
     return parser, parser.parse_args()
 
 
 def main():
-    parser, args = read_arguments()
-    pairs = source_pairs(args.pairs_dir, args.work)
-    learn, held_out = hold_out([night_name(path) for path in pairs.mask_paths], args.hold_out)
-    if max(args.photos) > len(learn):
-        parser.error(f"--photos {max(args.photos)}: only {len(learn)} are there to train on")
-    measured = {light: write_pairs(pairs, held_out, args.work / light, camera)
+    parser, options = read_arguments()
+    pairs = source_pairs(options.pairs_dir, options.work)
+    learn, held_out = hold_out([night_name(path) for path in pairs.mask_paths], options.hold_out)
+    if max(options.photos) > len(learn):
+        parser.error(f"--photos {max(options.photos)}: only {len(learn)} are there to train on")
+    measured = {light: write_pairs(pairs, held_out, options.work / light, camera)
                 for light, camera in (("new", new_camera), ("ordinary", as_it_is))}
     rows = []
-    for count in sorted(args.photos):
-        folder, run = args.work / f"{count}", args.work / f"run-{count}"
+    for count in sorted(options.photos):
+        folder, run = options.work / f"{count}", options.work / f"run-{count}"
         write_pairs(pairs, learn[:count] + held_out, folder, new_camera)
-        rows.append(dict(trained_on=count) | tune(args, folder, run, measured["ordinary"]))
+        rows.append(dict(trained_on=count) | tune(options, folder, run, measured["ordinary"]))
         print({name: round(value, 3) if isinstance(value, float) else value
                for name, value in rows[-1].items()}, flush=True)
-        write_rows(args.results / "fine_tuning.csv", rows)
-        shutil.copyfile(run / "history.csv", args.results / "fine_tuning_history.csv")
-        write_rows(args.results / "fine_tuning_photos.csv",
+        write_rows(options.results / "fine_tuning.csv", rows)
+        shutil.copyfile(run / "history.csv", options.results / "fine_tuning_history.csv")
+        write_rows(options.results / "fine_tuning_photos.csv",
                    photo_rows(Remover(run / "model.onnx"), measured))
 
 

@@ -98,8 +98,8 @@ def tune(setting: Setting, learn: Pairs, held_out: Pairs, run: Path) -> keras.Mo
 def rows_of(name: str, turn: int, pairs: dict[str, Pairs], few: Pairs, work: Path) -> list[dict]:
     "One setting, trained once, measured at each share of the new weights."
     limits, setting = Remover(), settings[name]
-    learn = mix(pairs["learn"], pairs["general"], work / "mixed") if setting.mixed \
-        else pairs["learn"]
+    learn = pairs["learn"]
+    if setting.mixed: learn = mix(learn, pairs["general"], work / "mixed")
     old = pretrained_unet(image_size=(side, side)).get_weights()
     model, rows = tune(setting, learn, few, work / "run"), []
     new = model.get_weights()
@@ -115,21 +115,22 @@ def parse() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs_dir", type=Path)
     parser.add_argument("--camera", choices=cameras, default="night")
-    parser.add_argument("--only", nargs="+", default=list(settings), choices=settings)
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(settings),
+                        choices=settings)
     parser.add_argument("--work", type=Path, default=root / "nbs/_work/fine_tuning_defaults")
     parser.add_argument("--results", type=Path, default=root / "benchmarks/results")
     return parser.parse_args()
 
 
 def main():
-    args = parse()
+    options = parse()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    source, work = source_pairs(args.pairs_dir, args.work), args.work / args.camera
+    source, work = source_pairs(options.pairs_dir, options.work), options.work / options.camera
     learn, held_out = hold_out([night_name(path) for path in source.mask_paths], 0.6)
     pairs = {light: write_pairs(source, held_out, work / light, cameras[light_camera])
-             for light, light_camera in (("new", args.camera), ("ordinary", "ordinary"))}
+             for light, light_camera in (("new", options.camera), ("ordinary", "ordinary"))}
     few = Pairs(work / "new/frames", work / "new/masks", names=held_out[:8])  # fit_few wants some
-    path = args.results / f"fine_tuning_defaults_{args.camera}.csv"
+    path = options.results / f"fine_tuning_defaults_{options.camera}.csv"
     rows = list(csv.DictReader(open(path, newline=""))) if path.exists() else []
     if not rows:
         model, limits = pretrained_unet(image_size=(side, side)), Remover()
@@ -137,9 +138,9 @@ def main():
                 {light: mean_iou(model, pairs[light], limits) for light in ("new", "ordinary")}]
     for turn in (0, 1):
         folder = work / f"learn-{turn}"
-        some = write_pairs(source, learn[turn * photos:][:photos], folder, cameras[args.camera])
-        every = pairs | dict(learn=some, general=general(args.pairs_dir))
-        for name in args.only:
+        some = write_pairs(source, learn[turn * photos:][:photos], folder, cameras[options.camera])
+        every = pairs | dict(learn=some, general=general(options.pairs_dir))
+        for name in options.only:
             done = any(row["setting"] == name and int(row["turn"]) == turn for row in rows[1:])
             if done: continue
             rows += rows_of(name, turn, every, few, work)

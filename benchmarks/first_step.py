@@ -1,8 +1,9 @@
 """Seconds until the first training step is through, ours and the original tutorial's, and where
 they go.
 
-    python benchmarks/first_step.py            writes first_step.csv, adds to results.json; some
-        three minutes on two quiet cores
+    python benchmarks/first_step.py
+
+Writes results/first_step.csv and adds to results.json; some three minutes on two quiet cores.
 
 The original: `sm.Unet`, compiled with Keras' Adam and segmentation-models' loss and metric, `fit`.
 Ours: `build_unet` and `train`, from the call on, its run folder included. Same weights to start
@@ -39,8 +40,8 @@ results = Path(__file__).parent / "results/first_step.csv"
 # the original's, and the shipped one's with a decoder both ways know
 networks = {"resnet34": (256, 128, 64, 32, 16), "mobilenetv2": (64, 48, 32, 24, 16)}
 size, batch_size, steps = (256, 256), 16, 3
-stages = ("the optimizer's state", "tracing the network", "tracing the gradient", "tracing the "
-          "update", "rewriting the graph and the rest", "the step itself")
+stages = ("the optimizer's state", "tracing the network", "tracing the gradient",
+          "tracing the update", "rewriting the graph and the rest", "the step itself")
 
 
 class Clock:
@@ -48,6 +49,7 @@ class Clock:
     def __init__(self): self.spent, self.running = dict.fromkeys(stages, 0.0), []
 
     def around(self, stage: str, owner, name: str):
+        "Have the seconds of a function or method counted for a stage from now on."
         function = getattr(owner, name)
         def timed(*values, **named):
             begun = time.process_time()
@@ -76,9 +78,9 @@ def network(way: str, backbone: str):
     from bg_remover.base.backbones import BACKBONES, segmentation_models
     from bg_remover.model import build_unet
     if way == "ours": return build_unet(backbone, size, None, networks[backbone])
-    unet, image = segmentation_models().Unet(backbone, (*size, 3), encoder_weights=None,
-                                             decoder_filters=networks[backbone]), keras.Input((*size,
-                                                                                               3))
+    unet = segmentation_models().Unet(backbone, (*size, 3), encoder_weights=None,
+                                      decoder_filters=networks[backbone])
+    image = keras.Input((*size, 3))
     return keras.Model(image, unet(BACKBONES[backbone].preprocess(image)))
 
 
@@ -130,7 +132,8 @@ def measure(way: str, backbone: str) -> dict: # losses; seconds of each step; se
     return dict(losses=losses, seconds=seconds, on_the_clock=on_the_clock, stages=first)
 
 
-def in_new_process(way: str, backbone: str) -> dict:
+def in_new_process(way: str, backbone: str) -> dict: # as `measure` gives it
+    "One training of a few steps in a process of its own."
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     line = [sys.executable, __file__, "--one", way, backbone]
     return json.loads(subprocess.run(line, env=environment, check=True, capture_output=True,
@@ -165,8 +168,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--one", nargs=2, metavar=("WAY", "BACKBONE"), help="measure once in this "
-                        "process, and print json")
+    parser.add_argument("--one", nargs=2, metavar=("WAY", "BACKBONE"),
+                        help="measure once in this process, and print json")
     options = parser.parse_args()
     if options.one: print(json.dumps(measure(*options.one)))
     else:

@@ -34,11 +34,12 @@ from PIL import Image, ImageCms
 from bg_remover.tool.folders import remove_file
 from bg_remover.removal import Remover
 
-samples = sorted((Path(__file__).resolve().parent.parent / "nbs/samples/mini_coco/val2017").glob("*.jpg"))
+root = Path(__file__).resolve().parent.parent
+samples = sorted((root / "nbs/samples/mini_coco/val2017").glob("*.jpg"))
 outcomes = ("done", "refused", "crash", "hang", "partial")
 requests = ({"form": "png"}, {"form": "webp"}, {"form": "png", "mask": True},
             {"form": "jpg", "background": (9, 9, 9)}, {"form": "webp", "background": "blur"})
-patience = 120 # seconds, for the machine may have other work
+patience = 120 # seconds; the machine may have other work
 
 
 class Constant(Remover):
@@ -49,6 +50,7 @@ class Constant(Remover):
 
 
 def stored(picture: Image.Image, form: str, **options) -> bytes:
+    "A picture as a file of one format."
     file = io.BytesIO()
     picture.save(file, form, **options)
     return file.getvalue()
@@ -63,52 +65,58 @@ def notes() -> dict: # as Pillow takes them
     return dict(exif=said, icc_profile=profile.tobytes())
 
 
-def of_16_bits(picture: Image.Image) -> np.ndarray: # uint16
+def of_16_bits(picture: Image.Image | np.ndarray) -> np.ndarray: # uint16
+    "The same picture with 16 bits a number: 0 to 65,535."
     return np.asarray(picture).astype(np.uint16) * 257
+
+
+def transparent_16_bits(picture: Image.Image) -> bytes:
+    "A PNG with 16 bits a number, as transparent as it is dark in red."
+    pixels = np.dstack([picture, np.asarray(picture)[..., :1]])
+    return cv2.imencode(".png", of_16_bits(pixels))[1].tobytes()
 
 
 def first_formats(said: dict) -> dict[str, Callable]: # format → how to store a picture in it
     "JPEG and PNG."
     return {
-        "JPEG": lambda p: stored(p, "JPEG", **said),
-        "progressive JPEG": lambda p: stored(p, "JPEG", progressive=True, **said),
-        "CMYK JPEG": lambda p: stored(p.convert("CMYK"), "JPEG"),
-        "PNG": lambda p: stored(p, "PNG", **said),
-        "transparent PNG": lambda p: stored(p.convert("LA"), "PNG"),
-        "palette PNG": lambda p: stored(p.quantize(64), "PNG", transparency=3),
-        "16-bit PNG": lambda p: stored(Image.fromarray(of_16_bits(p.convert("L"))), "PNG")}
+        "JPEG": lambda photo: stored(photo, "JPEG", **said),
+        "progressive JPEG": lambda photo: stored(photo, "JPEG", progressive=True, **said),
+        "CMYK JPEG": lambda photo: stored(photo.convert("CMYK"), "JPEG"),
+        "PNG": lambda photo: stored(photo, "PNG", **said),
+        "transparent PNG": lambda photo: stored(photo.convert("LA"), "PNG"),
+        "palette PNG": lambda photo: stored(photo.quantize(64), "PNG", transparency=3),
+        "16-bit PNG": lambda photo: stored(Image.fromarray(of_16_bits(photo.convert("L"))), "PNG")}
 
 
 def more_formats(said: dict, frames: list[Image.Image]) -> dict[str, Callable]: # as above
     "All others; some hold more frames than one."
     film = dict(save_all=True, append_images=frames)
     return {
-        "WebP": lambda p: stored(p, "WEBP", **said),
-        "lossless WebP": lambda p: stored(p.convert("RGBA"), "WEBP", lossless=True),
-        "GIF": lambda p: stored(p, "GIF", **film),
-        "animated WebP": lambda p: stored(p, "WEBP", **film),
-        "TIFF": lambda p: stored(p, "TIFF", **said),
-        "packed TIFF": lambda p: stored(p, "TIFF", compression="tiff_lzw"),
-        "BMP": lambda p: stored(p, "BMP"),
-        "AVIF": lambda p: stored(p, "AVIF", **said),
-        "animated PNG": lambda p: stored(p, "PNG", default_image=True, **film),
-        "BMP of 32 bits": lambda p: stored(p.convert("RGBA"), "BMP"),
-        "JPEG without its end": lambda p: stored(p, "JPEG", **said)[:-2],
-        "16-bit transparent PNG": lambda p: cv2.imencode(
-            ".png", of_16_bits(np.dstack([p, np.asarray(p)[..., :1]])))[1].tobytes(),
-        "JPEG 2000": lambda p: stored(p, "JPEG2000")}
+        "WebP": lambda photo: stored(photo, "WEBP", **said),
+        "lossless WebP": lambda photo: stored(photo.convert("RGBA"), "WEBP", lossless=True),
+        "GIF": lambda photo: stored(photo, "GIF", **film),
+        "animated WebP": lambda photo: stored(photo, "WEBP", **film),
+        "TIFF": lambda photo: stored(photo, "TIFF", **said),
+        "packed TIFF": lambda photo: stored(photo, "TIFF", compression="tiff_lzw"),
+        "BMP": lambda photo: stored(photo, "BMP"),
+        "AVIF": lambda photo: stored(photo, "AVIF", **said),
+        "animated PNG": lambda photo: stored(photo, "PNG", default_image=True, **film),
+        "BMP of 32 bits": lambda photo: stored(photo.convert("RGBA"), "BMP"),
+        "JPEG without its end": lambda photo: stored(photo, "JPEG", **said)[:-2],
+        "16-bit transparent PNG": transparent_16_bits,
+        "JPEG 2000": lambda photo: stored(photo, "JPEG2000")}
 
 
 def whole_files() -> dict[str, list[bytes]]: # format → files
-    """Each sample photo in each format, with notes, a profile or more frames where the format
-    has them. A seed counts on the order."""
+    """Six sample photos in each format, with notes, a profile or more frames where the format has
+    them. A seed counts on the order."""
     photos = [Image.open(path).convert("RGB").resize((128, 96)) for path in samples[:6]]
     said = notes()
     ways = first_formats(said) | more_formats(said, photos[:2])
     try:
         import pillow_heif
         pillow_heif.register_heif_opener()
-        ways["HEIC"] = lambda p: stored(p, "HEIF")
+        ways["HEIC"] = lambda photo: stored(photo, "HEIF")
     except ImportError: pass
     return {name: [way(photo) for photo in photos] for name, way in ways.items()}
 
@@ -170,9 +178,8 @@ def watch(numbers: range, seed: int, kinds: list[str], results: queue.Queue):
     behind it."""
     while numbers:
         hear, tell = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(target=work,
-                                                               args=(tell, numbers, seed),
-                                                               daemon=True)
+        spawn = multiprocessing.get_context("spawn")
+        process = spawn.Process(target=work, args=(tell, numbers, seed), daemon=True)
         process.start()
         tell.close()
         number, outcome = numbers[0], None

@@ -12,8 +12,8 @@ their time and memory noted:
 Time is what the work itself takes, without the start of Python; memory is the most the process held
 at any moment (on Linux its anonymous pages, looked at a hundred times a second). Beside each stands
 the slope of a line through the points when both axes are logarithms: 1 means that twice the data
-take twice as long, 0 that nothing grows. Rows go to benchmarks/results/growth.csv; nbs/04_data_prep draws
-them.
+take twice as long, 0 that nothing grows. Rows go to benchmarks/results/growth.csv; nbs/base/pairs
+draws them.
 """
 import argparse
 import json
@@ -27,12 +27,14 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from claims import Peak, write_table
+from claims import Peak, short_floats, write_table
 from preparation import link_many, prepare_pairs, repeat_coco, samples
 
 table, times = Path(__file__).parent / "results/growth.csv", (1, 2, 4, 8)
 base = dict(prepare=200, batch=200, epoch=200, remove=4) # photos, once
 
+
+# Each task prepares and returns the work that is measured.
 
 def pairs_in(folder: Path):
     from bg_remover.generator import Pairs
@@ -81,8 +83,7 @@ def measure(task: str, folder: Path): # prints seconds and megabytes
         print(json.dumps([time.perf_counter() - begun, peak.most]))
 
 
-# seconds, megabytes
-def in_new_process(task: str, root: Path, pairs, count: int) -> tuple[float, float]:
+def in_new_process(task: str, root: Path, pairs, count: int) -> list[float]: # seconds, megabytes
     "Make the input of a task, from a COCO folder or from pairs, and run it elsewhere."
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -91,7 +92,7 @@ def in_new_process(task: str, root: Path, pairs, count: int) -> tuple[float, flo
         done = subprocess.run([sys.executable, __file__, "--task", task, "--folder", folder],
                               capture_output=True, text=True)
         if done.returncode: raise RuntimeError(done.stderr[-1000:])
-        return tuple(json.loads(done.stdout.splitlines()[-1]))
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def slopes(rows: list[dict]) -> dict[str, tuple[float, float]]: # by task: of time and of memory
@@ -121,8 +122,7 @@ def main():
     rows = [dict(task=task, photos=count)
             | dict(zip(("seconds", "megabytes"), np.median(runs, axis=0).tolist()))
             for (task, count), runs in found.items()]
-    write_table(table, [{name: f"{value:.4g}" if isinstance(value, float) else value
-                         for name, value in row.items()} for row in rows])
+    write_table(table, short_floats(rows))
     for row in rows:
         print(f"{row['task']:8}{row['photos']:6} photos {row['seconds']:8.2f} s "
               f"{row['megabytes']:7.0f} MB")

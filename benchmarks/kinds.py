@@ -4,8 +4,8 @@
 
 Takes the IoU of each photo from results/quality_photos.csv, so run quality.py first, and COCO's
 annotations of val2017 for the kinds. COCO marks no faces here; whether people reach the photo's
-upper edge, where heads are cut off, stands in for it. Writes results/kinds.csv: the mean IoU of each
-kind with its 95 % interval. A photo may be of several kinds.
+upper edge, where heads are cut off, stands in for it. Writes results/kinds.csv: the mean IoU of
+each kind with its 95 % interval. A photo may be of several kinds.
 """
 import argparse
 import csv

@@ -8,12 +8,13 @@ leak would make it grow for ever. Printed: the mean of the hundred photos after 
 of the last hundred, and how much a photo adds in between (a straight line, by least squares).
 """
 import argparse
-import csv
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from claims import write_table
 
 from bg_remover.tool.folders import remove_folder
 
@@ -46,11 +47,8 @@ def main():
     slope = np.polyfit(np.arange(100, len(megabytes)), megabytes[100:], 1)[0]
     print(f"{len(megabytes)} photos: {megabytes[100:200].mean():.0f} MB after the first hundred, "
           f"{megabytes[-100:].mean():.0f} MB at the end, {slope * 1000:+.1f} kB a photo")
-    with open(options.csv, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["photos", "megabytes"])
-        writer.writerows([number + 1, f"{value:.1f}"] for number, value in enumerate(megabytes)
-                         if number % 10 == 9)
+    write_table(options.csv, [dict(photos=number + 1, megabytes=f"{value:.1f}")
+                              for number, value in enumerate(megabytes) if number % 10 == 9])
 
 
 if __name__ == "__main__":

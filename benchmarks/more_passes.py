@@ -1,17 +1,18 @@
 """Does the shipped network get better by more of the same? From its weights on, more photo passes,
 each picture harder.
 
-    python benchmarks/more_passes.py train DATA RUN_DIR SEED [--precision mixed_bfloat16] [--ahead
-        4]   seeds 6, 7 and 8; called again it goes on
+    python benchmarks/more_passes.py train DATA RUN_DIR SEED [--precision mixed_bfloat16]
+        [--ahead 4]
     python benchmarks/more_passes.py measure DATA RUN_DIR
-        writes the table, benchmarks/results/more_passes.csv
 
-DATA is what person_model.py trains on. Each seed draws pictures of its own: the photo may be
-smaller than the window, and people of up to three others stand in front of it, anywhere and in any
-size (Ghiasi et al., 2021, arXiv:2012.07177). The three are independent, so a GPU can train them at
-the same time. They and their means (Wortsman et al., 2022, arXiv:2203.05482) are measured as the
-shipped network was chosen: mean IoU per photo on the split `choose`, at 384 × 384 in and the
-photo's own size out, threshold 0.5, with a paired bootstrap interval of the difference to it.
+`train` is called with the seeds 6, 7 and 8; called again it goes on. `measure` writes the table,
+benchmarks/results/more_passes.csv. DATA is what person_model.py trains on. Each seed draws pictures
+of its own: the photo may be smaller than the window, and people of up to three others stand in
+front of it, anywhere and in any size (Ghiasi et al., 2021, arXiv:2012.07177). The three are
+independent, so a GPU can train them at the same time. They and their means (Wortsman et al., 2022,
+arXiv:2203.05482) are measured as the shipped network was chosen: mean IoU per photo on the split
+`choose`, at 384 × 384 in and the photo's own size out, threshold 0.5, with a paired bootstrap
+interval of the difference to it.
 
 The table was made with KERAS_BACKEND=jax on one H200, all three seeds at once, --ahead 4, in
 bfloat16: three minutes and a half until the first step was compiled, then some 700 photo passes a
@@ -21,10 +22,10 @@ quarter of the largest. Its copies of the photos were compressed harder than DAT
 float16.
 """
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable
 from importlib import resources
-import sys
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,8 @@ from bg_remover.base.optimizers import warm_cosine
 results = Path(__file__).parent / "results/more_passes.csv"
 seeds = 6, 7, 8 # 0 to 5 are those of the shipped recipe's phases
 side, used_at = 320, 384
-often = {"coco": 4, "voc": 4, "background": 5} # how often a source comes in each turn, if not once
+# how often a source comes in each turn, if not once
+often = {"coco": 4, "voc": 4, "background": 5}
 chances = (0.45, 0.35, 0.15, 0.05) # of people of 0, 1, 2 and 3 other photos in front
 epochs, steps, batch_size, rate = 18, 200, 32, 5e-4
 
@@ -57,16 +59,12 @@ def anywhere(frame: np.ndarray, mask: np.ndarray, image_size: tuple[int, int],
     the mask is."""
     if rng.random() < 0.5: return augment_pair(frame, mask, image_size, rng)
     share = rng.uniform(least, 1)
-    small = round(image_size[0] * share), round(image_size[1] * share)
-    top, left = rng.integers(image_size[0] - small[0] + 1), rng.integers(image_size[1] - small[1]
-                                                                         + 1)
-    around = top, image_size[0] - small[0] - top, left, image_size[1] - small[1] - left
+    height, width = small = tuple(round(length * share) for length in image_size)
+    top, left = (rng.integers(whole - part + 1) for whole, part in zip(image_size, small))
+    around = top, image_size[0] - height - top, left, image_size[1] - width - left
     frame, mask = augment_pair(frame, mask, small, rng)
-    return cv2.copyMakeBorder(frame, *around, cv2.BORDER_REFLECT_101), cv2.copyMakeBorder(mask,
-                                                                                          *around,
-                                                                                          border,
-                                                                                          value=0)[...,
-                                                                                                   None]
+    frame = cv2.copyMakeBorder(frame, *around, cv2.BORDER_REFLECT_101)
+    return frame, cv2.copyMakeBorder(mask, *around, border, value=0)[..., None]
 
 
 def crowded(pairs: Pairs | list, image_size: tuple[int, int]) -> Callable:
@@ -84,6 +82,8 @@ def crowded(pairs: Pairs | list, image_size: tuple[int, int]) -> Callable:
 
 def shipped_file() -> Path:
     return Path(str(resources.files("bg_remover") / "weights/person.weights.h5"))
+
+
 def seed_dir(run_dir: Path, seed: int) -> Path: return run_dir / f"seed-{seed}"
 
 
@@ -117,9 +117,9 @@ def measure(data: Path, run_dir: Path):
     "Write the table."
     passes = {path: batch_size * steps * len(read_history(path.parent / "history.csv"))
               for path in ends(run_dir)}
-    tried = {"as it ships": ([shipped_file()], 0)} | {path.parent.name.replace("-", " "): ([path],
-                                                                                           count)
-                                                      for path, count in passes.items()}
+    tried = {"as it ships": ([shipped_file()], 0)} # name → files, photo passes
+    tried |= {path.parent.name.replace("-", " "): ([path], count)
+              for path, count in passes.items()}
     tried["mean of the seeds"] = [*passes], sum(passes.values())
     tried["mean of the seeds and as it ships"] = [*passes, shipped_file()], sum(passes.values())
     rows, before = [], None
@@ -141,8 +141,9 @@ if __name__ == "__main__":
     parser.add_argument("seed", type=int, nargs="?", choices=seeds, help="to train")
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"),
                         help="in which training multiplies; weights stay float32")
-    parser.add_argument("--ahead", type=int, default=1, help="batches that are made at once, while "
-                        "the network trains; more than 1 pays where a GPU waits for them")
+    parser.add_argument("--ahead", type=int, default=1,
+                        help="batches that are made at once, while the network trains; more than 1 "
+                        "pays where a GPU waits for them")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy(options.precision)

@@ -1,8 +1,8 @@
 """Train a network the way the original tutorial did, with its faults, to have something to compare
 with.
 
-    python benchmarks/original_recipe.py DATA IMAGENET_ENCODER.h5 WORK_DIR ORIGINAL.onnx [--epochs
-    N]
+    python benchmarks/original_recipe.py DATA IMAGENET_ENCODER.h5 WORK_DIR ORIGINAL.onnx
+        [--epochs N]
 
 The backbone, the photos, the batch and the number of steps are those of person_model.py. All else
 is the original's: everything squeezed to 256 × 256 beforehand, masks kept as JPEG with the values 0
@@ -10,9 +10,10 @@ and 1, BGR pixels fed to an encoder that ImageNet taught in RGB and in another r
 it comes, everything trained at once by Adam at 1e-4, no augmentation, validation photos in a new
 order each time, and the epoch chosen by their loss. One fault is not repeated: overlapping people
 are not added up, because DATA holds their union. Called again after an interruption it goes on.
-`quality.py --original ORIGINAL.onnx` measures the result; original_recipe.csv is the history of the
-run measured there. It was stopped after 48 of 176 epochs: the best had been the 29th, and 19 more,
-the last nine of them at a tenth of the rate, brought none better.
+`quality.py --original ORIGINAL.onnx` measures the result; results/original_recipe.csv, which this
+script writes, is the history of the run measured there. It was stopped after 48 of 176 epochs: the
+best had been the 29th, and 19 more, the last nine of them at a tenth of the rate, brought none
+better.
 """
 import argparse
 import sys
@@ -42,10 +43,10 @@ def load_split(data: Path, split: str, side: int) -> tuple[np.ndarray, np.ndarra
     "Frames (uint8 BGR) and masks (uint8) of a split, as the original's folders held them."
     frames, masks = [], []
     for row in split_rows(data, split):
-        frames.append(cv2.resize(cv2.imread(str(data / f"pairs/frames/{row['name']}.jpg")),
-                                 (side, side)))
-        mask = cv2.resize(cv2.imread(str(data / f"pairs/masks/{row['name']}.png"),
-                                     cv2.IMREAD_GRAYSCALE), (side, side))
+        frame = cv2.imread(str(data / f"pairs/frames/{row['name']}.jpg"))
+        frames.append(cv2.resize(frame, (side, side)))
+        mask = cv2.imread(str(data / f"pairs/masks/{row['name']}.png"), cv2.IMREAD_GRAYSCALE)
+        mask = cv2.resize(mask, (side, side))
         masks.append(through_jpeg(np.uint8(mask >= 128))[..., None])
     return np.stack(frames), np.stack(masks)
 
@@ -54,7 +55,8 @@ class Shuffled(keras.utils.PyDataset):
     "Batches in a new order each epoch, in training and in validation alike."
     def __init__(self, frames: np.ndarray, masks: np.ndarray, count: int, seed: int):
         super().__init__()
-        self.frames, self.masks, self.count, self.rng = frames, masks, count, np.random.default_rng(seed)
+        self.frames, self.masks, self.count = frames, masks, count
+        self.rng = np.random.default_rng(seed)
         self.on_epoch_end()
 
     def on_epoch_end(self):
@@ -77,16 +79,16 @@ def fit(unet: keras.Model, data: Path, work_dir: Path, best: Path, epochs: int,
         lowest: float | None):
     "Train, or go on; `lowest` is the validation loss of the best epoch before an interruption."
     side = unet.input_shape[1]
-    held_out, pairs = load_split(data, "choose", side), Shuffled(*load_split(data, "train", side),
-                                                                 steps, seed=0)
-    unet.fit(pairs, validation_data=Shuffled(*held_out, len(held_out[0]) // batch_size, 1),
-             epochs=epochs, verbose=2, callbacks=[
+    frames, masks = load_split(data, "choose", side)
+    held_out = Shuffled(frames, masks, len(frames) // batch_size, seed=1)
+    pairs = Shuffled(*load_split(data, "train", side), steps, seed=0)
+    callbacks = [
         keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True,
                                         save_weights_only=True, initial_value_threshold=lowest),
         keras.callbacks.ReduceLROnPlateau(),
-                                                  keras.callbacks.CSVLogger(work_dir / "history.csv",
-                                                                            append=True),
-                                                  keras.callbacks.BackupAndRestore(work_dir / "backup")])
+        keras.callbacks.CSVLogger(work_dir / "history.csv", append=True),
+        keras.callbacks.BackupAndRestore(work_dir / "backup")]
+    unet.fit(pairs, validation_data=held_out, epochs=epochs, verbose=2, callbacks=callbacks)
 
 
 # RGB pixels 0–255 in, as all others

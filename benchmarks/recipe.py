@@ -1,31 +1,33 @@
 """What does each ingredient of the recipe bring? Leave one out at a time, same steps, two seeds.
 
     python benchmarks/recipe.py run DATA DEEPLAB_ENCODER.h5 IMAGENET_ENCODER.h5 WORK_DIR
-        [--precision mixed_bfloat16]   called again it goes on
+        [--precision mixed_bfloat16]
     python benchmarks/recipe.py table
-        writes the table, benchmarks/results/recipe.csv
 
-Every run is the shipped recipe in small: the decoder alone, then the encoder with it, on windows of
-128 × 128. It is measured on the 120 photos of the split `choose`, at 192 × 192 in and the photo's
-own size out, threshold 0.5; and on the 120 of the split `alarm`, which hold no people: an alarm is
-a photo of which at least 1 % is called a person. benchmarks/results/recipe_photos.csv keeps the figures of
-each photo; the table shows what is lost without an ingredient (or gained with an addition), as the
-mean over photos of the difference to the whole recipe of the same seed, with a paired bootstrap
-interval over photos (the two seeds of a photo are averaged first), and the difference of each seed
-by itself: other photos are one kind of chance, another seed is another. An ingredient has earned
-its place when the interval excludes 0 and both seeds say the same. In runs as short as these, what
-guards against learning by heart has little to guard against.
+`run` trains and measures, then writes the table, benchmarks/results/recipe.csv; called again, it
+goes on. `table` only writes the table. Every run is the shipped recipe in small: the decoder alone,
+then the encoder with it, on windows of 128 × 128. It is measured on the 120 photos of the split
+`choose`, at 192 × 192 in and the photo's own size out, threshold 0.5; and on the 120 of the split
+`alarm`, which hold no people: an alarm is a photo of which at least 1 % is called a person.
+benchmarks/results/recipe_photos.csv keeps the figures of each photo; the table shows what is lost
+without an ingredient (or gained with an addition), as the mean over photos of the difference to the
+whole recipe of the same seed, with a paired bootstrap interval over photos (the two seeds of a
+photo are averaged first), and the difference of each seed by itself: other photos are one kind of
+chance, another seed is another. An ingredient has earned its place when the interval excludes 0 and
+both seeds say the same. In runs as short as these, what guards against learning by heart has little
+to guard against.
 """
 import argparse
 import csv
-from collections.abc import Callable
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "recipes"))
+import claims
 from original_recipe import train_original
 from person_model import net, split_pairs, split_rows, street
 from quality import alarm_share, write_table
@@ -46,8 +48,12 @@ rates = dict(decoder=2e-3, encoder=1e-3)
 
 def view_only(frame, mask, image_size, rng):
     return augment_pair(frame, mask, image_size, rng, view_steps)
+
+
 def colour_only(frame, mask, image_size, rng):
     return augment_pair(frame, mask, image_size, rng, light_steps)
+
+
 def constant(highest, steps): return highest / 2 # about the mean of the schedule
 
 
@@ -85,8 +91,8 @@ def trained(data: Path, encoders: dict[str, Path], settings: dict, seed: int,
                         True, settings["augment"], settings["paste"], seed=10 * seed + number,
                         steps=steps)
         rate = settings["schedule"](rates[phase], steps * epochs[phase])
-        train(model, pairs, batches(split_pairs(data, "choose")[:8], (side, side)), run_dir / phase,
-              epochs[phase], rate,
+        held_out = batches(split_pairs(data, "choose")[:8], (side, side))
+        train(model, pairs, held_out, run_dir / phase, epochs[phase], rate,
               settings["weight_decay"], settings["encoder_lr_scale"], settings["loss"], verbose=0)
         # not the best: all runs take the same number of steps
         weights = run_dir / phase / f"last-{epochs[phase]}.weights.h5"
@@ -98,18 +104,16 @@ def trained(data: Path, encoders: dict[str, Path], settings: dict, seed: int,
 def answers(model: keras.Model, names: list[str], data: Path) -> list[np.ndarray]:
     "Its probabilities at the photos' own size."
     frames = [read_image(data / f"pairs/frames/{name}.jpg") for name in names]
-    small = model.predict(np.float32([resize_image(frame, model.input_shape[1:3])
-                                      for frame in frames]), batch_size=batch_size, verbose=0)[...,
-                                                                                               0]
-    return [resize_probability(one, frame.shape[:2]) for one, frame in zip(small, frames)]
+    small = np.float32([resize_image(frame, model.input_shape[1:3]) for frame in frames])
+    found = model.predict(small, batch_size=batch_size, verbose=0)[..., 0]
+    return [resize_probability(one, frame.shape[:2]) for one, frame in zip(found, frames)]
 
 
 def both_ways(model: keras.Model) -> keras.Model:
     "The mean of two answers: to the photo, and to its mirror image, mirrored back."
     image = keras.Input(model.input_shape[1:])
-    return keras.Model(image,
-                       (model(image)
-                        + keras.ops.flip(model(keras.ops.flip(image, axis=2)), axis=2)) / 2)
+    mirrored = keras.ops.flip(model(keras.ops.flip(image, axis=2)), axis=2)
+    return keras.Model(image, (model(image) + mirrored) / 2)
 
 
 def figures(model: keras.Model, data: Path) -> list[dict]:
@@ -119,27 +123,25 @@ def figures(model: keras.Model, data: Path) -> list[dict]:
     ious = [score(one, read_mask(data / f"pairs/masks/{name}.png"))["iou"]
             for name, one in zip(people, answers(model, people, data))]
     alarms = [int((one >= 0.5).mean() >= alarm_share) for one in answers(model, empty, data)]
-    return [dict(photo=name, iou=f"{iou:.4f}", alarm="")
-            for name, iou in zip(people, ious)] + [dict(photo=name, iou="", alarm=alarm)
-                                                   for name, alarm in zip(empty, alarms)]
+    return [*(dict(photo=name, iou=f"{iou:.4f}", alarm="") for name, iou in zip(people, ious)),
+            *(dict(photo=name, iou="", alarm=alarm) for name, alarm in zip(empty, alarms))]
 
 
 def read_results() -> list[dict]:
+    "The photos of the runs that were measured."
     if not results.exists(): return []
     with open(results, newline="") as file: return list(csv.DictReader(file))
 
 
 def keep(rows: list[dict]):
     "Add the photos of one run to the csv, whole or not at all."
-    rows, part = read_results() + rows, results.with_suffix(".part")
-    with open(part, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    part = results.with_suffix(".part")
+    claims.write_table(part, read_results() + rows)
     part.replace(results)
 
 
 def run(data: Path, encoders: dict[str, Path], work_dir: Path):
+    "Train and measure every variant with both seeds, as far as the csv lacks them."
     def once(variant: str, seed: int, make: Callable[[], keras.Model]) -> keras.Model | None:
         "Make and measure a network, unless the csv has it."
         if (variant, str(seed)) in {(row["variant"], row["seed"]) for row in read_results()}:
@@ -150,9 +152,8 @@ def run(data: Path, encoders: dict[str, Path], work_dir: Path):
         return model
     for seed in (0, 1):
         for name, change in variants.items():
-            model = once(name, seed,
-                         lambda: trained(data, encoders, whole | change, seed,
-                                         work_dir / f"{name}-{seed}"))
+            model = once(name, seed, lambda: trained(data, encoders, whole | change, seed,
+                                                     work_dir / f"{name}-{seed}"))
             if not change and model:
                 once("and its mirror image asked too", seed, lambda: both_ways(model))
         once(original, seed,

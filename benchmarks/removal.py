@@ -7,23 +7,21 @@ cold|photo|png|folder|memory|edges|masks` measures one part and leaves the rest 
 was.
 
     cold start    a new process until it ends: the bare imports of numpy, cv2 and onnxruntime;
-                  `bg-remover remove` with a
-                  640×480 photo, written to disk. Beside it `rembg i` with ISNet, ours with the
-                  same network, and what of rembg is its start alone, until it
-                  could load the network (`from rembg import remove`).
+                  `bg-remover remove` with a 640×480 photo, written to disk. Beside it `rembg i`
+                  with ISNet, ours with the same network, and what of rembg is its start alone,
+                  until it could load the network (`from rembg import remove`).
     one photo     in a process that has cut one before: decode, network, refine (edges, opacity,
-                  colours), encode, and the
-                  whole of `cut_photo`, on all cores; then refine and encode again on one core alone
+                  colours), encode, and the whole of `cut_photo`, on all cores; then refine and
+                  encode again on one core alone
     png           the cut-outs of the samples as PNG on one core, our way and Pillow's at three
                   levels: time and size by megapixel
     folder        photos in a second through `bg-remover remove FOLDER`, start included: held to one
-                  core, with one worker; and
-                  on two cores with one and with two. Two cores against one is the claim. And a
-                  smaller folder, beside `rembg p` with ISNet, and ours with that network.
+                  core, with one worker; and on two cores with one and with two. Two cores against
+                  one is the claim. And a smaller folder, beside `rembg p` with ISNet, and ours with
+                  that network.
     memory        the most that a process and its children ever hold at once, by size of the photo;
-                  and for `rembg i` with ISNet. Linux counts for
-                  a new process what its parent held when it started it, so a small fresh Python is
-                  the parent.
+                  and for `rembg i` with ISNet. Linux counts for a new process what its parent held
+                  when it started it, so a small fresh Python is the parent.
     edges         colours of soft pixels, where alpha and colours are known (the drawn subjects of
                   edges.py): error before new backgrounds, and time. Ours; rembg's; and rembg's with
                   `-dc`, which takes the background's colour out of them. Each gets the true alpha.
@@ -56,13 +54,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from bg_remover.base.photo_files import read_photo
+from bg_remover.base.work import usable_cores
 from bg_remover.data_prep import prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, write_image
-from bg_remover.base.photo_files import read_photo
 from bg_remover.metrics import iou
 from bg_remover.tool.photos import _encode, cut_photo
 from bg_remover.removal import Remover, alpha_from, estimate_foreground, refine
-from claims import keep_claim
+from claims import keep_claim, write_table
 from edges import errors, subjects
 from peers import isnet, isnet_name, isnet_path, rembg, rembg_environment
 
@@ -73,8 +72,17 @@ repeats = {0.3: 9, 2: 7, 12: 5}
 command = [sys.executable, "-m", "bg_remover", "remove"]
 with_isnet = ["--model", isnet_path]
 environment = {**os.environ, **rembg_environment, "PYTHONPATH": str(root)}
-on_core = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
-launcher = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+# what small Pythons run, to start a process and to watch it
+on_core = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+launcher = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def run(line: list) -> float: # seconds
@@ -100,8 +108,7 @@ def peak_megabytes(line: list) -> float:
     return int(done.stdout) / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-# name → seconds of each round
-def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]:
+def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]: # seconds of each round
     "Run each line once to warm the disk's cache, then all in turns."
     for line in lines.values(): run(line)
     rounds = [{name: run(line) for name, line in lines.items()} for _ in range(times)]
@@ -109,7 +116,11 @@ def in_turns(lines: dict[str, list], times: int) -> dict[str, list[float]]:
 
 
 # as bg_remover imports them
-bare_imports = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, cv2, onnxruntime"
+bare_imports = """
+import os
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import numpy, cv2, onnxruntime
+"""
 
 
 def cold_starts(photo: Path, out: Path, other: Path | None) -> list[tuple]:
@@ -162,8 +173,8 @@ def one_photo(size: float, path: Path, remover: Remover) -> list[tuple]:
     cv2.setNumThreads(1)
     alone = milliseconds(finish, times)[0], milliseconds(lambda: _encode(cutout, "png"), times)[0]
     cv2.setNumThreads(-1)
-    parts = dict(decode=decode, network=network, refine=refined, encode=encode,
-                 whole=whole) | {"refine, one core": alone[0], "encode, one core": alone[1]}
+    parts = {"decode": decode, "network": network, "refine": refined, "encode": encode,
+             "whole": whole, "refine, one core": alone[0], "encode, one core": alone[1]}
     return [(name, part, "ms", value) for part, value in parts.items()]
 
 
@@ -191,8 +202,8 @@ def png_ways() -> list[tuple]:
                *([taken / pixels for taken, _ in found[name]]
                  for name in ("ours", "Pillow, level 6")), "ms/megapixel", less_is_better=True)
     for name, values in found.items():
-        rows += [("png", name, "ms/megapixel",
-                  statistics.median(taken for taken, _ in values) / pixels),
+        middle = statistics.median(taken for taken, _ in values)
+        rows += [("png", name, "ms/megapixel", middle / pixels),
                  ("png", name, "kB/megapixel", values[0][1] / pixels / 1e3)]
     return rows
 
@@ -201,11 +212,9 @@ def folder_speed(photo: Path, work: Path, count: int = 40) -> list[tuple]:
     "Rows of the fourth part."
     (work / "photos").mkdir()
     for number in range(count): shutil.copy(photo, work / "photos" / f"{number}.jpg")
-    line = lambda workers: [*command, work / "photos", work / f"out{workers}", "--overwrite",
-                            "--workers", str(workers)]
-    lines = {"one core": held_to_core(line(1))} | {f"two cores, {workers} "
-                                                   f"worker{'s' * (workers > 1)}": line(workers)
-                                                   for workers in (1, 2)}
+    one, two = ([*command, work / "photos", work / f"out{workers}", "--overwrite",
+                 "--workers", str(workers)] for workers in (1, 2))
+    lines = {"one core": held_to_core(one), "two cores, 1 worker": one, "two cores, 2 workers": two}
     speeds = {name: [count / taken for taken in seconds]
               for name, seconds in in_turns(lines, 2).items()}
     best = max(speeds, key=lambda name: statistics.median(speeds[name]))
@@ -239,11 +248,10 @@ def folder_beside(other: Path, photo: Path, work: Path, count: int = 12) -> list
 
 
 def peak_memory(paths: dict[float, Path], out: Path, other: Path | None) -> list[tuple]:
-    "Rows of the last part."
-    lines = {"bare imports": [sys.executable, "-c",
-                              bare_imports]} | {f"{size} megapixels": [*command, path, out,
-                                                                       "--overwrite"]
-                                                for size, path in paths.items()}
+    "Rows of the part on memory."
+    lines = {"bare imports": [sys.executable, "-c", bare_imports]}
+    lines |= {f"{size} megapixels": [*command, path, out, "--overwrite"]
+              for size, path in paths.items()}
     if other:
         lines["rembg i, 0.3 megapixels"] = [other, "i", "-m", isnet_name, paths[0.3], out]
         lines["ISNet, 0.3 megapixels"] = [*command, paths[0.3], out, "--overwrite", *with_isnet]
@@ -296,8 +304,8 @@ def edge_colours(other: Path, work: Path) -> list[tuple]:
         for name in took:
             cutout = np.asarray(Image.open(work / f"{number}-{name}.png"))
             found.setdefault(name, []).append(np.mean(errors(cutout, truth, soft)))
-    keep_claim("error of the colours of soft pixels, alpha known, beside rembg -dc", found["bg-remover"],
-               found["rembg -dc"], "of 255", less_is_better=True)
+    keep_claim("error of the colours of soft pixels, alpha known, beside rembg -dc",
+               found["bg-remover"], found["rembg -dc"], "of 255", less_is_better=True)
     keep_claim("time for the colours of soft pixels, beside rembg -dc", took["bg-remover"],
                took["rembg -dc"], "ms/megapixel", less_is_better=True)
     return [("edges", name, unit, statistics.median(values[name])) for name in took
@@ -322,17 +330,16 @@ def same_masks(other: Path, work: Path) -> list[tuple]:
 
 def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
     "The rows of some parts."
-    photo, paths = read_image(samples[0].parent.parent / "val2017/000000343937.jpg"), {size: work / f"{size}.jpg"
-                                                                                       for size in megapixels}
+    photo = read_image(root / "nbs/samples/mini_coco/val2017/000000343937.jpg")
+    paths = {size: work / f"{size}.jpg" for size in megapixels}
     for size, path in paths.items(): write_image(path, resize_image(photo, megapixels[size]))
     rows = cold_starts(paths[0.3], work / "out.png", other) if "cold" in parts else []
     if "photo" in parts:
         remover = Remover()
         for size in repeats: rows += one_photo(size, paths[size], remover)
     if "png" in parts: rows += png_ways()
-    if "folder" in parts:
-        rows += folder_speed(paths[0.3],
-                             work) + (folder_beside(other, paths[0.3], work) if other else [])
+    if "folder" in parts: rows += folder_speed(paths[0.3], work)
+    if "folder" in parts and other: rows += folder_beside(other, paths[0.3], work)
     if "memory" in parts: rows += peak_memory(paths, work / "out.png", other)
     if "edges" in parts and other: rows += edge_colours(other, work)
     if "masks" in parts and other: rows += same_masks(other, work)
@@ -341,15 +348,12 @@ def measure(parts: list[str], work: Path, other: Path | None) -> list[tuple]:
 
 def keep_rows(rows: list[tuple]):
     "Write the table; rows of parts that were not measured stay as they were."
-    path, head = Path(__file__).parent / "results/removal.csv", ["part", "what", "unit", "median"]
+    path, parts = Path(__file__).parent / "results/removal.csv", {part for part, *_ in rows}
     with open(path, newline="") as file:
-        before = [row for row in list(csv.reader(file))[1:]
-                  if row[0] not in {row[0] for row in rows}]
-    with open(path, "w", newline="") as file:
-        csv.writer(file,
-                   lineterminator="\n").writerows([head, *before,
-                                                   *([part, name, unit, f"{value:.3f}"]
-                                                     for part, name, unit, value in rows)])
+        before = [row for row in csv.DictReader(file) if row["part"] not in parts]
+    new = [dict(part=part, what=what, unit=unit, median=f"{value:.3f}")
+           for part, what, unit, value in rows]
+    write_table(path, before + new)
 
 
 def main():
@@ -363,7 +367,7 @@ def main():
     alone = options.without_rembg or not set(parts) - {"photo", "png"}
     other = None if alone else rembg()
     with tempfile.TemporaryDirectory() as folder: rows = measure(parts, Path(folder), other)
-    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
+    print(f"{usable_cores()} cores, Python {sys.version.split()[0]}")
     for part, name, unit, value in rows: print(f"{part:16}{name:22}{value:10.2f} {unit}")
     keep_rows(rows)
 

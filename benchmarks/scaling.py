@@ -2,26 +2,25 @@
 holds: `python benchmarks/scaling.py`.
 
     scaling.csv          photos in a second with one worker and with two, each of one thread, by
-                         turns; medians. `remove` cuts the samples out,
-                         `prepare` makes pairs of 256×256, on processes of this machine and on
-                         workers of a Dask cluster on it. `nannies` are workers
-                         as Dask starts them unless told `--no-nanny`: their C library gives memory
-                             back at once and asks for it anew
+                         turns; medians. `remove` cuts the samples out, `prepare` makes pairs of
+                         256×256, on processes of this machine and on workers of a Dask cluster on
+                         it. `nannies` are workers as Dask starts them unless told `--no-nanny`:
+                         their C library gives memory back at once and asks for it anew
     scaling_wire.csv     bytes for each photo: the task and the record as they travel, the task of a
-                         pair, which holds COCO's outlines, the photo and its
-                         result as they lie on a disk
+                         pair, which holds COCO's outlines, the photo and its result as they lie on
+                         a disk
     scaling_memory.csv   megabytes of the handing process over 100,000 tiny tasks: files that are no
-                         photos, so that a task is next to nothing.
-                         `at once` hands each of them over by itself, all before the first is asked
-                         for; the others are `remove_folder`
+                         photos, so that a task is next to nothing. `at_once` hands each of them
+                         over by itself, all before the first is asked for; the others are
+                         `remove_folder`
 
-Memory is counted as in growth.py, on Linux without what the system keeps of files.
-nbs/scale/scaling draws all three. Four minutes on two quiet cores.
+All three go to benchmarks/results; nbs/scale/scaling draws them. Memory is counted as in growth.py,
+on Linux without what the system keeps of files. Four minutes on two quiet cores.
 """
 import argparse
-import csv
 import multiprocessing
 import pickle
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from functools import cache, partial
 from pathlib import Path
 from unittest import mock
 
-from claims import own_memory
+from claims import own_memory, short_floats, write_table
 from preparation import prepare_pairs, repeat_coco, samples
 
 from bg_remover.base import work as base_work
@@ -48,12 +47,13 @@ counts = dict(remove=36, prepare=300) # photos in a round
 
 @contextmanager
 def processes(workers: int):
+    "An executor on this machine."
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool: yield pool
 
 
 @contextmanager
 def dask(workers: int, kind: str = "distributed.Worker"):
-    # whose scheduler, unlike LocalCluster's, is no part of the process that is measured
+    "A Dask cluster, whose scheduler, unlike LocalCluster's, is no part of the process measured."
     from distributed import Client, SubprocessCluster
     with SubprocessCluster(worker_class=kind, n_workers=workers, threads_per_worker=1,
                            dashboard_address=None) as cluster, Client(cluster) as client:
@@ -65,6 +65,7 @@ def nannies(workers: int): return dask(workers, "distributed.Nanny")
 
 
 def work(task: str, folder: Path, dest: Path, executor: Executor, workers: int):
+    "One round of a task."
     if task == "prepare": prepare_pairs(folder / "coco", "train", dest, executor=executor)
     else: list(remove_folder(folder / "photos", dest, executor=executor, workers=workers))
 
@@ -82,9 +83,8 @@ def throughput(folder: Path, rounds: int) -> list[dict]:
                     with tempfile.TemporaryDirectory() as dest:
                         begun = time.perf_counter()
                         work(task, folder, Path(dest) / "results", executor, workers)
-                        if number >= 0:
-                            rates.setdefault((task, kind, workers),
-                                             []).append(count / (time.perf_counter() - begun))
+                        rate = count / (time.perf_counter() - begun)
+                    if number >= 0: rates.setdefault((task, kind, workers), []).append(rate)
     return [dict(task=task, executor=kind, workers=workers,
                  photos_per_second=statistics.median(found))
             for (task, kind, workers), found in sorted(rates.items())]
@@ -109,7 +109,7 @@ def weigh(folder: Path) -> list[dict]:
     with mock.patch.object(base_work, "batch_size", return_value=6):
         records = list(remove_folder(folder / "photos", folder / "weighed", executor=scales,
                                      workers=1))
-    size = lambda paths: sum(path.stat().st_size for path in paths) / len(paths)
+    def size(paths): return sum(path.stat().st_size for path in paths) / len(paths)
     prepare_pairs(folder / "coco", "train", folder / "paired", executor=pairs)
     rows = {"task": scales.sent / len(records), "record": scales.returned / len(records),
             "task of a pair": pairs.sent / counts["prepare"],
@@ -123,6 +123,7 @@ def shipped() -> Remover: return Remover() # once in each process
 
 
 def look(path: Path) -> Record:
+    "What a worker does with one file."
     return folders._make(path, path.with_suffix(".png"), shipped(), False, Request("png"))
 
 
@@ -133,6 +134,7 @@ def at_once(folder: Path):
 
 
 def few(make, folder: Path, dest: Path):
+    "As `remove_folder` does it: a few tasks at a time."
     with make(2) as executor: yield from remove_folder(folder, dest, executor=executor, workers=2)
 
 
@@ -163,22 +165,18 @@ def memory(tasks: int) -> list[dict]:
 
 
 def keep(name: str, rows: list[dict]):
-    with open(here.with_name(name), "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value
-                          for key, value in row.items()} for row in rows)
-    for row in rows:
-        print(*(f"{value:.4g}" if isinstance(value, float) else value for value in row.values()),
-              sep="  ", flush=True)
+    "Print a table, and keep it among the results."
+    rows = short_floats(rows)
+    write_table(here.parent / "results" / name, rows)
+    for row in rows: print(*row.values(), sep="  ", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tasks", type=int, default=100_000, help="0 leaves the memory as it was "
-                        "measured")
+    parser.add_argument("--tasks", type=int, default=100_000,
+                        help="0 leaves the memory as it was measured")
     for hidden in ("--way", "--folder"): parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--every", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -187,7 +185,7 @@ def main():
         folder, photos = Path(work_dir), sorted(samples.glob("*2017/*.jpg"))
         (folder / "photos").mkdir()
         for number in range(counts["remove"]):
-            (folder / f"photos/{number:03}.jpg").write_bytes(photos[number % len(photos)].read_bytes())
+            shutil.copyfile(photos[number % len(photos)], folder / f"photos/{number:03}.jpg")
         repeat_coco(samples, folder / "coco", counts["prepare"])
         keep("scaling_wire.csv", weigh(folder))
         keep("scaling.csv", throughput(folder, options.rounds))

@@ -6,9 +6,9 @@ answer and, told 503, for as long as Retry-After says. Prints a row: answers by 
 latency of the answered requests (without the waits in between) at the 50th, 95th and 99th
 percentile, and the server's own memory after 200 requests and at the end. Then a second server is
 killed in the middle of its work, and the clients must get an error rather than hang. Writes
-benchmarks/results/server.csv. """
+benchmarks/results/server.csv. Linux alone.
+"""
 import argparse
-import csv
 import http.client
 import socket
 import subprocess
@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
+from claims import write_table
 
 root = Path(__file__).resolve().parent.parent
 photo = (root / "nbs/samples/mini_coco/val2017/000000343937.jpg").read_bytes()
@@ -40,7 +42,8 @@ def start() -> tuple[subprocess.Popen, int]:
 
 def megabytes(process: subprocess.Popen) -> float:
     "The memory that is the server's own."
-    return int(Path(f"/proc/{process.pid}/status").read_text().split("RssAnon:")[1].split()[0]) / 1e3
+    lines = Path(f"/proc/{process.pid}/status").read_text()
+    return int(lines.split("RssAnon:")[1].split()[0]) / 1e3
 
 
 def ask(port: int) -> tuple[int, float]: # status, seconds; 0: the server has gone
@@ -59,7 +62,8 @@ def ask(port: int) -> tuple[int, float]: # status, seconds; 0: the server has go
 
 def load(port: int, process: subprocess.Popen, requests: int, clients: int) -> dict:
     "All requests; a request that is told to come back is sent again."
-    statuses, latencies, memory, lock, left = Counter(), [], {}, threading.Lock(), iter(range(requests))
+    statuses, latencies, memory = Counter(), [], {}
+    lock, left = threading.Lock(), iter(range(requests))
     def client():
         for number in iter(lambda: next(left, None), None):
             while (answer := ask(port))[0] == 503: statuses[503] += 1
@@ -82,8 +86,8 @@ def load(port: int, process: subprocess.Popen, requests: int, clients: int) -> d
 def killed_in_the_middle() -> dict:
     "What clients get of a server that is killed: an answer or an error, at once."
     process, port = start()
-    found, threads = [], []
-    for _ in range(8): threads.append(threading.Thread(target=lambda: found.append(ask(port))))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(ask(port))) for _ in range(8)]
     for thread in threads: thread.start()
     time.sleep(0.3)
     process.kill()
@@ -104,7 +108,4 @@ if __name__ == "__main__":
     row = {name: round(float(value), 3) if isinstance(value, float) else value
            for name, value in row.items()}
     print(row, "\nkilled in the middle:", killed_in_the_middle())
-    with open(table, "w", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
+    write_table(table, [row])

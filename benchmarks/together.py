@@ -8,32 +8,34 @@ steps, in four ways, each in new processes:
     tensorflow  2 cores     one process, whose threads share both
     jax         1 worker    one process, held to one core
     jax         2 workers   two processes on 127.0.0.1, each held to a core of its own: two small
-                hosts with a perfect network
+                            hosts with a perfect network
 
 A step's time is the median of those after the first, its reading of photos included; beside it
 stand the processor seconds of one worker, which other work on the machine changes less, and which
 leave out the waiting for others. What a worker sends is what the loopback interface counted
 meanwhile, divided by the workers (other traffic on it is counted too). The batch stays the same:
-this is the setting of Amdahl's law. Rows go to benchmarks/results/together.csv; nbs/scale/devices draws
-them. The losses of both numbers of workers have to agree, or the script stops.
+this is the setting of Amdahl's law. Rows go to benchmarks/results/together.csv; nbs/scale/devices
+draws them. The losses of both numbers of workers have to agree, or the script stops.
 
 How hosts train together was chosen by trying, with Keras 3.15.1, TensorFlow 2.21.0 and JAX 0.10.2
 on Python 3.11:
 
-    MultiWorkerMirroredStrategy, `fit`     fails: `_maybe_symbolic_build` reduces a tuple ("Attempt
-        to convert a value (PerReplica…"); past that, `reduce_per_replica`
-                                           reduces a scalar along axis 0. Keras' author: "Keras 3
-                                               does not work with" it (keras-team/keras#20585, open)
-    MultiWorkerMirroredStrategy, own loop  works (two processes end alike), but `fit`, its
-        callbacks, metrics and validation would all be ours to write again
-    keras.distribution.DataParallel, JAX   works with the same `fit`: losses equal to one process
-        within 1e-6, batch normalisation over the whole batch; Keras tests it
-                                           with several processes (keras-team/keras#23105, 2026).
-                                               Chosen
-    tf-keras 2.21.0 (legacy)               works on a small net, but is another Keras: networks,
-        loss, metric and optimizer of this package are Keras 3's
-    Horovod 0.28.1                         its last release is of June 2023, before Keras 3, and has
-        no wheel; not tried further
+    MultiWorkerMirroredStrategy, `fit`
+        fails: `_maybe_symbolic_build` reduces a tuple ("Attempt to convert a value (PerReplica…");
+        past that, `reduce_per_replica` reduces a scalar along axis 0. Keras' author: "Keras 3 does
+        not work with" it (keras-team/keras#20585, open)
+    MultiWorkerMirroredStrategy, own loop
+        works (two processes end alike), but `fit`, its callbacks, metrics and validation would all
+        be ours to write again
+    keras.distribution.DataParallel, JAX
+        works with the same `fit`: losses equal to one process within 1e-6, batch normalisation over
+        the whole batch; Keras tests it with several processes (keras-team/keras#23105, 2026).
+        Chosen
+    tf-keras 2.21.0 (legacy)
+        works on a small network, but is another Keras: networks, loss, metric and optimizer of this
+        package are Keras 3's
+    Horovod 0.28.1
+        its last release is of June 2023, before Keras 3, and has no wheel; not tried further
 """
 import argparse
 import contextlib
@@ -94,25 +96,22 @@ def measure(folder: Path, address: str, workers: int, number: int):
           loss=photo_jaccard_loss, strategy=strategy, verbose=0,
           more_callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=note)])
     seconds, processor, sent = np.median(np.diff(marks, axis=0), axis=0).tolist()
+    gradients = sum(4 * int(np.prod(weight.shape)) for weight in net.trainable_weights)
     print(json.dumps(dict(seconds=seconds, processor=processor, sent=sent / workers, losses=losses,
-                          gradients=sum(4 * int(np.prod(weight.shape))
-                                        for weight in net.trainable_weights))))
+                          gradients=gradients)))
 
 
 def run_way(folder: Path, backend: str, workers: int, cores: tuple[int, ...]) -> dict:
     "What the first of the workers measured."
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    processes = []
+    environment, processes = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}, []
     for number in range(workers):
         held = ",".join(map(str, cores if workers == 1 else cores[number:number + 1]))
         line = [sys.executable, __file__, "--worker", folder, address, str(workers), str(number),
                 held]
-        processes.append(subprocess.Popen(line,
-                                          env=os.environ
-                                          | dict(KERAS_BACKEND=backend, JAX_PLATFORMS="cpu"),
-                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                          text=True))
+        processes.append(subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE))
     said = [process.communicate() for process in processes]
     for process, (_, complaint) in zip(processes, said):
         if process.returncode: raise RuntimeError(complaint[-2000:])

@@ -1,7 +1,9 @@
 """Where a training step's time goes, and what could be taken from it.
 
-    python benchmarks/train_step.py            writes train_step.csv and train_step_operations.csv,
-        adds to results.json; some twelve minutes on two quiet cores
+    python benchmarks/train_step.py
+
+Writes results/train_step.csv and results/train_step_operations.csv, and adds to results.json; some
+twelve minutes on two quiet cores.
 
 A step is of 16 photos of 256 × 256, on the U-Net with the original's backbone and on the shipped
 one's, with the decoders that first_step.py gives them. Every way is measured in a new process, by
@@ -20,7 +22,6 @@ long. Channels before rows and columns: no 3 × 3 convolution of 32 to 256 chann
 its gradients, those on large pictures took 1.3 to 1.6 times as long.
 """
 import argparse
-import csv
 import json
 import os
 import re
@@ -32,7 +33,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from claims import keep_claim
+from claims import keep_claim, write_table
 from first_step import batch_size, network, networks, sample_batches, size
 
 root = Path(__file__).resolve().parent.parent
@@ -70,9 +71,9 @@ def compiled(way: str, backbone: str):
         net.compile(keras.optimizers.Adam(1e-4), loss=sm.losses.bce_jaccard_loss,
                     metrics=[sm.metrics.iou_score])
         return net
-    net = build_unet(backbone, size, None,
-                     tuple(int(filters * settings.get("decoder_share", 1))
-                           for filters in networks[backbone]))
+    share = settings.get("decoder_share", 1)
+    decoder = tuple(int(filters * share) for filters in networks[backbone])
+    net = build_unet(backbone, size, None, decoder)
     if settings.get("frozen"): freeze_encoder(net, 1.0)
     net.compile(EncoderRate(1e-4), loss=bce_jaccard_loss, metrics=[WholeSetIoU()])
     net.optimizer.build(net.trainable_variables)
@@ -91,6 +92,7 @@ def measure(way: str, backbone: str, steps: int) -> list[float]:
 
 
 def in_new_process(what: str, way: str, backbone: str):
+    "The seconds of so many steps, or the costs of the operations, from a process of its own."
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **ways[way].get("environment", {})}
     line = [sys.executable, __file__, "--one", what, way, backbone]
     return json.loads(subprocess.run(line, env=environment, check=True, capture_output=True,
@@ -110,13 +112,13 @@ def multiplications(net) -> Counter:
     for layer in layers:
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         height, width, channels = layer.output.shape[1:]
-        each = 2 * batch_size * height * width * channels * layer.kernel.shape[0] * layer.kernel.shape[1] * (1
-                                                                                                             if depthwise
-                                                                                                             else layer.kernel.shape[2])
+        rows, columns, inputs, _ = layer.kernel.shape
+        products = rows * columns * (1 if depthwise else inputs) # for one number of the output
+        each = 2 * batch_size * height * width * channels * products
         name = "DepthwiseConv2dNative" if depthwise else "Conv2D"
-        for direction in ("", "BackpropFilter",
-                          *(["BackpropInput"] if layer.kernel.shape[2] != 3 else [])):
-            counts[name + direction] += each
+        directions = ["", "BackpropFilter"]
+        if inputs != 3: directions.append("BackpropInput")
+        for direction in directions: counts[name + direction] += each
     return counts
 
 
@@ -187,21 +189,19 @@ def compare(backbone: str, runs: int, steps: int, limit_ms: float) -> list[dict]
             for way, taken in middle.items()]
 
 
-def write_rows(path: Path, rows: list[dict]):
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def keep(path: Path, rows: list[dict]):
+    "Keep a table, and print it."
+    write_table(path, rows)
     for row in rows: print("  ".join(f"{value:>12}" for value in row.values()))
 
 
 def main(runs: int, steps: int):
     costs = {backbone: in_new_process("operations", "ours", backbone) for backbone in networks}
-    write_rows(operations, sum(costs.values(), []))
+    keep(operations, sum(costs.values(), []))
     limits = {backbone: sum(float(row["limit_ms"] or 0) for row in rows)
               for backbone, rows in costs.items()}
-    write_rows(results,
-               sum((compare(backbone, runs, steps, limits[backbone]) for backbone in networks), []))
+    keep(results, [row for backbone in networks
+                   for row in compare(backbone, runs, steps, limits[backbone])])
 
 
 if __name__ == "__main__":
@@ -209,8 +209,8 @@ if __name__ == "__main__":
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--one", nargs=3, metavar=("WHAT", "WAY", "BACKBONE"), help="measure once "
-                        "in this process, and print json")
+    parser.add_argument("--one", nargs=3, metavar=("WHAT", "WAY", "BACKBONE"),
+                        help="measure once in this process, and print json")
     options = parser.parse_args()
     if options.one:
         what, way, backbone = options.one

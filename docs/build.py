@@ -1,11 +1,11 @@
 """Build the site: one page per notebook, as it is stored, and a reference of the package. `make
 docs` calls this.
 
-    python docs/build.py [FOLDER]        FOLDER is docs/_build unless given; the site is in its
-        html/
+    python docs/build.py [FOLDER]
 
-No notebook is executed and nothing is fetched. The page "Try it" is made where docs/fetch.py has
-found what it runs on. A warning is an error.
+FOLDER is docs/_build unless given; the site is in its html/. No notebook is executed and nothing is
+fetched. The page "Try it" is made where docs/fetch.py has found what it runs on. A warning is an
+error.
 """
 import ast
 import json
@@ -35,7 +35,8 @@ from measured import write_measured
 # Files of the repository that are pages of their own, and those pages.
 texts = {"bg_remover/weights/MODEL_CARD.md": "model_card.md", "CONTRIBUTING.md": "contributing.md",
          "CHANGELOG.md": "changelog.md"}
-button = '<a class="home-button" href="try_it.html">Try it on your own photo, here in the browser</a>'
+button = ('<a class="home-button" href="try_it.html">'
+          "Try it on your own photo, here in the browser</a>")
 help_pages = [root / f"nbs/help/{name}.md"
               for name in ("glossary", "cheat_sheet", "troubleshooting", "other_tools")]
 runtime = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]
@@ -62,7 +63,9 @@ def exported_names(package: Path) -> dict[str, str]:
 def link_names(text: str, names: dict[str, str]) -> str:
     "Make each `name` of the package in a prose cell a link into the reference."
     parts = re.split(r"(^```.*?^```|\[[^\]]*\]\([^)]*\)|^#.*?$)", text, flags=re.M | re.S)
-    link = lambda found: f"{{py:obj}}`{found[1]} <{names[found[1]]}>`" if found[1] in names else found[0]
+    def link(found: re.Match) -> str:
+        name = found[1]
+        return f"{{py:obj}}`{name} <{names[name]}>`" if name in names else found[0]
     return "".join(part if i % 2 else re.sub(r"(?<![`}\w])`(\w+)`(?!`)", link, part)
                    for i, part in enumerate(parts))
 
@@ -186,8 +189,8 @@ def write_reference(pages: Path, package: Path) -> list[str]:
     (pages / "api").mkdir()
     for module in house.modules:
         name = f"{package.name}.{module}"
-        (pages / f"api/{module}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. automodule:: "
-                                                 f"{name}\n", encoding="utf-8")
+        text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n"
+        (pages / f"api/{module}.rst").write_text(text, encoding="utf-8")
     return [f"api/{module}" for module in house.modules]
 
 
@@ -213,28 +216,28 @@ def write_try_it(pages: Path, extra: Path):
     for name in runtime: shutil.copy(packages / "onnxruntime-web/dist" / name, extra / "try_it")
     onnx.save(page_model(shipped_model()), extra / "try_it/cutout.onnx")
     shutil.copy(root / "nbs/samples/mini_coco" / sample, extra / "try_it/sample.jpg")
-    licence, source = re.search(rf"\| {re.escape(sample)} \| (.*?) \| (.*?) \|",
-                                (root / "nbs/samples/mini_coco/ATTRIBUTION.md").read_text(encoding="utf-8")).groups()
+    authors = (root / "nbs/samples/mini_coco/ATTRIBUTION.md").read_text(encoding="utf-8")
+    row = re.search(rf"\| {re.escape(sample)} \| (.*?) \| (.*?) \|", authors)
+    licence, source = row.groups()
     fetched = [extra / "try_it" / name for name in (*runtime, "cutout.onnx")]
     page = Template((docs / "try_it/page.md").read_text(encoding="utf-8"))
-    (pages / "try_it.md").write_text(page.substitute(megapixels=largest, megabytes=size_of(fetched),
-                                                     credit=f"[source]({source}), {licence}, made "
-                                                     "smaller"), encoding="utf-8")
+    text = page.substitute(megapixels=largest, megabytes=size_of(fetched),
+                           credit=f"[source]({source}), {licence}, made smaller")
+    (pages / "try_it.md").write_text(text, encoding="utf-8")
 
 
 def mend(html: str) -> str:
     """Faults of the theme and of Sphinx that screen readers stumble over: a heading without a
     level, a list of definitions that define nothing, a wrong label."""
-    html = html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" '
-                        'aria-level="2">')
+    caption = '<p class="caption" role="heading"'
+    html = html.replace(f"{caption}>", f'{caption} aria-level="2">')
     # a live figure's still picture stands in its place until it starts
     html = re.sub(r'(<div class="live-figure-place"(?:(?!</script>).)*</script>)</div>\s*</div>\s*'
-                  r"(<img [^>]*>)",
-                  r"\1\2</div></div>", html, flags=re.S)
+                  r"(<img [^>]*>)", r"\1\2</div></div>", html, flags=re.S)
     html = html.replace(' aria-label="Toggle hidden content"', "") # it says what it holds
-    as_list = lambda found: '<ul class="parameters">' + found[1].replace("<dd>",
-                                                                         "<li>").replace("</dd>",
-                                                                                         "</li>") + "</ul>"
+    def as_list(found: re.Match) -> str:
+        items = found[1].replace("<dd>", "<li>").replace("</dd>", "</li>")
+        return f'<ul class="parameters">{items}</ul>'
     return re.sub(r"<dl>((?:\s*<dd><em class=\"sig-param\">.*?</dd>)+\s*)</dl>", as_list, html,
                   flags=re.S)
 
@@ -246,9 +249,11 @@ def toctree(caption: str, entries: list[str]) -> str:
 def pages_of(paths: list[Path]) -> list[str]:
     "The entries of some notebooks and texts in the menu; a lesson with its number and its title."
     def entry(path: Path) -> str:
-        page, number = path.relative_to(root / "nbs").with_suffix("").as_posix(), re.match(r"\d+",
-                                                                                           path.stem)
-        return f"{int(number[0])} · {read_nb(path).cells[0].source.splitlines()[0].removeprefix('# ')} <{page}>" if number else page
+        page = path.relative_to(root / "nbs").with_suffix("").as_posix()
+        number = re.match(r"\d+", path.stem)
+        if not number: return page
+        title = read_nb(path).cells[0].source.splitlines()[0].removeprefix("# ")
+        return f"{int(number[0])} · {title} <{page}>"
     return [entry(path) for path in paths]
 
 

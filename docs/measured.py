@@ -10,6 +10,11 @@ root = Path(__file__).resolve().parent.parent
 benchmarks = root / "benchmarks"
 scripts = [path for folder in (benchmarks, root / "recipes") for path in folder.glob("*.py")]
 longest = 60 # rows of a table; a longer file is offered for download only
+# names of columns and units
+more_is_better = re.compile(r"(photos|images)(/s|_per_second)$|"
+                            r"^(iou|dice|boundary|boundary_iou|pooled|soft 256|done)$", re.I)
+less_is_better = re.compile(r"(^|_|\b)(s|ms|MB|seconds|milliseconds|megabytes|bytes|flicker|"
+                            r"alarms?|loss|crash|hang|partial)(_|\b|$)")
 
 
 def readable(text: str) -> str:
@@ -42,13 +47,8 @@ def about(path: Path) -> str:
 
 def direction(name: str) -> str:
     "An arrow after the name of a column or a unit: which way is better; nothing where neither is."
-    if re.search(r"(photos|images)(/s|_per_second)$|^(iou|dice|boundary|boundary_iou|pooled|soft "
-                 r"256|done)$", name, re.I):
-        return f"{name} ↑"
-    if re.search(r"(^|_|\b)(s|ms|MB|seconds|milliseconds|megabytes|flicker|alarms?|loss|crash|hang|partial|bytes)(_|\b|$)",
-                 name):
-        return f"{name} ↓"
-    return name
+    if more_is_better.search(name): return f"{name} ↑"
+    return f"{name} ↓" if less_is_better.search(name) else name
 
 
 def claims_table(claims: dict[str, dict]) -> str:
@@ -59,9 +59,26 @@ def claims_table(claims: dict[str, dict]) -> str:
         limit, aim = (f"{entry[key]:.4g}" if entry[key] else "" for key in ("limit", "aim"))
         better = "more ↑" if entry["unit"].endswith("/s") else "less ↓"
         unit = entry["unit"].replace("processor s", "CPU s").replace(" ", "\u00a0")
-        lines.append(f"| {name} | {entry['ours']:.4g} | {entry['baseline']:.4g} | {limit} | {unit} "
-                     f"| {better.replace(' ', chr(160))} | {entry['ratio']:.2f} | {aim} | {entry['runs']} |")
+        cells = (name, f"{entry['ours']:.4g}", f"{entry['baseline']:.4g}", limit, unit,
+                 better.replace(" ", "\u00a0"), f"{entry['ratio']:.2f}", aim, entry["runs"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+claims_text = """## Against a baseline
+
+Each row compares two ways of doing the same, measured alternately on the same machine: *ours*, \
+and a *baseline*, which is what the original tutorial did
+unless the row says otherwise. The *limit*, where there is one, is what the machine itself \
+allows: decoding the photos and nothing else, for instance. *Better* says whether
+more or less of the unit is good; *CPU s* are seconds of processor time, all cores added up. \
+A *ratio* above 1 means that ours is better, whatever the unit;
+the *aim* is the ratio we had hoped for. All numbers are medians over so many *runs*. `make bench` \
+measures everything anew.
+
+{table}
+
+"""
 
 
 def claims() -> str:
@@ -69,24 +86,32 @@ def claims() -> str:
     if str(benchmarks) not in sys.path: sys.path.append(str(benchmarks))
     from claims import read_claims
     if not read_claims(): return ""
-    return f"""## Against a baseline
+    return claims_text.format(table=claims_table(read_claims()))
 
-Each row compares two ways of doing the same, measured alternately on the same machine: *ours*, and a *baseline*, which is what the original tutorial did
-unless the row says otherwise. The *limit*, where there is one, is what the machine itself allows: decoding the photos and nothing else, for instance. *Better* says whether
-more or less of the unit is good; *CPU s* are seconds of processor time, all cores added up. A *ratio* above 1 means that ours is better, whatever the unit;
-the *aim* is the ratio we had hoped for. All numbers are medians over so many *runs*. `make bench` measures everything anew.
 
-{claims_table(read_claims())}
-
-"""
+quality_picture = ("![Each network's mean IoU as a point, with its 95 % interval as a line]"
+                   "(images/quality.svg)")
 
 
 def section(path: Path) -> str:
     "One csv file: what it is, its table or its length, and the file itself."
     with open(path, newline="", encoding="utf-8") as file: rows = list(csv.reader(file))
-    shown = table(rows) if len(rows) <= longest else f"{len(rows) - 1:,} rows: {', '.join(f'*{name}*' for name in rows[0])}."
-    picture = "![Each network's mean IoU as a point, with its 95 % interval as a line](images/quality.svg)\n\n" if path.stem == "quality" else ""
-    return f"## {path.stem.replace('_', ' ').capitalize()}\n\n{about(path)}\n\n{picture}{shown}\n\n{{download}}`{path.name} <measured/{path.name}>`\n"
+    columns = ", ".join(f"*{name}*" for name in rows[0])
+    shown = table(rows) if len(rows) <= longest else f"{len(rows) - 1:,} rows: {columns}."
+    parts = [f"## {path.stem.replace('_', ' ').capitalize()}", about(path), shown,
+             f"{{download}}`{path.name} <measured/{path.name}>`\n"]
+    if path.stem == "quality": parts.insert(2, quality_picture)
+    return "\n\n".join(parts)
+
+
+opening = """# Measured
+
+> What the scripts in `benchmarks/` measured, as they wrote it down.
+
+Run one, and it prints its table anew. Each script says at its top what its columns mean. ↑ marks \
+a column in which more is better, ↓ one in which less is.
+
+"""
 
 
 def write_measured(pages: Path):
@@ -96,7 +121,5 @@ def write_measured(pages: Path):
     files = sorted((benchmarks / "results").glob("*.csv"),
                    key=lambda path: (not path.stem.startswith("quality"), path.name))
     for path in files: (pages / "measured" / path.name).write_bytes(path.read_bytes())
-    opening = "# Measured\n\n> What the scripts in `benchmarks/` measured, as they wrote it down.\n\nRun one, and it prints its table anew. Each script says at its top what its columns mean. ↑ marks a column in which more is better, ↓ one in which less is.\n\n"
-    (pages / "measurements.md").write_text(opening + claims()
-                                           + "\n".join(section(path) for path in files),
-                                           encoding="utf-8")
+    text = opening + claims() + "\n".join(section(path) for path in files)
+    (pages / "measurements.md").write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@
 
 In the middle stands the shipped network, unchanged; before and behind it the steps of
 bg_remover.removal, in ONNX's own operators, so that a browser needs no code of ours but the page.
-tests/test_try_it.py holds the answers equal to those of `Remover`.
+tests/house/test_try_it.py compares its answers with those of `Remover`, step by step.
 """
 import inspect
 import sys
@@ -86,21 +86,19 @@ def until(stop: Value) -> Value: # int64: 0, 1, … below stop
 def average(x: Value, axis: int, target: Value, kind: int = TensorProto.DOUBLE) -> Value:
     """Shrink one axis by averaging, as OpenCV's INTER_AREA: differences of running sums (of a
     kind of number), taken at fractions of pixels."""
-    graph, length = x.graph, side(x, axis)
+    graph, length, double = x.graph, side(x, axis), TensorProto.DOUBLE
     before = whole(*[int(i == axis) for i in range(3)], 0, 0, 0)
     sums = graph.CumSum(as_type(graph.Pad(x, before), kind), np.int64(axis))
     ends = until(target + whole(1)) * length # of the new pixels, in parts of an old one
     left, shape = ends / target, whole(*[-1 if i == axis else 1 for i in range(3)])
-    part = graph.Reshape(as_type(graph.Mod(ends, target), TensorProto.DOUBLE) / as_type(target,
-                                                                                        TensorProto.DOUBLE),
-                         shape)
-    here, there = (as_type(graph.Gather(sums, at, axis=axis), TensorProto.DOUBLE)
+    rest = as_type(graph.Mod(ends, target), double)
+    part = graph.Reshape(rest / as_type(target, double), shape)
+    here, there = (as_type(graph.Gather(sums, at, axis=axis), double)
                    for at in (left, graph.Min(left + whole(1), length)))
     at_ends = here + (there - here) * part
     upper, lower = (graph.Slice(at_ends, start, stop, whole(axis))
                     for start, stop in ((whole(1), target + whole(1)), (whole(0), target)))
-    return (upper - lower) * (as_type(target, TensorProto.DOUBLE) / as_type(length,
-                                                                            TensorProto.DOUBLE))
+    return (upper - lower) * (as_type(target, double) / as_type(length, double))
 
 
 # H×W×C → float32 C×H×W
@@ -127,9 +125,8 @@ def neighbours(x: Value, axis: int, target: Value) -> list[tuple[Value, Value]]:
     """For each new pixel of an axis the two old ones that it lies between, and how much each
     counts, in parts of 2048."""
     graph, length, double = x.graph, side(x, axis), TensorProto.DOUBLE
-    middles = (as_type(until(target), double)
-               + np.float64(0.5)) * (as_type(length, double) / as_type(target,
-                                                                       double)) - np.float64(0.5)
+    half, numbers = np.float64(0.5), as_type(until(target), double)
+    middles = (numbers + half) * (as_type(length, double) / as_type(target, double)) - half
     first = graph.Floor(as_float(middles))
     part, place = as_float(middles) - first, as_type(first, TensorProto.INT64)
     ends = lambda at: graph.Gather(x, graph.Max(whole(0), graph.Min(at, length - whole(1))),
@@ -214,10 +211,8 @@ def mean(x: Value, radius: int) -> Value: # float32 C×H×W
         place = graph.Mod(until(length + whole(window)) - whole(radius + 1), length * whole(2))
         mirrored = graph.Gather(x, graph.Min(place, length * whole(2) - whole(1) - place), axis=1)
         sums = graph.CumSum(as_type(mirrored, TensorProto.DOUBLE), np.int64(1))
-        upper, lower = graph.Slice(sums, whole(window), whole(2**31), whole(1)), graph.Slice(sums,
-                                                                                             whole(0),
-                                                                                             whole(-window),
-                                                                                             whole(1))
+        upper, lower = (graph.Slice(sums, whole(first), whole(end), whole(1))
+                        for first, end in ((window, 2**31), (0, -window)))
         x = graph.Transpose(as_float(upper - lower) * (1 / window), perm=[0, 2, 1])
     return x
 
@@ -229,11 +224,12 @@ def highest(x: Value, window: int) -> Value: # float32 C×H×W
     return x.graph.Squeeze(pooled, whole(0))
 
 
-def hysteresis_threshold(probability: Value, min_peak_probability: float) -> Value: # float32 1×H×W
+# float32 1×H×W
+def hysteresis_threshold(probability: Value, min_peak_probability: float) -> Value:
     "`hysteresis_threshold`: what is sure spreads within its region until it spreads no further."
     graph, visible = probability.graph, default(removal.hysteresis_threshold, "visible")
-    region, seed = as_float(probability >= visible), as_float(probability >= max(min_peak_probability,
-                                                                                 visible))
+    region, seed = (as_float(probability >= least)
+                    for least in (visible, max(min_peak_probability, visible)))
     body, going = Graph(), Graph.counter
     inside = Value(body, f"seed{going}")
     spread = body.Mul(highest(inside, 3), region)
@@ -273,9 +269,9 @@ def fit_lines(planes: list, probability: Value, radius: int, epsilon: float) -> 
     means, level = [mean(plane, radius) for plane in planes], mean(probability, radius)
     spread = [[mean(planes[i] * planes[j], radius) - means[i] * means[j]
                + (epsilon if i == j else 0) for j in range(3)] for i in range(3)]
-    slope = solve(spread,
-                  [mean(plane * probability, radius) - one * level
-                   for plane, one in zip(planes, means)])
+    together = [mean(plane * probability, radius) - one * level
+                for plane, one in zip(planes, means)]
+    slope = solve(spread, together)
     return slope, level - (slope[0] * means[0] + slope[1] * means[1] + slope[2] * means[2])
 
 
@@ -310,8 +306,8 @@ def alpha_from(probability: Value, threshold: float) -> Value:
 
 def unmix(mixed: Value, share: Value, person: Value, background: Value) -> Value:
     "`_unmix`."
-    return mixed.graph.Clip(person + share * (mixed - share * person - (1 - share) * background), 0,
-                            255)
+    unexplained = mixed - share * person - (1 - share) * background
+    return mixed.graph.Clip(person + share * unexplained, 0, 255)
 
 
 # three planes 1×H×W
@@ -454,8 +450,8 @@ def page_model(path: Path) -> onnx.ModelProto:
     alpha = alpha_from(refine(probability, pixels, colours, height, width),
                        description["threshold"])
     planes = [*estimate_foreground(pixels, colours, alpha, height, width), alpha]
-    cutout = graph.Transpose(graph.Concat(*[as_type(plane, TensorProto.UINT8) for plane in planes],
-                                          axis=0), perm=[1, 2, 0])
+    planes = [as_type(plane, TensorProto.UINT8) for plane in planes]
+    cutout = graph.Transpose(graph.Concat(*planes, axis=0), perm=[1, 2, 0])
     graph.nodes.append(helper.make_node("Identity", [cutout.name], ["cutout"]))
     ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["height", "width", 4])
             for name in ("photo", "cutout")]

@@ -1,20 +1,22 @@
-"""Train one small net twice, without and with augmentation, and keep both histories for notebook
-06.
+"""Train one small network twice, without and with augmentation, and keep both histories for
+lesson 08.
 
     python recipes/augmentation_runs.py PAIRS_DIR ENCODER.h5 [HISTORIES_DIR]
 
-PAIRS_DIR holds frames/, masks/ and index.csv (name, source, foreground, split). The net learns from
-few COCO photos, so that it can learn them by heart; it is validated on the COCO photos of the split
-`choose`. All but `augment` is equal: the seed, the first weights, the number of steps. Run again
-after an interruption, it goes on where it was.
+PAIRS_DIR holds frames/, masks/ and index.csv (name, source, foreground, split). The network learns
+from few COCO photos, so that it can learn them by heart; it is validated on the COCO photos of the
+split `choose`. All but `augment` is equal: the seed, the first weights, the number of steps. Writes
+without_augmentation.csv and with_augmentation.csv into HISTORIES_DIR, nbs/histories unless given.
+Run again after an interruption, it goes on where it was.
 """
-import argparse
 import csv
 import shutil
 import tempfile
 from pathlib import Path
 
 import keras
+
+from arguments import recipe_parser
 
 from bg_remover.generator import Pairs, augment_pair, batches
 from bg_remover.model import build_unet, freeze_encoder
@@ -43,26 +45,24 @@ def small_unet(encoder: Path, image_size: tuple[int, int]) -> keras.Model:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs_dir", type=Path)
-    parser.add_argument("encoder", type=Path)
+    parser = recipe_parser(__doc__, "pairs_dir", "encoder")
     parser.add_argument("histories_dir", type=Path, nargs="?", default=Path("nbs/histories"))
     parser.add_argument("--photos", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=22)
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--work-dir", type=Path,
                         default=Path(tempfile.gettempdir()) / "augmentation_runs")
-    args = parser.parse_args()
-    image_size = (args.side, args.side)
-    args.histories_dir.mkdir(parents=True, exist_ok=True)
-    val_batches = batches(coco_pairs(args.pairs_dir, "choose"), image_size, 40)
+    options = parser.parse_args()
+    image_size = (options.side, options.side)
+    options.histories_dir.mkdir(parents=True, exist_ok=True)
+    val_batches = batches(coco_pairs(options.pairs_dir, "choose"), image_size, 40)
+    few = coco_pairs(options.pairs_dir, "train", options.photos)
     for name, augment in (("without_augmentation", None), ("with_augmentation", augment_pair)):
-        train_batches = batches(coco_pairs(args.pairs_dir, "train", args.photos), image_size, 16,
-                                shuffle=True, augment=augment)
-        train(small_unet(args.encoder, image_size), train_batches, val_batches,
-              args.work_dir / name, args.epochs, 5e-4)
-        shutil.copyfile(args.work_dir / name / "history.csv", args.histories_dir / f"{name}.csv")
+        train_batches = batches(few, image_size, 16, shuffle=True, augment=augment)
+        run = options.work_dir / name
+        train(small_unet(options.encoder, image_size), train_batches, val_batches, run,
+              options.epochs, 5e-4)
+        shutil.copyfile(run / "history.csv", options.histories_dir / f"{name}.csv")
 
 
 if __name__ == "__main__": main()

@@ -13,13 +13,14 @@ on. val2017 is left alone, so that it only confirms; DATA/coco is a link to COCO
 again after an interruption it goes on. Twenty times the steps show each photo about as often as the
 network that ships was shown its own; that takes a GPU, and nobody has run it yet.
 """
-import argparse
 import csv
 import io
 from functools import partial
 from pathlib import Path
 
 from pycocotools.coco import COCO
+
+from arguments import recipe_parser
 
 from bg_remover.base.annotations import report_problems
 from bg_remover.base.files import write_bytes
@@ -47,17 +48,17 @@ def prepare_empty(photos: Path, coco: COCO, names: set[str], dest: Path):
     done = finished_names(dest)
     problems = make_batch([job for job in jobs if job.photo.stem not in done],
                           partial(prepare_pair, size=None), dest)
-    report_problems([problem for problem in problems if problem], "Fix them and try again: "
-                    "finished pairs are kept.")
+    report_problems([problem for problem in problems if problem],
+                    "Fix them and try again: finished pairs are kept.")
 
 
 def make(coco_root: Path, data: Path):
     "DATA as person_model.py expects it; the index is written last."
-    pairs, coco = prepare_pairs(coco_root, "train", data / "pairs", size=None), open_coco(coco_root,
-                                                                                          "train")
+    pairs = prepare_pairs(coco_root, "train", data / "pairs", size=None)
+    coco = open_coco(coco_root, "train")
     rows = choose_photos(coco)
-    prepare_empty(coco_root / "train2017", coco,
-                  {row["name"] for row in rows if row["source"] == "background"}, pairs)
+    empty = {row["name"] for row in rows if row["source"] == "background"}
+    prepare_empty(coco_root / "train2017", coco, empty, pairs)
     if not (data / "coco").exists(): (data / "coco").symlink_to(coco_root.absolute())
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
@@ -67,9 +68,5 @@ def make(coco_root: Path, data: Path):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("coco", type=Path)
-    parser.add_argument("data", type=Path)
-    options = parser.parse_args()
+    options = recipe_parser(__doc__, "coco", "data").parse_args()
     make(options.coco, options.data)

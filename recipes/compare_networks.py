@@ -2,16 +2,14 @@
 
     python recipes/compare_networks.py DATA OUT.csv NAME=FILE.onnx[,FILE.onnx@SHARE] ... [--final]
 
-With a second file, SHARE of the answer is that one's; with careful:FILE.onnx, the network looks
-several times, as `careful=True` does. The first network is the one that the others are held
-against, photo by photo. --final also measures what confirms and never chooses: COCO's 68 val
-photos, false alarms on the `alarm` photos and on COCO's val photos without people (as
-benchmarks/quality.py counts them), portraits (a twentieth of those that were trained on, so a
-training score), the photos of `choose` on their side, and milliseconds for the network alone,
-medians by turns.
+DATA is what person_model.py trains on. With a second file, SHARE of the answer is that one's; with
+careful:FILE.onnx, the network looks several times, as `careful=True` does. The first network is the
+one that the others are held against, photo by photo. --final also measures what confirms and never
+chooses: COCO's 68 val photos, false alarms on the `alarm` photos and on COCO's val photos without
+people (as benchmarks/quality.py counts them), portraits (a twentieth of those that were trained on,
+so a training score), the photos of `choose` on their side, and milliseconds for the network alone,
+medians by turns. OUT.csv gets a row for each network.
 """
-import argparse
-import csv
 import sys
 import tempfile
 import time
@@ -22,6 +20,8 @@ import numpy as np
 root = Path(__file__).resolve().parent.parent
 sys.path.append(str(root / "benchmarks"))
 import quality
+from arguments import recipe_parser
+from person_model import affordable, split_rows
 
 from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, resize_probability
@@ -31,7 +31,6 @@ from bg_remover.training import evaluate
 
 thresholds = tuple(np.arange(0.35, 0.61, 0.05).round(2).tolist())
 peaks = (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-affordable = 0.002  # of IoU, for leaving doubtful regions out
 
 
 class Mean:
@@ -55,9 +54,7 @@ class Mean:
 
 def split_names(data: Path, split: str, source: str = "") -> list[str]:
     "Names of the pairs of one split."
-    with open(data / "pairs/index.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
-    return [row["name"] for row in rows if row["source"].startswith(source)]
+    return [row["name"] for row in split_rows(data, split) if row["source"].startswith(source)]
 
 
 def split_pairs(data: Path, names: list[str]) -> Pairs:
@@ -107,20 +104,20 @@ def turned(predict, pairs: Pairs, threshold: float) -> float:
     return float(np.mean(ious))
 
 
-def confirm(network: Mean, data: Path, peak: float, threshold: float) -> dict:
+def confirm(network: Mean, data: Path, peak: float, threshold: float) -> dict: # columns of its row
     "What is measured once a network is chosen."
     def predict(photo): return network.probability(photo, peak)
     with tempfile.TemporaryDirectory() as work:
         pairs = quality.photos_with_people(data / "coco", Path(work))
         empty = quality.photos_without_people(data)
-        full, photos = quality.measure(predict, threshold, pairs, empty)
+        full, _ = quality.measure(predict, threshold, pairs, empty)
     row = {f"68 photos {key}": full[key] for key in ("IoU", "low", "high", "boundary")}
     row["false alarms of 140"] = full["false alarms"]
     names = split_names(data, "train", "portrait")[::20]
     mean = evaluate(predict, split_pairs(data, names), threshold=threshold)
     row |= dict(portraits=mean["iou"], portraits_boundary=mean["boundary_iou"])
-    return row | dict(turned=turned(predict, split_pairs(data, split_names(data, "choose")),
-                                    threshold)), photos
+    pairs = split_pairs(data, split_names(data, "choose"))
+    return row | dict(turned=turned(predict, pairs, threshold))
 
 
 def by_turns(networks: dict[str, Mean], photo: np.ndarray, turns: int = 15) -> dict[str, float]:
@@ -137,22 +134,21 @@ def by_turns(networks: dict[str, Mean], photo: np.ndarray, turns: int = 15) -> d
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("networks", nargs="+")
+    parser = recipe_parser(__doc__, "data", "out")
+    parser.add_argument("networks", nargs="+", metavar="NAME=FILE.onnx")
     parser.add_argument("--final", action="store_true")
     options = parser.parse_args()
-    networks = {name: Mean(text) for name, _, text in (one.partition("=")
-                                                       for one in options.networks)}
+    networks = {}
+    for one in options.networks:
+        name, _, text = one.partition("=")
+        networks[name] = Mean(text)
     pairs, table, first = split_pairs(options.data, split_names(options.data, "choose")), [], None
     times = by_turns(networks, pairs[0][0]) if options.final else {}
     for name, network in networks.items():
         ious = scan(network, pairs)
         row = dict(variant=name) | describe(ious, first) | dict(ms=times.get(name, ""))
         first = ious if first is None else first
-        if options.final: row |= confirm(network, options.data, row["peak"], row["threshold"])[0]
+        if options.final: row |= confirm(network, options.data, row["peak"], row["threshold"])
         table.append(row)
         print({key: round(value, 4) if isinstance(value, float) else value
                for key, value in row.items()}, flush=True)

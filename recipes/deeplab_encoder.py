@@ -13,12 +13,13 @@ arXiv:1502.01852) start from, and the batch normalisation behind it multiplies b
 out. The U-Net's encoder ends in a layer of 1,280 channels, which DeepLab does not have: its first
 256 become DeepLab's own next layer (aspp0), the others start from chance.
 """
-import argparse
 import warnings
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from arguments import recipe_parser
 
 from bg_remover.model import build_unet
 from bg_remover.base.backbones import encoder_layers
@@ -27,7 +28,8 @@ from bg_remover.base.backbones import encoder_layers
 def read_float(interpreter, tensor: dict) -> np.ndarray:
     "A quantised tensor as float32."
     quantised = tensor["quantization_parameters"]
-    return ((interpreter.get_tensor(tensor["index"]).astype(np.float64) - quantised["zero_points"]) * quantised["scales"]).astype(np.float32)
+    numbers = interpreter.get_tensor(tensor["index"]).astype(np.float64)
+    return ((numbers - quantised["zero_points"]) * quantised["scales"]).astype(np.float32)
 
 
 def read_layers(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -61,8 +63,7 @@ def deeplab_name(layer: str) -> str:
 
 def standardize(kernel: np.ndarray, depthwise: bool) -> tuple[np.ndarray, np.ndarray]:
     "The kernel with each filter at He's deviation, and the factor that was taken out of each."
-    height, width, inputs, outputs = kernel.shape
-    filters = kernel.reshape(-1, inputs) if depthwise else kernel.reshape(-1, outputs)
+    filters = kernel.reshape(-1, kernel.shape[2 if depthwise else 3])
     factor = np.sqrt((filters**2).mean(axis=0)) / np.sqrt(2 / len(filters))
     factor[factor == 0] = 1 # a filter that never answers
     return kernel / (factor[:, None] if depthwise else factor), factor
@@ -77,10 +78,9 @@ def fill(unet, layers: dict[str, tuple[np.ndarray, np.ndarray]]):
         kernel, bias = layers[deeplab_name(name)]
         missing = layer.kernel.shape[-1] - kernel.shape[-1]
         if missing:
-            fan_in = np.prod(kernel.shape[:-1])
-            kernel = np.concatenate([kernel,
-                                     chance.normal(0, np.sqrt(2 / fan_in),
-                                                   (*kernel.shape[:-1], missing))], axis=-1)
+            deviation = np.sqrt(2 / np.prod(kernel.shape[:-1])) # He's
+            others = chance.normal(0, deviation, (*kernel.shape[:-1], missing))
+            kernel = np.concatenate([kernel, others], axis=-1)
             bias = np.concatenate([bias, np.zeros(missing)])
         kernel, factor = standardize(kernel, "Depthwise" in type(layer).__name__)
         layer.set_weights([kernel])
@@ -105,11 +105,7 @@ def save_by_name(unet, path: Path):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("deeplab", type=Path)
-    parser.add_argument("encoder", type=Path)
-    options = parser.parse_args()
+    options = recipe_parser(__doc__, "deeplab", "encoder").parse_args()
     unet = build_unet("mobilenetv2", encoder_weights=None).get_layer("unet")
     layers = read_layers(options.deeplab)
     fill(unet, layers)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
+from arguments import recipe_parser
 from bg_remover.images import read_image, resize_image
 from bg_remover.base.files import write_bytes
 
@@ -25,30 +26,24 @@ chosen = {
     "train2017": {
         86: "grey, portrait, full figure", 165: "two people, half figure", 294: "one man indoors",
         308: "group outdoors, overlapping", 370: "child, close-up, an object in front",
-                  389: "close-up before a crowd",
-        436: "close-up, eating", 459: "half figure in a mirror, dark suit",
-                  529: "couple overlapping on a motorbike",
+        389: "close-up before a crowd", 436: "close-up, eating",
+        459: "half figure in a mirror, dark suit", 529: "couple overlapping on a motorbike",
         542: "grey, group, overlapping", 790: "group at a table",
-                  129648: "crowd annotation, skater",
-        174375: "crowd annotation, tennis", 234748: "full figure, dark clothes",
-                  253955: "boy, close-up, portrait",
-        253956: "full figure, portrait", 319492: "small and large people", 352257: "full figure on "
-                  "a plain ground",
-        360452: "full figures behind a fence", 412151: "busy background", 475546: "group, five in "
-                  "a row",
-        491525: "man behind a dog", 547503: "group, cut by the border", 565248: "two riders, "
-                  "overlapping",
+        129648: "crowd annotation, skater", 174375: "crowd annotation, tennis",
+        234748: "full figure, dark clothes", 253955: "boy, close-up, portrait",
+        253956: "full figure, portrait", 319492: "small and large people",
+        352257: "full figure on a plain ground", 360452: "full figures behind a fence",
+        412151: "busy background", 475546: "group, five in a row", 491525: "man behind a dog",
+        547503: "group, cut by the border", 565248: "two riders, overlapping",
         72: "nobody: giraffes", 73: "nobody: motorbike",
     },
     "val2017": {
         5001: "crowd annotation, group, overlapping", 165518: "rider in fog, low contrast",
-                168974: "toddler, close-up",
-        183709: "people from behind, cut by the border", 252219: "three walkers",
-                343937: "full figure on snow",
-        349860: "in the air, full figure", 357888: "half figure at home",
-                397133: "cook, busy background",
+        168974: "toddler, close-up", 183709: "people from behind, cut by the border",
+        252219: "three walkers", 343937: "full figure on snow", 349860: "in the air, full figure",
+        357888: "half figure at home", 397133: "cook, busy background",
         456496: "grey, seated from behind", 519208: "close-up, plain ground",
-                547336: "seen from above",
+        547336: "seen from above",
         30213: "nobody: kitchen", 41888: "nobody: birds",
     },
 }
@@ -58,11 +53,12 @@ def scale_segmentation(segmentation, scale_x: float, scale_y: float, size: tuple
     """Polygons by multiplication; a run-length mask by nearest neighbour, kept uncompressed as
     COCO writes crowds."""
     if isinstance(segmentation, list):
-        return [[round(v * (scale_x, scale_y)[i % 2], 2) for i, v in enumerate(polygon)]
-                for polygon in segmentation]
+        return [[round(number * (scale_x, scale_y)[place % 2], 2)
+                 for place, number in enumerate(polygon)] for polygon in segmentation]
     mask = rle.decode(rle.frPyObjects(segmentation, *segmentation["size"]))
     flat = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat, prepend=0)) # the first run counts zeros, and may be empty
+    # the first run counts zeros, and may be empty
+    edges = np.flatnonzero(np.diff(flat, prepend=0))
     return {"counts": np.diff(edges, prepend=0, append=flat.size).tolist(), "size": list(size)}
 
 
@@ -73,8 +69,8 @@ def scale_annotation(annotation: dict, old: tuple[int, int], new: tuple[int, int
     return annotation | {
         "segmentation": scale_segmentation(annotation["segmentation"], scale_x, scale_y, new),
         "area": round(annotation["area"] * scale_x * scale_y, 2),
-        "bbox": [round(v, 2)
-                 for v in (x * scale_x, y * scale_y, width * scale_x, height * scale_y)]}
+        "bbox": [round(number, 2)
+                 for number in (x * scale_x, y * scale_y, width * scale_x, height * scale_y)]}
 
 
 def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
@@ -89,12 +85,12 @@ def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
         image = read_image(root / folder / record["file_name"])
         old = image.shape[:2]
         new = tuple(round(side * min(1, long_side / max(old))) for side in old)
-        done, data = cv2.imencode(".jpg", cv2.cvtColor(resize_image(image, new), cv2.COLOR_RGB2BGR),
-                                  [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+        pixels = cv2.cvtColor(resize_image(image, new), cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
         write_bytes(dest / folder / record["file_name"], data.tobytes())
         images.append(record | {"height": new[0], "width": new[1]})
-        annotations += [scale_annotation(a, old, new) for a in coco["annotations"]
-                        if a["image_id"] == image_id]
+        annotations += [scale_annotation(one, old, new) for one in coco["annotations"]
+                        if one["image_id"] == image_id]
     coco |= {"images": images, "annotations": annotations}
     write_bytes(dest / f"annotations/instances_{folder}.json",
                 json.dumps(coco, separators=(",", ":")).encode())
@@ -106,15 +102,18 @@ def make_split(root: Path, dest: Path, folder: str) -> list[dict]:
 
 def attribution(records: list[dict]) -> str:
     "The page that goes with the photos."
-    rows = [f"| {r['id']} | {r['folder']}/{r['file_name']} | {r['license_name']} | "
-            f"{r['flickr_url']} |" for r in records]
+    columns = "| {id} | {folder}/{file_name} | {license_name} | {flickr_url} |"
+    rows = [columns.format(**record) for record in records]
     return "\n".join([
         "# Where these photos come from", "",
-        "The photos are from [COCO 2017](https://cocodataset.org), which took them from Flickr, where their authors gave",
-        "them the licence in the table. **They were changed**: each was resized to a long side of at most "
-        f"{long_side} pixels", f"and saved again as JPEG (quality {jpeg_quality}).", "",
+        "The photos are from [COCO 2017](https://cocodataset.org), which took them from Flickr, "
+        "where their authors gave",
+        "them the licence in the table. **They were changed**: each was resized to a long side of "
+        f"at most {long_side} pixels",
+        f"and saved again as JPEG (quality {jpeg_quality}).", "",
         "The annotations are COCO's own, of all categories, by the COCO Consortium, under",
-        "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/); polygons, boxes, areas and crowd masks were scaled",
+        "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/); polygons, boxes, areas and "
+        "crowd masks were scaled",
         "with the photos. `recipes/make_samples.py` makes this folder.", "",
         "| id | file | licence | source |", "|---|---|---|---|", *rows, ""])
 
@@ -125,18 +124,20 @@ def main(root: Path, dest: Path):
         if not (dest / "ATTRIBUTION.md").exists():
             sys.exit(f"{dest} exists and is not a sample folder: name another one")
         for folder in chosen: # before anything is removed
-            if not (root / f"annotations/instances_{folder}.json").is_file() or not (root / folder).is_dir():
+            annotations = root / f"annotations/instances_{folder}.json"
+            if not (annotations.is_file() and (root / folder).is_dir()):
                 sys.exit(f"{root}: no {folder} here; give a COCO folder")
         shutil.rmtree(dest)
     for folder in ("annotations", *chosen): (dest / folder).mkdir(parents=True)
     records = [record for folder in chosen for record in make_split(root, dest, folder)]
     write_bytes(dest / "ATTRIBUTION.md", attribution(records).encode())
-    files = [path for path in dest.rglob("*") if path.is_file()]
-    print(f"{len(records)} photos, {sum(path.stat().st_size for path in files) / 1e6:.2f} MB in "
-          f"{dest}")
+    size = sum(path.stat().st_size for path in dest.rglob("*") if path.is_file())
+    print(f"{len(records)} photos, {size / 1e6:.2f} MB in {dest}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3): sys.exit(__doc__)
-    samples = Path(__file__).resolve().parents[1] / "nbs/samples/mini_coco"
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else samples)
+    parser = recipe_parser(__doc__, "coco_root")
+    parser.add_argument("dest", type=Path, nargs="?",
+                        default=Path(__file__).resolve().parents[1] / "nbs/samples/mini_coco")
+    options = parser.parse_args()
+    main(options.coco_root, options.dest)

@@ -8,11 +8,9 @@ last.weights.h5 (with the optimizer, to go on), average.weights.h5 and best.weig
 IoU on `choose`, at the photos' own size). The answer was no: benchmarks/results/more_photos.csv
 holds its history, beside that of the second network on the same photos.
 """
-import argparse
-from pathlib import Path
-
 import keras
 
+from arguments import add_precision, add_pseudo, recipe_parser
 from person_network import Keep, Phase, compile_for, fit, turns
 from person_photos import MaskedPhotos
 
@@ -31,12 +29,9 @@ def unet(side: int) -> keras.Model:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--pseudo", type=Path, nargs="*", default=[])
-    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser = recipe_parser(__doc__, "data", "run")
+    add_pseudo(parser)
+    add_precision(parser)
     options = parser.parse_args()
     keras.mixed_precision.set_global_policy(options.precision)
     options.run.mkdir(parents=True, exist_ok=True)

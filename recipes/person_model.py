@@ -1,31 +1,36 @@
 """Train the network that ships with the package, and ship it.
 
-    python recipes/person_model.py train DATA RUN_DIR ENCODER.h5 [--precision mixed_bfloat16]   some
-        four hours on two cores; called again it goes on
-    python recipes/person_model.py ship DATA RUN_DIR               writes bg_remover/weights/ and
-        the model's card
+    python recipes/person_model.py train DATA RUN_DIR ENCODER.h5 [--precision mixed_bfloat16]
+    python recipes/person_model.py ship DATA RUN_DIR [--remark TEXT]
 
 DATA holds pairs/ (frames, masks, index.csv with name, source, split) and coco/ (COCO's own layout,
 for the closing measurement); coco_pairs.py makes it of the whole COCO. ENCODER.h5 comes from
-deeplab_encoder.py. The phases: the decoder alone, then the encoder with it, in small steps, then
-both on larger windows; then both again with a loss that counts photos, not pixels, and photos
-without people more often; then for longer and in larger steps, mostly on street photos, which
-taught it the training photos and little about others (phase 4); and at last from the mean of what
-there was, in small steps, with people pasted in front of every second photo. The network that ships
-is the mean of that phase's best and last weights (Wortsman et al., 2022, arXiv:2203.05482).
+deeplab_encoder.py. `train` takes some four hours on two cores; called again, it goes on. RUN_DIR
+gets a folder for each phase, as `bg_remover.training.train` writes it. `ship` writes what ships
+into bg_remover/weights, with the model's card (model_card.md, filled in), the histories that the
+notebooks draw into nbs/histories, and the score of each photo measured into
+benchmarks/results/person_model_val.csv.
+
+The phases: the decoder alone, then the encoder with it, in small steps, then both on larger
+windows; then both again with a loss that counts photos, not pixels, and photos without people more
+often; then for longer and in larger steps, mostly on street photos, which taught it the training
+photos and little about others (phase 4); and at last from the mean of what there was, in small
+steps, with people pasted in front of every second photo. The network that ships is the mean of that
+phase's best and last weights (Wortsman et al., 2022, arXiv:2203.05482). Whatever is chosen (epoch,
+input size, threshold) is chosen on the split `choose`; COCO's val photos only confirm. The weights
+that ship were trained before augmentation became a list of steps and crowds were ignored
+(CHANGELOG.md): the same call gives a network like it, not the same one.
+
 Processors that multiply bfloat16 (lscpu says avx512_bf16) train faster with --precision
 mixed_bfloat16, above all with an allocator that keeps its memory (MALLOC_MMAP_MAX_=0
 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456): a step of phase 1 took 2.2 s in
 float32, with or without; 1.7 s in bfloat16, and 0.9 s with both (one try on two cores, other work
-beside it). Whatever is chosen (epoch, input size, threshold) is chosen on the split `choose`;
-COCO's val photos only confirm. Tried on 150 steps of 192 × 192, one seed each, IoU on `choose` at
-256: encoder from DeepLab 0.601, from ImageNet 0.574; going on from there with the encoder's deeper
-part at 5e-4, its filters not yet brought to one size: 0.534; everything but the first layers at
-1e-3 from the start, likewise: 0.352. The weights that ship were trained before augmentation became
-a list of steps and crowds were ignored (CHANGELOG.md): the same call gives a network like it, not
-the same one.
+beside it).
+
+Tried on 150 steps of 192 × 192, one seed each, IoU on `choose` at 256: encoder from DeepLab 0.601,
+from ImageNet 0.574; going on from there with the encoder's deeper part at 5e-4, its filters not yet
+brought to one size: 0.534; everything but the first layers at 1e-3 from the start, likewise: 0.352.
 """
-import argparse
 import csv
 import json
 import sys
@@ -40,6 +45,7 @@ import keras
 import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from arguments import add_precision, recipe_parser
 from evaluate import measure, report, write_scores
 
 from bg_remover import __version__
@@ -55,6 +61,7 @@ from bg_remover.base.runs import read_history, write_history
 from bg_remover.base.optimizers import warm_cosine
 
 root = Path(__file__).resolve().parent.parent
+weights_folder, histories = root / "bg_remover/weights", root / "nbs/histories"
 net = dict(backbone="mobilenetv2", decoder_filters=(64, 48, 32, 24))
 batch_size = 16
 # how often a source comes in each turn, if not once: portraits are easier
@@ -69,10 +76,11 @@ licences = ("Weights: Apache-2.0. DeepLab's, which the encoder started from: Apa
             "annotations: CC BY 4.0. The training photos keep their owners' licences "
             "and are not redistributed")
 source_names = {
-    "background": "photos without people", "ccp": "full-length street photos (Clothing Co-Parsing)",
-                "voc": "PASCAL VOC 2012 photos with people",
-    "coco-train2017": "COCO train2017 photos with people", "coco-val2017": "COCO val2017 photos "
-                "with people (none of those measured below)",
+    "background": "photos without people",
+    "ccp": "full-length street photos (Clothing Co-Parsing)",
+    "voc": "PASCAL VOC 2012 photos with people",
+    "coco-train2017": "COCO train2017 photos with people",
+    "coco-val2017": "COCO val2017 photos with people (none of those measured below)",
     "portrait": "portraits (Shen et al., 2016)",
 }
 
@@ -155,79 +163,15 @@ def train_all(data: Path, run_dir: Path, encoder: str):
             elif weights: model.load_weights(weights)
             pairs = batches(split_pairs(data, "train", phase.often), size, batch_size, shuffle=True,
                             augment=phase.vary, paste=phase.paste, seed=seed, steps=phase.steps)
-            train(model, pairs, batches(split_pairs(data, "choose"), size, batch_size), run,
-                  phase.epochs,
+            held_out = batches(split_pairs(data, "choose"), size, batch_size)
+            train(model, pairs, held_out, run, phase.epochs,
                   warm_cosine(phase.rate, phase.steps * phase.epochs), weight_decay=1e-4,
                   encoder_lr_scale=phase.encoder_lr_scale, loss=phase.loss)
         weights = run / "best.weights.h5"
 
 
-card_text = """# Model card: person.onnx
-
-A U-Net that says, for each pixel of a photo, how probable it is that it belongs to a person. `recipes/person_model.py`
-holds its recipe and wrote this page.
-
-| | |
-|---|---|
-| network | {backbone} encoder, decoder with {decoder} filters; {weights:,} weights, stored as float16 |
-| input | RGB 0–255, stretched to {side} × {side}; preprocessing is inside |
-| output | probability of a person, computed at {half} × {half}, enlarged to {side} × {side}, stretched back; the file also answers at other sizes, sides multiples of 32; threshold {threshold}; regions count that reach {min_peak} somewhere |
-| files | `person.onnx` to cut out, `person.weights.h5` and `person.json` to train further (`pretrained_unet`) |
-
-## Trained on
-
-{sources}
-
-{samples_seen:,} photo passes on two processor cores.
-The encoder started from the backbone of a published DeepLab (`recipes/deeplab_encoder.py`), which had learnt on PASCAL VOC and, before
-that, on ImageNet; probably on COCO as well, as its publishers say of its relatives (github.com/tensorflow/models, research/deeplab/g3doc/model_zoo.md). It was trained in phases (how often a source comes in each turn is said where it is not once):
-
-{phases}
-
-The network is the mean of two sets of weights (Wortsman et al., 2022, arXiv:2203.05482). Here is their IoU at 0.5 on the {chosen} COCO photos by which everything
-was chosen, not those measured below. The best epoch alone does better on them, but it was picked from nine by them, and IoU jumps from epoch to epoch; the mean jumps less:
-
-| weights | IoU |
-|---|---|
-{ends}
-
-On the same {chosen} photos were chosen: the epoch by whole-set IoU, and by mean IoU per photo at their own size
-the size at which the network is used
-
-| used at | IoU | milliseconds for the network, two cores |
-|---|---|---|
-{tried}
-
-(the best of those within {patience}),
-
-and the threshold ({at_threshold:.3f} at {threshold}, {at_half:.3f} at 0.5). Regions that reach a probability of {min_peak} nowhere are left out:
-the highest value tried that costs less than {affordable} of IoU there ({at_min_peak:.4f} with it, {without:.4f} without). On these photos the expected calibration error of its probabilities is {calibration:.3f};
-storing the weights as float16 changes the probability by {difference:.5f} on average, and {changed:.3%} of the pixels change side.
-
-{remark}## Measured
-
-On the COCO val2017 photos listed in `benchmarks/results/person_model_val.csv`, none of which was trained on; threshold 0.5, at their own
-size, crowds ignored. Other photos of val2017 were trained on, so a measurement on all of val2017 would flatter.
-
-{measured}
-
-`benchmarks/quality.py` compares it with others, and counts false alarms on photos without people.
-The figures above were measured on the day of training, with the refinement of that day; today's are in `benchmarks/results/quality.csv`.
-
-`benchmarks/kinds.py` sorts these photos, at the threshold that ships, by what COCO says about them; a photo may be of several kinds:
-
-{kinds}
-
-## Limits
-
-It was trained on two processor cores, rather than for days on a GPU. It finds people who are large in the photo; it misses small and
-partly hidden ones and takes things beside a person for a part of them. Its training masks are polygons, so hair is not in them.
-It was not tested for differences between groups of people.
-
-## Licences
-
-{licences}.
-"""
+# what the card says always; names in braces are filled in
+card_template = Path(__file__).with_name("model_card.md")
 
 
 def kinds_table() -> str:  # Markdown
@@ -243,13 +187,15 @@ def kinds_table() -> str:  # Markdown
 
 def describe(phase: Phase) -> str:
     "A phase as an entry of the card's list."
-    encoder = "the encoder frozen" if phase.frozen == 1 else f"{phase.encoder_lr_scale:.0%} of it for the encoder"
+    start = "DeepLab's encoder" if phase is phases[0] else "the best epoch before"
+    if phase.start: start = "the mean of " + " and ".join(f"`{file}`" for file in phase.start)
+    share = f"{phase.encoder_lr_scale:.0%} of it for the encoder"
+    encoder = "the encoder frozen" if phase.frozen == 1 else share
     often = ", ".join(f"{name} {count} ×" for name, count in phase.often.items())
-    start = "the mean of " + " and ".join(f"`{file}`"
-                                          for file in phase.start) if phase.start else "DeepLab's encoder" if phase is phases[0] else "the best epoch before"
     return (f"- **{phase.folder}**, from {start}: {batch_size * phase.steps * phase.epochs:,} "
             f"photo passes at {phase.side} × {phase.side}, highest rate {phase.rate:g}, {encoder}; "
-            f"`{phase.loss.__name__}`, `{phase.vary.__name__}`, people pasted in front of {phase.paste:.0%}; in each turn {often}")
+            f"`{phase.loss.__name__}`, `{phase.vary.__name__}`, people pasted in front of "
+            f"{phase.paste:.0%}; in each turn {often}")
 
 
 def trained(run_dir: Path, side: int, files: tuple[str, ...] = averaged) -> keras.Model:
@@ -295,12 +241,11 @@ def try_sides(data: Path, run_dir: Path) -> dict[int, tuple[float, float]]:
 
 def try_ends(data: Path, run_dir: Path, side: int) -> dict[str, float]:
     "Mean IoU per photo on the `choose` split, of the ends of the phases and of their mean."
-    found = {}
+    found, pairs = {}, split_pairs(data, "choose")
     for files in (*zip(averaged), averaged):
         with tempfile.TemporaryDirectory() as work:
             remover = export_for(trained(run_dir, side, files), work)
-        found[" and ".join(files)] = evaluate(remover.probability,
-                                              split_pairs(data, "choose"))["iou"]
+        found[" and ".join(files)] = evaluate(remover.probability, pairs)["iou"]
     return found
 
 
@@ -320,18 +265,16 @@ def choose_threshold(data: Path, model: keras.Model) -> tuple[dict[float, float]
 
 def try_min_peaks(data: Path, model: keras.Model, threshold: float) -> dict[float, float]:
     "Mean IoU per photo on the `choose` split, by what a region has to reach somewhere."
-    found = {}
+    found, pairs = {}, split_pairs(data, "choose")
     for min_peak in min_peaks:
         with tempfile.TemporaryDirectory() as work:
             remover = export_for(model, work, threshold=threshold, min_peak_probability=min_peak)
-        found[min_peak] = evaluate(remover.probability, split_pairs(data, "choose"),
-                                   threshold)["iou"]
+        found[min_peak] = evaluate(remover.probability, pairs, threshold)["iou"]
         print(f"regions that reach {min_peak}: IoU {found[min_peak]:.4f}", flush=True)
     return found
 
 
-# a row per epoch of each phase, with the photo passes until then
-def join_histories(run_dir: Path) -> list[dict]:
+def join_histories(run_dir: Path) -> list[dict]: # a row an epoch, with the photo passes until then
     "The histories of all phases, one after the other."
     joined, passes = [], 0
     for phase in phases:
@@ -352,78 +295,114 @@ def half_costs(full: Remover, half: Remover, pairs: Pairs) -> tuple[float, float
     return float(np.mean(differences)), float(np.mean(sides_changed))
 
 
-def ship(data: Path, run_dir: Path, remark: str):
-    "Export, keep the histories, measure, and write the model's card."
-    by_side = try_sides(data, run_dir)
-    side = max((side for side in sides if by_side[side][1] <= patience),
-               key=lambda side: by_side[side][0])
-    model, weights = trained(run_dir, side), root / "bg_remover/weights"
+class Limits(NamedTuple):
+    "What was chosen for a network on the split `choose`, and the figures that chose it."
+    by_threshold: dict[float, float] # IoU
+    threshold: float
+    by_min_peak: dict[float, float] # IoU
+    min_peak: float
+    reliability: np.ndarray # of its probabilities
+
+
+def best_side(by_side: dict[int, tuple[float, float]]) -> int:
+    "The size with the highest IoU, of those at which the network is quick enough."
+    quick = (side for side in sides if by_side[side][1] <= patience)
+    return max(quick, key=lambda side: by_side[side][0])
+
+
+def choose_limits(data: Path, model: keras.Model) -> Limits:
+    "The threshold with the highest IoU, then the highest peak that costs little."
     by_threshold, table = choose_threshold(data, model)
     threshold = max(by_threshold, key=by_threshold.get)
     by_min_peak = try_min_peaks(data, model, threshold)
     min_peak = max(each for each in min_peaks if by_min_peak[each] >= by_min_peak[0.0] - affordable)
-    np.savetxt(root / "nbs/histories/person_reliability.csv", table, "%.2f", delimiter=",",
+    return Limits(by_threshold, threshold, by_min_peak, min_peak, table)
+
+
+def keep_histories(run_dir: Path, limits: Limits) -> int: # photo passes of all phases
+    "Keep what the notebooks draw: the epochs, and how reliable the probabilities are."
+    np.savetxt(histories / "person_reliability.csv", limits.reliability, "%.2f", delimiter=",",
                header="pixels,probability,person", comments="")
     history = join_histories(run_dir)
-    write_history(root / "nbs/histories/person_model.csv", history)
-    # it is in memory from here on
-    with tempfile.TemporaryDirectory() as work:
-        full = export_for(model, work, min_peak_probability=min_peak)
-    names, scores = measure(data / "coco", "val", full.probability)
+    write_history(histories / "person_model.csv", history)
+    return history[-1]["samples_seen"]
+
+
+def measure_val(data: Path, remover: Remover) -> str:
+    "The figures on COCO's val photos, which confirm; the score of each photo is kept."
+    names, scores = measure(data / "coco", "val", remover.probability)
     write_scores(root / "benchmarks/results/person_model_val.csv", names, scores)
-    sources = Counter(row["source"] for row in split_rows(data, "train"))
-    facts = dict(samples_seen=history[-1]["samples_seen"], licences=licences)
-    export_onnx(model, weights / "person.onnx", threshold, min_peak, half=True, version=__version__,
-                trained_on=dict(sorted(sources.items())),
-                measured="photos of COCO val2017 that were not trained on, float32 weights, "
-                f"threshold 0.5: {report(scores)}", **facts)
-    difference, changed = half_costs(full, Remover(weights / "person.onnx"),
-                                     split_pairs(data, "choose"))
-    save_half_weights(model, weights / "person.weights.h5")
-    write_bytes(weights / "person.json",
+    return report(scores)
+
+
+def write_weights(model: keras.Model, side: int, limits: Limits, **description):
+    "The files that ship: to cut out, and to train further."
+    export_onnx(model, weights_folder / "person.onnx", limits.threshold, limits.min_peak, half=True,
+                version=__version__, **description)
+    save_half_weights(model, weights_folder / "person.weights.h5")
+    write_bytes(weights_folder / "person.json",
                 (json.dumps(net | dict(image_size=(side, side)), indent=1) + "\n").encode())
-    write_bytes(weights / "MODEL_CARD.md", card_text.format(
-        backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])),
-                                                            weights=model.count_params(), side=side,
-                                                            half=side // 2, threshold=threshold,
-        sources="\n".join(f"- {source_names[name]}: {count:,}"
-                          for name, count in sorted(sources.items())),
-                                                            chosen=len(split_rows(data, "choose")),
-        phases="\n".join(map(describe, phases)),
-                                                            ends="\n".join(f"| {name} | {value:.3f} |"
-                                                                           for name, value in try_ends(data,
-                                                                                                       run_dir,
-                                                                                                       side).items()),
-                                                            tried="\n".join(f"| {size} × {size} | "
-                                                                            f"{value:.3f} | {ms:.0f} |"
-                                                                            for size, (value, ms) in by_side.items()),
-                                                            patience=patience,
-        at_threshold=by_threshold[threshold], at_half=by_threshold[0.5], min_peak=min_peak,
-                                                            affordable=affordable,
-                                                            at_min_peak=by_min_peak[min_peak],
-                                                            without=by_min_peak[0.0],
-                                                            calibration=calibration_error(table),
-                                                            difference=difference, changed=changed,
-                                                            remark=f"{remark}\n\n" if remark
-                                                            else "",
-        measured="\n".join(f"- {line}" for line in report(scores).splitlines()),
-        kinds=kinds_table(), **facts).encode())
+
+
+def recipe_facts(data: Path, sources: dict[str, int]) -> dict: # of the card
+    "What follows from the recipe and its photos alone."
+    return dict(backbone=net["backbone"], decoder=", ".join(map(str, net["decoder_filters"])),
+                sources="\n".join(f"- {source_names[name]}: {count:,}"
+                                  for name, count in sources.items()),
+                chosen=len(split_rows(data, "choose")), phases="\n".join(map(describe, phases)),
+                patience=patience, affordable=affordable, kinds=kinds_table(), licences=licences)
+
+
+def choice_facts(by_side: dict[int, tuple[float, float]], side: int, by_ends: dict[str, float],
+                 limits: Limits) -> dict: # of the card
+    "What was tried on the split `choose`, and what was chosen there."
+    tried = (f"| {size} × {size} | {iou:.3f} | {ms:.0f} |" for size, (iou, ms) in by_side.items())
+    ends = (f"| {name} | {iou:.3f} |" for name, iou in by_ends.items())
+    return dict(side=side, half=side // 2, tried="\n".join(tried), ends="\n".join(ends),
+                threshold=limits.threshold, at_threshold=limits.by_threshold[limits.threshold],
+                at_half=limits.by_threshold[0.5], min_peak=limits.min_peak,
+                at_min_peak=limits.by_min_peak[limits.min_peak], without=limits.by_min_peak[0.0],
+                calibration=calibration_error(limits.reliability))
+
+
+def ship(data: Path, run_dir: Path, remark: str):
+    "Export, keep the histories, measure, and write the model's card."
+    by_side = try_sides(data, run_dir)
+    side = best_side(by_side)
+    model = trained(run_dir, side)
+    limits = choose_limits(data, model)
+    samples_seen = keep_histories(run_dir, limits)
+    with tempfile.TemporaryDirectory() as work: # it is in memory from here on
+        full = export_for(model, work, min_peak_probability=limits.min_peak)
+    figures = measure_val(data, full)
+    sources = dict(sorted(Counter(row["source"] for row in split_rows(data, "train")).items()))
+    write_weights(model, side, limits, trained_on=sources,
+                  measured="photos of COCO val2017 that were not trained on, float32 weights, "
+                  f"threshold 0.5: {figures}", samples_seen=samples_seen, licences=licences)
+    half = Remover(weights_folder / "person.onnx")
+    difference, changed = half_costs(full, half, split_pairs(data, "choose"))
+    facts = recipe_facts(data, sources)
+    facts |= choice_facts(by_side, side, try_ends(data, run_dir, side), limits)
+    card = card_template.read_text(encoding="utf-8").format(
+        weights=model.count_params(), samples_seen=samples_seen, difference=difference,
+        changed=changed, remark=f"{remark}\n\n" if remark else "",
+        measured="\n".join(f"- {line}" for line in figures.splitlines()), **facts)
+    write_bytes(weights_folder / "MODEL_CARD.md", card.encode())
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = recipe_parser(__doc__)
     parser.add_argument("what", choices=("train", "ship"))
     parser.add_argument("data", type=Path)
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("encoder", nargs="?", help="to train: encoder weights from "
-                        "deeplab_encoder.py")
-    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"),
-                        help="in which training multiplies; weights stay float32")
-    parser.add_argument("--remark", default="", help="what a reader of the card must know about "
-                        "this run")
-    parser.add_argument("--times", type=int, default=1, help="so many times the steps, for as many "
-                        "times the photos; the same for train and ship")
+    parser.add_argument("encoder", nargs="?",
+                        help="to train: encoder weights from deeplab_encoder.py")
+    add_precision(parser)
+    parser.add_argument("--remark", default="",
+                        help="what a reader of the card must know about this run")
+    parser.add_argument("--times", type=int, default=1,
+                        help="so many times the steps, for as many times the photos; the same for "
+                        "train and ship")
     options = parser.parse_args()
     phases = [phase._replace(steps=phase.steps * options.times) for phase in phases]
     if options.what == "train":

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from arguments import add_precision, add_pseudo, recipe_parser
 from movenet import fit_top, movenet
 from person_photos import MaskedPhotos, training_batches
 
@@ -43,8 +44,6 @@ batch_size, epoch_steps = 16, 150
 encoder_share = 0.2  # of the rate
 turns = {"coco-train2017": 4, "coco-val2017": 4, "coco-more": 4, "voc": 4, "pseudo": 2,
          "background": 2, "voc-background": 2, "portrait": 1, "ccp": 1}  # how often in each turn
-
-
 licences = ("Weights: Apache-2.0. DeepLab's and MoveNet's, from which the encoders started: "
             "Apache-2.0. COCO annotations: CC BY 4.0. The training photos keep their owners' "
             "licences and are not redistributed")
@@ -237,19 +236,20 @@ def export(options: argparse.Namespace):
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = recipe_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, places in (("train", ("data", "run", "graph")),
                          ("export", ("data", "weights", "graph", "out"))):
         command = commands.add_parser(name)
         for place in places: command.add_argument(place, type=Path)
-        command.add_argument("--pseudo", type=Path, nargs="*", default=[])
-    commands.choices["train"].add_argument("--precision", default="float32",
-                                           choices=("float32", "mixed_bfloat16"))
-    commands.choices["export"].add_argument("--share", type=float, default=0.45)
-    commands.choices["export"].add_argument("--threshold", type=float, default=0.5)
-    commands.choices["export"].add_argument("--sure", type=float, default=0.0)
+        add_pseudo(command)
+    add_precision(commands.choices["train"])
+    exporting = commands.choices["export"]
+    exporting.add_argument("--share", type=float, default=0.45,
+                           help="of this network in the answer of both")
+    exporting.add_argument("--threshold", type=float, default=0.5)
+    exporting.add_argument("--sure", type=float, default=0.0,
+                           help="the probability that a region has to reach somewhere")
     return parser.parse_args()
 
 

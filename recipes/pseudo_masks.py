@@ -1,20 +1,20 @@
-"""Masks for photos that have only boxes around their people: the networks' answer, where it is sure.
+"""Masks for photos that have only boxes around their people: the networks' answer, where it is
+sure.
 
     python recipes/pseudo_masks.py DATA OUT NAME.onnx[,OTHER.onnx@SHARE]
 
-Writes OUT/masks and OUT/index.csv for the photos of DATA/extra whose split is `boxes`, and OUT/frames
+Writes OUT/masks and OUT/index.csv for the photos that DATA/extra/boxes.json names, and OUT/frames
 as a link to theirs. The answer is the mean of a look at the whole photo and of one at each box and
 what surrounds it. A pixel outside all boxes is background. Inside, above 0.65 is a person (255) and
 below 0.2 is background; what lies between counts neither way (128), and so does a box of which less
 than a tenth was found: the networks missed somebody there.
 """
-import argparse
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 
+from arguments import recipe_parser
 from compare_networks import Mean
 
 from bg_remover.images import read_image, resize_probability, write_mask
@@ -59,11 +59,8 @@ def pseudo_mask(probability: np.ndarray, boxes: list[list[float]]) -> np.ndarray
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("network", type=Mean)
+    parser = recipe_parser(__doc__, "data", "out")
+    parser.add_argument("network", type=Mean, metavar="NAME.onnx")
     options = parser.parse_args()
     boxes = json.loads((options.data / "extra/boxes.json").read_text())
     (options.out / "masks").mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,10 @@ root = Path(__file__).resolve().parent.parent
 badge_line = re.compile(r"\n*\[Open in Colab\]\([^)]*\)\n*\Z")
 colab_source = """#| hide
 try: import os, bg_remover
-except ModuleNotFoundError: # in Colab: fetch the project with its samples, and install it, which takes a minute
-    get_ipython().system("(test -d lessons || git clone -q --depth 1 {address} lessons) && pip install -q './lessons[learn,scale]'")
+except ModuleNotFoundError: # in Colab: fetch the project with its samples, and install it, \
+which takes a minute
+    get_ipython().system("(test -d lessons || git clone -q --depth 1 {address} lessons) \
+&& pip install -q './lessons[learn,scale]'")
 finally: # in Colab, also after a restart
     if os.path.isdir("lessons/{folder}"): os.chdir("lessons/{folder}")"""
 
@@ -60,8 +62,8 @@ def with_repository(pyproject: str, address: str) -> str:
     """pyproject.toml with the address where pip and nbdev look for it, or without it when it is
     empty."""
     text = re.sub(r'\[project\.urls\]\nRepository = "[^"]*"\n\n', "", pyproject)
-    return text.replace("[tool.nbdev]",
-                        f'[project.urls]\nRepository = "{address}"\n\n[tool.nbdev]') if address else text
+    urls = f'[project.urls]\nRepository = "{address}"\n\n' if address else ""
+    return text.replace("[tool.nbdev]", f"{urls}[tool.nbdev]")
 
 
 def main():

@@ -1,13 +1,15 @@
 """List, print, replace, add or drop the cells of a notebook by their ids, without JupyterLab.
 
-    python tools/cell.py 02_metrics                                   list the cells: id, kind,
-        first line
-    python tools/cell.py 02_metrics metrics-30                        print the source of one
-    python tools/cell.py 02_metrics metrics-30 --replace FILE         put the text of FILE in its
-        place; - is standard input
-    python tools/cell.py 02_metrics metrics-30 --after NEW-ID FILE    add a code cell after it;
-        --markdown: a text cell
-    python tools/cell.py 02_metrics metrics-30 --drop                 remove it
+    python tools/cell.py 02_metrics
+        list the cells: id, kind, first line
+    python tools/cell.py 02_metrics metrics-30
+        print the source of one
+    python tools/cell.py 02_metrics metrics-30 --replace FILE
+        put the text of FILE in its place; - is standard input
+    python tools/cell.py 02_metrics metrics-30 --after NEW-ID FILE [--markdown]
+        add a code cell after it, or a text cell
+    python tools/cell.py 02_metrics metrics-30 --drop
+        remove it
 
 Then `make notebook NAME=02_metrics` runs, stores and exports; `.venv/bin/nbdev-export` only
 exports.
@@ -43,12 +45,12 @@ def change(cells: list[dict], options: argparse.Namespace):
         cells[place] = new_cell(cells[place]["cell_type"], options.id, read_text(options.replace))
     if options.after:
         new_id, file = options.after
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}",
-                            new_id) or new_id in [cell["id"] for cell in cells]:
+        taken = new_id in [cell["id"] for cell in cells]
+        if taken or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", new_id):
             sys.exit(f"{new_id}: an id is new in its notebook, and made of letters, digits and "
                      "hyphens")
-        cells.insert(place + 1,
-                     new_cell("markdown" if options.markdown else "code", new_id, read_text(file)))
+        kind = "markdown" if options.markdown else "code"
+        cells.insert(place + 1, new_cell(kind, new_id, read_text(file)))
 
 
 def read_text(file: str) -> str:

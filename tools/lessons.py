@@ -46,16 +46,16 @@ def measure(path: Path) -> dict:
     pictures = [output for *_, outputs in cells for output in outputs
                 if {"image/png", "image/jpeg"} & set(output.get("data", {}))]
     return dict(
-        cells=len(cells),
-                words=sum(len(source.split()) for kind, source, _ in cells if kind == "markdown"),
-        pictures=len(pictures), teaching=(lines - machinery) / lines if lines else 1.0,
+        cells=len(cells), pictures=len(pictures),
+        words=sum(len(source.split()) for kind, source, _ in cells if kind == "markdown"),
+        teaching=(lines - machinery) / lines if lines else 1.0,
         longest_line=max(len(line) for kind, source, _ in cells if kind == "code"
                          for line in source.splitlines()))
 
 
 def main():
-    print("| lesson | cells | words | pictures | exported lines that teach | longest line "
-          "|\n|---|--:|--:|--:|--:|--:|")
+    print("| lesson | cells | words | pictures | exported lines that teach | longest line |")
+    print("|---|--:|--:|--:|--:|--:|")
     for path in lesson_notebooks():
         row = measure(path)
         print(f"| {path.stem} | {row['cells']} | {row['words']:,} | {row['pictures']} | "

@@ -9,9 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bootstrap import EXTRAS, ROOT
+from bootstrap import ROOT, STAGES
 
-heading = "# The exact versions that `make` installs: all tests were run with them on Python 3.11; `make lock` finds new ones.\n"
+heading = ("# The exact versions that `make` installs: all tests were run with them on "
+           "Python 3.11; `make lock` finds new ones.\n")
 
 
 def main():
@@ -20,7 +21,8 @@ def main():
         python = next(path
                       for path in (Path(folder) / "bin/python", Path(folder) / "Scripts/python.exe")
                       if path.exists())
-        subprocess.run([python, "-m", "pip", "install", f"{ROOT}[{EXTRAS}]"], check=True)
+        subprocess.run([python, "-m", "pip", "install", f"{ROOT}[{STAGES['all']}]"],
+                       check=True)
         frozen = subprocess.run([python, "-m", "pip", "freeze", "--all", "--exclude", "pip",
                                  "--exclude", "bg-remover"], check=True, capture_output=True,
                                 text=True).stdout

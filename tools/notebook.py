@@ -13,8 +13,8 @@ from nbdev.test import nbdev_test
 
 
 def main(names: list[str]):
-    paths = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names] or [*notebooks(),
-                                                                                      *solutions()]
+    named = [root / f"nbs/{name.removesuffix('.ipynb')}.ipynb" for name in names]
+    paths = named or [*notebooks(), *solutions()]
     missing = [path for path in paths if not path.exists()]
     if missing:
         sys.exit(f"{missing[0]} is not there; name a notebook as in NAME=04_data_prep or "

@@ -35,9 +35,8 @@ def render(index: Path) -> str:
     "The whole README."
     parts = []
     for cell in read_nb(index).cells:
-        if re.search(r"^#\|\s*hide\s*$", cell.source, re.M) or cell.cell_type not in ("markdown",
-                                                                                      "code"):
-            continue
+        if cell.cell_type not in ("markdown", "code"): continue
+        if re.search(r"^#\|\s*hide\s*$", cell.source, re.M): continue
         if cell.cell_type == "markdown":
             parts.append(re.sub(r"""(\]\(|<img[^>]*?\ssrc=["'])([^)"'\s]+)([)"'\s])""", from_root,
                                 cell.source))
