@@ -377,7 +377,7 @@ def _prepare_folders(source: Path, dest: Path, settings: dict, overwrite: bool):
                           "results")
     try:
         if isinstance(dest, Path): dest.mkdir(parents=True, exist_ok=True)
-        remedy = "choose another folder, or use overwrite=True to make them again"
+        remedy = "choose another folder, or use overwrite=True to replace the results"
         check_settings(dest / results_mark, settings, FolderError, remedy, overwrite)
         if overwrite: _forget(dest)
     except OSError as error:

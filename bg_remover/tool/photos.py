@@ -62,7 +62,8 @@ class Request:
         if self.keep not in ("people", "background"):
             raise ValueError(f"keep must be 'people' or 'background', not {self.keep!r}")
         if self.keep == "background" and (self.background is not None or self.crop):
-            raise ValueError("keeping the background goes neither with a new one nor with cropping")
+            raise ValueError("keeping the background cannot be combined with a new background "
+                             "or with cropping")
         if self.crop and self.keep_metadata:
             raise ValueError("the camera's notes describe the whole photo; crop or keep them, "
                              "not both")

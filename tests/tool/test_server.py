@@ -97,7 +97,7 @@ def test_the_shape_is_asked_for_as_in_the_command():
     ("mask=perhaps", "mask cannot be 'perhaps'; give true"),
     ("feather=nan", "feather"),
     ("keep=dog", "'people' or 'background'"),
-    ("crop=true&keep=background", "nor with cropping"),
+    ("crop=true&keep=background", "or with cropping"),
 ])
 def test_options_that_make_no_sense_are_named(query, why):
     answer = client().post(f"/remove?{query}", content=photo)
