@@ -15,8 +15,8 @@ import platform
 from pathlib import Path
 
 from .base.files import FolderError, check_name
-from .base.network import answer_long, choose_looks, mean_look, min_peak, open_model
-from .base.network import shipped_model
+from .base.network import answer_long, choose_looks, look_size, mean_look, min_peak
+from .base.network import open_model, shipped_model
 from .base.photo_files import from_srgb
 from .images import Photo, as_image, composite, resize_image, resize_probability
 
@@ -30,21 +30,22 @@ class Network:
         model: str | os.PathLike | None = None, # an .onnx file of `export_onnx`; None: shipped
         threads: int = 0, # that one photo may use; 0: as many as this process has cores
         provider: str = "cpu", # what to run on: "cpu", "cuda", ... or "auto"
-        careful: bool = False, # look at each photo and its mirror image, at two sizes
+        careful: bool = False, # look twice, the second time at the mirror image in its own shape
     ):
         self.model, self.hardware = shipped_model() if model is None else model, (threads, provider)
         self.session, self.description = open_model(self.model, *self.hardware)
         self.image_size = tuple(self.description["image_size"]) # (height, width)
         self.threshold = self.description["threshold"] # person from this probability on
         self.min_peak_probability = min_peak(self.description, careful) # of a region
-        self.looks = choose_looks(self.session, self.image_size, careful)
+        self.looks = choose_looks(self.session, careful)
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
         "The probability of a person for each pixel of the network's small copy of the photo."
-        def look(image, size):
+        def see(image, look):
+            size = look_size(look, self.image_size, image.shape[:2])
             pixels = np.float32(resize_image(image, size))[None]
             return self.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
-        return mean_look(look, as_image(photo), self.looks)
+        return mean_look(see, as_image(photo), self.looks)
 
     def __getstate__(self): return vars(self) | dict(session=None)
 

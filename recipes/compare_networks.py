@@ -3,7 +3,7 @@
     python recipes/compare_networks.py DATA OUT.csv NAME=FILE.onnx[,FILE.onnx@SHARE] ... [--final]
 
 DATA is what person_model.py trains on. With a second file, SHARE of the answer is that one's; with
-careful:FILE.onnx, the network looks several times, as `careful=True` does. The first network is the
+careful:FILE.onnx, the network looks twice, as `careful=True` does. The first network is the
 one that the others are held against, photo by photo. --final also measures what confirms and never
 chooses: COCO's 68 val photos, false alarms on the `alarm` photos and on COCO's val photos without
 people (as benchmarks/quality.py counts them), portraits (a twentieth of those that were trained on,

@@ -438,7 +438,7 @@ def remove_folder(
     executor: concurrent.futures.Executor | None = None,
     threads: int = 0, # of the network in each process; 0: all cores, and one in a worker
     provider: str = "cpu", # what the network is to run on: "cpu", "cuda" ... or "auto"
-    careful: bool = False, # look at each photo and its mirror image, at two sizes
+    careful: bool = False, # look twice at each photo, see `Network`
     request: Request | None = None, # what is wanted of each photo; None: what follows
     **wanted, # what `Request` takes: form, mask, background, keep_metadata, largest
 ) -> Iterator[Record]: # as they finish
