@@ -388,13 +388,15 @@ def _oddity(given: bytes, read: bytes) -> str:
 
 
 def _resolution(picture, chunks: dict) -> tuple[float, float] | None: # dots per inch
-    "How densely a photo is to be printed, where the file says so."
+    "How densely a photo is to be printed, where the file says so and every format can hold it."
     found = picture.info.get("dpi")
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         found = tuple(int.from_bytes(density[at:at + 4], "big") * 0.0254 for at in (0, 4))
-    try: return tuple(round(float(each), 2) for each in found) if found and min(found) > 0 else None
-    except (TypeError, ValueError): return None
+    try: dots = tuple(round(float(each), 2) for each in found or ())
+    except (TypeError, ValueError, OverflowError): return None # damaged
+    # a JPEG holds whole numbers of 16 bits
+    return dots if dots and all(1 <= each <= 65535 for each in dots) else None
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-class
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
-from bg_remover.base.photo_files import open_photo
+from bg_remover.base.photo_files import open_photo, read_photo
 from bg_remover.tool.photos import Cut, Request, cut_photo
 from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
 from bg_remover.tool.video import Checkerboard
@@ -337,6 +337,19 @@ def test_the_resolution_for_printing_is_kept_on_request(remover, form, options):
                                           **options).data).info.get("dpi")
                          for keep in (True, False))
         assert max(abs(each - 300) for each in kept) < 0.1 and (dropped is None or dropped[0] < 100)
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("density", [0.2, 1e6, 4294967295.0])
+def test_a_resolution_that_no_file_can_hold_is_dropped(remover, form, density):
+    notes = Image.Exif() # the JPEG's own, and the TIFF's
+    notes[0x010F], notes[0x0128], notes[0x011A], notes[0x011B] = "a camera", 2, density, density
+    jpeg = stored(red_photo(), "JPEG", exif=notes)
+    no_jfif = jpeg[:2] + jpeg[20:] # else its resolution would count
+    assert jpeg[2:4] == b"\xff\xe0" and opened(no_jfif).info["dpi"][0] == pytest.approx(density)
+    for data in (no_jfif, stored(red_photo(), "TIFF", dpi=(density, density))):
+        cut = cut_photo(data, remover, form, keep_metadata=True, background=(1, 2, 3))
+        assert cut.found and read_photo(cut.data).dpi is None
 
 
 def test_people_in_a_long_photo_are_found():
