@@ -23,8 +23,8 @@ from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
 from bg_remover.base.photo_files import open_photo, read_photo
 from bg_remover.tool.photos import Cut, Request, cut_photo
-from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
-from bg_remover.tool.video import Checkerboard
+from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
+                                parse_background)
 from picture_files import chunk
 from stand_in import RedRemover
 
@@ -501,6 +501,12 @@ def test_every_kind_of_background_has_an_example():
             for example in examples.values()} == set(examples) == set(Background.__subclasses__())
 
 
+def test_the_kinds_of_background_do_not_depend_on_what_is_imported():
+    code = ("from bg_remover.tool.photos import Request; import sys; "
+            "Request(background='checkerboard'); assert 'bg_remover.tool.video' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("kind", examples)
 def test_a_background_is_a_value(remover, kind):
     background, photo = parse_background(examples[kind]), red_photo()
@@ -584,8 +590,8 @@ def test_too_wide_for_webp(remover):
 memory_of_a_photo = """
 import sys
 from bg_remover.tool.photos import cut_photo
-from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
-from bg_remover.tool.video import Checkerboard
+from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
+                                parse_background)
 def peak():
     lines = open("/proc/self/status")
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
