@@ -23,7 +23,8 @@ from pathlib import Path
 
 from .. import __version__
 from ..base.files import file_sha1, write_bytes
-from ..base.films import Film, FilmError, open_film, read_frame, read_packets
+from ..base.films import Film, FilmError, is_whole_film, open_film, read_frame
+from ..base.films import read_packets
 from ..images import Photo, resize_image
 from ..removal import (Background, Remover, alpha_from, estimate_foreground,
                                 parse_background, replace_background)
@@ -153,6 +154,7 @@ class FilmRequest:
     feather: float = 0.0 # pixels by which edges are softened
 
     def __post_init__(self):
+        object.__setattr__(self, "ending", self.ending.lower())
         if self.ending not in _forms:
             raise FilmError(f"a film ends in .webm, .mov or .mp4, not '{self.ending}'")
         if not 1 <= self.quality <= 100:
@@ -391,6 +393,15 @@ def _hidden_folder(source: Path, dest: Path, remover: Remover, request: FilmRequ
     return folder
 
 # %% ../../nbs/tool/video.ipynb #video-82
+def _is_done(source: Path, dest: Path, overwrite: bool) -> bool:
+    "Whether a film is finished; an error where something else is in its place."
+    if not dest.exists(): return False
+    if source.exists() and dest.samefile(source): raise FilmError(f"{dest}: is the film itself")
+    if overwrite or is_whole_film(dest): return not overwrite
+    raise FileExistsError(f"{dest}: is there already, but is not a finished film; remove it, or "
+                          "replace it with overwrite=True")
+
+
 def _make_film(film: Film, request: FilmRequest, dest: Path, folder: Path,
                remover: Remover, progress: Callable | None) -> int:
     "Write the missing segments and join them; how many frames show people."
@@ -421,9 +432,8 @@ def remove_film(
     source, dest, begin = Path(source), Path(dest), time.perf_counter()
     request = FilmRequest(dest.suffix, background, quality, smooth, **shape)
     if not dest.parent.is_dir(): raise FileNotFoundError(f"{dest.parent}: no such folder")
-    if dest.exists() and not overwrite: return FilmRecord(source, dest, "skipped")
+    if _is_done(source, dest, overwrite): return FilmRecord(source, dest, "skipped")
     film, remover = Film(source), remover or Remover()
-    if dest.exists() and dest.samefile(source): raise FilmError(f"{dest}: is the film itself")
     folder = _hidden_folder(source, dest, remover, request)
     people = _make_film(film, request, dest, folder, remover, progress)
     output, verdict = (dest, "done") if people else (None, "nobody")
