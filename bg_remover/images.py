@@ -65,8 +65,8 @@ def read_mask(
     mask = decode_image(source, cv2.IMREAD_GRAYSCALE)
     if is_mask(mask): return mask
     values = f"{len(np.unique(mask))} values from {mask.min()} to {mask.max()}"
-    raise ImageError(f"{source_name(source)}: a mask holds 0, 128 (crowd) and 255 only, "
-                     f"this file has {values}; make it again, as PNG")
+    raise ImageError(f"{source_name(source)}: a mask must hold only 0, 128 (crowd) and 255, "
+                     f"but this file has {values}; make it again, as PNG")
 
 # %% ../nbs/01_images.ipynb #images-42
 # machinery
@@ -86,7 +86,7 @@ def _check_image(path: Path, image: np.ndarray):
         raise ImageError(f"{path}: a photo is uint8 H×W×3, a cut-out uint8 H×W×4; "
                          f"this is {image.dtype} {image.shape}")
     if image.shape[2] == 4 and path.suffix.lower() not in (".png", ".webp", ".tif", ".tiff"):
-        raise ImageError(f"{path}: this format keeps no transparency; "
+        raise ImageError(f"{path}: this format has no transparency; "
                          "write the cut-out as .png or .webp")
 
 # %% ../nbs/01_images.ipynb #images-43
@@ -108,7 +108,7 @@ def write_mask(
     "Write a mask as PNG, which keeps every value as it is."
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ImageError(f"{path}: only PNG keeps a mask as it is; use the suffix .png")
+        raise ImageError(f"{path}: only PNG keeps a mask unchanged; use the suffix .png")
     if not is_mask(mask) or not mask.size:
         raise ImageError(f"{path}: a mask is uint8 H×W with 0, 128 and 255 only; "
                          f"this is {mask.dtype} {mask.shape}"

@@ -34,14 +34,14 @@ def open_film(
     try: container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
     except OSError: raise
     except av.error.FFmpegError as error:
-        raise FilmError(f"{path}: not a film, or cut short; copy or download it again") from error
+        raise FilmError(f"{path}: not a film, or incomplete; copy or download it again") from error
     stream, kind = container.streams.best("video"), container.format.name
     cover = stream and stream.disposition & av.stream.Disposition.attached_pic
-    reason = ("no pictures in it; name a film" if stream is None or cover else
-              "a photo; name a film" if kind.endswith("_pipe") or kind == "image2" else
-              "its pictures are of no known kind; convert it to MP4, or copy it again"
+    reason = ("has no pictures; give a film" if stream is None or cover else
+              "is a photo; give a film" if kind.endswith("_pipe") or kind == "image2" else
+              "has pictures of an unknown kind; convert it to MP4, or copy it again"
               if stream.codec_context is None else
-              "too many pixels" if stream.width * stream.height > largest_photo else "")
+              "has too many pixels" if stream.width * stream.height > largest_photo else "")
     if reason:
         container.close()
         raise FilmError(f"{path}: {reason}")
@@ -121,18 +121,19 @@ def _note_start(film, frame):
     film.size = read_frame(frame, film.reformatter)[0].shape[:2]
     turned, ratio = film.size != (frame.height, frame.width), film.stream.sample_aspect_ratio
     if ratio: film.ratio = 1 / ratio if turned else ratio
-    if frame.color_trc in _hdr: film.notes.append(f"HDR ({_hdr[frame.color_trc]}) became SDR")
-    if frame.interlaced_frame: film.notes.append("interlaced, so moving edges are combed")
+    if frame.color_trc in _hdr:
+        film.notes.append(f"HDR ({_hdr[frame.color_trc]}) was converted to SDR")
+    if frame.interlaced_frame: film.notes.append("interlaced, so moving edges show stripes")
 
 
 def _note_end(film):
     "Compare what was read with what the file says it holds."
-    if not film.times: raise FilmError(f"{film.path}: no frame of it can be read")
+    if not film.times: raise FilmError(f"{film.path}: no frame can be read")
     shown = film.shown_seconds()
     if shown < film.seconds - max(0.5, 0.02 * film.seconds):
-        film.notes.append(f"cut off: {shown:.1f} of {film.seconds:.1f} seconds could be read")
+        film.notes.append(f"incomplete: {shown:.1f} of {film.seconds:.1f} seconds could be read")
     if film.damaged: film.notes.append(f"damaged packets skipped: {film.damaged}")
-    if film.doubled: film.notes.append(f"frames with no time of their own left out: {film.doubled}")
+    if film.doubled: film.notes.append(f"frames without their own time skipped: {film.doubled}")
 
 # %% ../../nbs/base/films.ipynb #films-35
 class Film:

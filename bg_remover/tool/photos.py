@@ -52,7 +52,7 @@ class Request:
         if form == "jpg" and mask:
             raise ValueError("JPEG changes the values of a mask; write it as 'png' or 'webp'")
         if form == "jpg" and background is None:
-            raise ValueError("JPEG keeps no transparency; give a background, or use 'png' or "
+            raise ValueError("JPEG has no transparency; give a background, or use 'png' or "
                              "'webp'")
         self._check_shape()
         if background is not None:
@@ -62,13 +62,15 @@ class Request:
         if self.keep not in ("people", "background"):
             raise ValueError(f"keep must be 'people' or 'background', not {self.keep!r}")
         if self.keep == "background" and (self.background is not None or self.crop):
-            raise ValueError("what keeps the background has no other one, and is not cropped")
+            raise ValueError("keeping the background cannot be combined with a new background "
+                             "or with cropping")
         if self.crop and self.keep_metadata:
-            raise ValueError("the camera's notes name the whole photo's size; crop or keep them")
+            raise ValueError("the camera's notes describe the whole photo; crop or keep them, "
+                             "not both")
         if not 0 <= self.padding <= 1000 or not 0 <= self.feather <= 100:
-            raise ValueError("padding is 0 to 1000 percent, feather 0 to 100 pixels")
+            raise ValueError("padding must be 0 to 1000 percent, and feather 0 to 100 pixels")
         if self.quality is not None and (self.form == "png" or not 1 <= self.quality <= 100):
-            raise ValueError("quality is 1 to 100, for webp and jpg; png loses nothing")
+            raise ValueError("quality must be 1 to 100, and is only for webp and jpg")
 
     def settings(self) -> dict: # what results depend on, as json holds it
         background = self.background and self.background.fingerprint

@@ -156,15 +156,15 @@ class FilmRequest:
     def __post_init__(self):
         object.__setattr__(self, "ending", self.ending.lower())
         if self.ending not in _forms:
-            raise FilmError(f"a film ends in .webm, .mov or .mp4, not '{self.ending}'")
+            raise FilmError(f"a film must end in .webm, .mov or .mp4, not '{self.ending}'")
         if not 1 <= self.quality <= 100:
-            raise FilmError(f"quality is from 1 to 100, not {self.quality}")
+            raise FilmError(f"quality must be 1 to 100, not {self.quality}")
         if not 0 <= self.padding <= 1000 or not 0 <= self.feather <= 100:
-            raise FilmError("padding is 0 to 1000 percent, feather 0 to 100 pixels")
+            raise FilmError("padding must be 0 to 1000 percent, and feather 0 to 100 pixels")
         if self.background is not None:
             object.__setattr__(self, "background", parse_background(self.background))
         elif self.form.clear is None:
-            raise FilmError("MP4 keeps no transparency; give a background, or write .webm or .mov")
+            raise FilmError("MP4 has no transparency; give a background, or use .webm or .mov")
 
     @property
     def form(self) -> _Form: return _forms[self.ending]
@@ -396,10 +396,11 @@ def _hidden_folder(source: Path, dest: Path, remover: Remover, request: FilmRequ
 def _is_done(source: Path, dest: Path, overwrite: bool) -> bool:
     "Whether a film is finished; an error where something else is in its place."
     if not dest.exists(): return False
-    if source.exists() and dest.samefile(source): raise FilmError(f"{dest}: is the film itself")
+    if source.exists() and dest.samefile(source):
+        raise FilmError(f"{dest}: is the film itself; choose another name")
     if overwrite or is_whole_film(dest): return not overwrite
-    raise FileExistsError(f"{dest}: is there already, but is not a finished film; remove it, or "
-                          "replace it with overwrite=True")
+    raise FileExistsError(f"{dest}: already exists, but is not a finished film; remove it, or "
+                          "use overwrite=True to replace it")
 
 
 def _make_film(film: Film, request: FilmRequest, dest: Path, folder: Path,

@@ -452,7 +452,8 @@ def test_a_bad_upload_says_so_and_the_next_one_works(tmp_path):
     write_image(tmp_path / "mine.png", photo(60, 100))
     data = (tmp_path / "mine.png").read_bytes()
     box = show.try_photo(lambda image: np.dstack([image, left_half(*image.shape[:2])]))
-    for bad, reason in ((data[:-20], "cut short"), (b"not a photo", "not a photo"), (b"", "empty")):
+    for bad, reason in ((data[:-20], "incomplete"), (b"not a photo", "not a photo"),
+                        (b"", "empty")):
         upload(box, "bad.png", bad)
         assert box.children[1].value.startswith("bad.png: ") and reason in box.children[1].value
     upload(box, "mine.png", data)

@@ -479,12 +479,12 @@ def test_png_is_the_removers_own_cutout(remover):
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(form="jpg"), "keeps no transparency"),
+    (dict(form="jpg"), "has no transparency"),
                                               (dict(form="jpg", mask=True), "changes the values"),
                                               (dict(mask=True, background=(1, 2, 3)),
                                                "no background"),
     (dict(form="gif"), "'png', 'webp' or 'jpg', not 'gif'"),
-                                              (dict(background=(1, 2, 300)), "whole numbers from 0 "
+                                              (dict(background=(1, 2, 300)), "integers from 0 "
                                                "to 255")])
 def test_what_does_not_go_together(remover, options, message):
     with pytest.raises(ValueError, match=message):

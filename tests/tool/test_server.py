@@ -92,12 +92,12 @@ def test_the_shape_is_asked_for_as_in_the_command():
 
 
 @pytest.mark.parametrize("query, why", [
-    ("padding=much", "padding is percent"),
+    ("padding=much", "padding cannot be 'much'; give room"),
     ("quality=90", "jpg"),
-    ("mask=perhaps", "mask is true"),
+    ("mask=perhaps", "mask cannot be 'perhaps'; give true"),
     ("feather=nan", "feather"),
     ("keep=dog", "'people' or 'background'"),
-    ("crop=true&keep=background", "not cropped"),
+    ("crop=true&keep=background", "or with cropping"),
 ])
 def test_options_that_make_no_sense_are_named(query, why):
     answer = client().post(f"/remove?{query}", content=photo)
