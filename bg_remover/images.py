@@ -53,8 +53,9 @@ def on_checkerboard(
 ) -> np.ndarray: # uint8 H×W×3
     "Lay a cut-out on grey squares, the usual sign for transparency."
     if image.ndim != 3 or image.shape[2] != 4: return image
-    rows, columns = np.indices(image.shape[:2]) // square
-    return composite(image, np.where((rows + columns) % 2, np.uint8(204), np.uint8(255))[..., None])
+    rows, columns = (np.arange(side) // square % 2 for side in image.shape[:2])
+    is_grey = rows[:, None] != columns # of each pixel, by its row and its column
+    return composite(image, np.where(is_grey, np.uint8(204), np.uint8(255))[..., None])
 
 # %% ../nbs/01_images.ipynb #images-37x
 def read_mask(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Network', 'fit_lines', 'guided_filter', 'refine', 'alpha_from', 'hysteresis_threshold', 'estimate_foreground',
-           'Background', 'Blur', 'Colour', 'Picture', 'parse_background', 'PersonNotFound', 'replace_background',
-           'Remover']
+           'Background', 'Blur', 'Checkerboard', 'Colour', 'Picture', 'parse_background', 'PersonNotFound',
+           'replace_background', 'Remover']
 
 # %% ../nbs/09_removal.ipynb #removal-02
 import functools
@@ -18,7 +18,8 @@ from .base.files import FolderError, check_name
 from .base.network import answer_long, choose_looks, look_size, mean_look, min_peak
 from .base.network import open_model, shipped_model
 from .base.photo_files import from_srgb
-from .images import Photo, as_image, composite, resize_image, resize_probability
+from .images import Photo, as_image, composite, on_checkerboard, resize_image
+from .images import resize_probability
 
 import cv2
 import numpy as np
@@ -240,7 +241,8 @@ class Background:
 
     @classmethod
     def parse(cls, asked) -> "Background | None": # None: `asked` is another kind
-        "Make one of what somebody asks for: a text or a value."
+        "Make one of what somebody asks for: here its word, otherwise a text or a value."
+        return cls() if isinstance(asked, str) and asked == cls.fingerprint else None
 
     def pixels(self, photo: np.ndarray, alpha: np.ndarray, profile: bytes | None = None):
         "Its pixels for a photo, uint8 H×W×3, in the numbers of the photo's colour profile."
@@ -250,11 +252,14 @@ class Background:
 class Blur(Background):
     "The photo's own background out of focus."
     hint, fingerprint = "blur", "blur"
-
-    @classmethod
-    def parse(cls, asked): return cls() if isinstance(asked, str) and asked == "blur" else None
-
     def pixels(self, photo, alpha, profile=None): return _blur_background(photo, alpha)
+
+
+class Checkerboard(Background):
+    "Grey squares, the usual sign for transparency: a preview that any program shows."
+    hint, fingerprint = "checkerboard", "checkerboard"
+    def pixels(self, photo, alpha, profile=None):
+        return from_srgb(on_checkerboard(np.zeros((*alpha.shape, 4), np.uint8)), profile)
 
 # %% ../nbs/09_removal.ipynb #removal-backgrounds-colour
 # machinery
@@ -320,12 +325,13 @@ def _read_again(path: Path, fingerprint: str) -> np.ndarray: # uint8 H×W×3
 
 
 def parse_background(
-    asked: "Background | tuple[int, int, int] | Photo | str", # a colour, another photo, or "blur"
+    # a colour, another photo, "blur" or "checkerboard"
+    asked: "Background | tuple[int, int, int] | Photo | str",
 ) -> Background:
     "What to put behind people, of what somebody asks for. Files are read here, once."
     if isinstance(asked, Background): return asked
     if isinstance(asked, (str, os.PathLike)): check_name(asked)
-    kinds = sorted(Background.__subclasses__(), key=lambda kind: kind is Picture) # it takes most
+    kinds = (Blur, Checkerboard, Colour, Picture) # last what takes most
     for kind in kinds:
         if (background := kind.parse(asked)) is not None: return background
     raise FileNotFoundError(f"'{asked}' is not a colour, photo or effect; give "

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['raw_suffixes', 'largest_photo', 'file_kind', 'check_kind', 'open_photo', 'read_file', 'read_stream', 'to_srgb',
-           'from_srgb', 'on_white', 'PhotoFile', 'read_photo', 'read_rgb', 'picture_rgb']
+           'from_srgb', 'on_white', 'PhotoFile', 'read_photo', 'read_rgb', 'from_picture', 'picture_rgb']
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-imports
 import functools
@@ -388,13 +388,15 @@ def _oddity(given: bytes, read: bytes) -> str:
 
 
 def _resolution(picture, chunks: dict) -> tuple[float, float] | None: # dots per inch
-    "How densely a photo is to be printed, where the file says so."
+    "How densely a photo is to be printed, where the file says so and every format can hold it."
     found = picture.info.get("dpi")
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         found = tuple(int.from_bytes(density[at:at + 4], "big") * 0.0254 for at in (0, 4))
-    try: return tuple(round(float(each), 2) for each in found) if found and min(found) > 0 else None
-    except (TypeError, ValueError): return None
+    try: dots = tuple(round(float(each), 2) for each in found or ())
+    except (TypeError, ValueError, OverflowError): return None # damaged
+    # a JPEG holds whole numbers of 16 bits
+    return dots if dots and all(1 <= each <= 65535 for each in dots) else None
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-class
 @dataclass(frozen=True, eq=False)
@@ -469,8 +471,15 @@ def read_rgb(
     return pixels if factor == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def picture_rgb(picture) -> np.ndarray: # sRGB uint8 H×W×3
-    "The pixels of a PIL image, upright, in sRGB, on white where it is transparent."
+def from_picture(picture) -> PhotoFile: # its pixels are sRGB
+    "What `read_photo` gives of a file, of a PIL image."
     pixels, alpha = _split(_to_rgba(picture))
     profile = picture.info.get("icc_profile") or b""
-    return on_white(to_srgb(pixels, profile if profile[16:20] == b"RGB " else None), alpha)
+    pixels = to_srgb(pixels, profile if profile[16:20] == b"RGB " else None)
+    return PhotoFile(pixels, alpha, None, "", None, b"")
+
+
+def picture_rgb(picture) -> np.ndarray: # sRGB uint8 H×W×3
+    "The pixels of a PIL image, upright, in sRGB, on white where it is transparent."
+    photo = from_picture(picture)
+    return on_white(photo.pixels, photo.alpha)

@@ -168,7 +168,21 @@ def _target(source: str, dest: str, form: str | None) -> str:
     return str(Path(dest) / output_path(Path(Path(source).name), form or "png"))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-default
-def _split_paths(paths: list[str], form: str | None, mask: bool) -> tuple[list[str], str]: # IN, OUT
+def _check_owner(source: str, dest: Path):
+    """Raise where a result beside a photo may be that of another one: a.jpg and a.png both make
+    a.cutout.png."""
+    from bg_remover.tool.folders import photo_suffixes
+    photo = Path(source)
+    for other in sorted(photo.parent.iterdir()) if os.path.lexists(dest) else ():
+        is_twin = other.stem == photo.stem and other.name != photo.name
+        if is_twin and other.suffix.lower() in ("", *photo_suffixes):
+            raise ValueError(f"{dest}: already exists, and may be the result of {other}; give "
+                             f"the file to make of {photo}, or use --overwrite to replace it")
+
+
+# IN, OUT
+def _split_paths(paths: list[str], form: str | None, mask: bool,
+                 overwrite: bool) -> tuple[list[str], str]:
     "The photos, and where they go: the last path, or a name beside the only photo."
     if len(paths) > 1: return paths[:-1], paths[-1]
     source, = paths
@@ -179,6 +193,7 @@ def _split_paths(paths: list[str], form: str | None, mask: bool) -> tuple[list[s
     if len(os.fsencode(dest.name)) > 255: # no disk has such a name
         from bg_remover.tool.folders import output_path
         dest = output_path(Path(source), ending)
+    if not overwrite: _check_owner(source, dest)
     return paths, str(dest)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-15b
@@ -482,7 +497,7 @@ def remove(
                   feather=feather, quality=quality)
     with contextlib.ExitStack() as stack, _plain_warnings():
         with _usage_errors():
-            sources, dest = _split_paths([*map(_plain_path, paths)], form, mask)
+            sources, dest = _split_paths([*map(_plain_path, paths)], form, mask, overwrite)
             for source in sources: _check_ends(source, dest, as_json)
             _check_many(sources, dest, form)
             stack.enter_context(_opencv_threads(threads))
@@ -527,6 +542,18 @@ def _require(*names: str):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
+# %% ../../nbs/tool/cli.ipynb #the-command-data-options
+def _check_data_options(is_own: bool, split: str, limit: int | None, longest: int,
+                        person: int | None, class_name: str | None):
+    "Raise where an option is for the other kind of data, which would ignore it."
+    of_coco = ((split != "train", "--split"), (limit, "--limit"))
+    of_own = ((longest != 1024, "--longest"), (person is not None, "--person"),
+              (class_name, "--class"))
+    these, others = "your own photos", "COCO, which has annotations/instances_*2017.json"
+    if not is_own: these, others = "COCO", "your own photos"
+    for is_asked, option in of_coco if is_own else of_own:
+        if is_asked: raise _UsageError(f"{option} is for {others}; leave it out for {these}")
+
 # %% ../../nbs/tool/cli.ipynb #the-command-36
 @app.command()
 def prepare(
@@ -561,6 +588,7 @@ def prepare(
         from bg_remover.data_prep import prepare_pairs
         from bg_remover.tool.own_data import is_coco, prepare_own, summarize_pairs
         own = not is_coco(source)
+        if source.is_dir(): _check_data_options(own, split, limit, longest, person, class_name)
         if own: prepare_own(source, dest, longest, person, class_name)
         else: prepare_pairs(source, split, dest, size=None, limit=limit)
         print(f"{sum(1 for _ in (dest / 'masks').glob('*.png'))} pairs in {dest}")

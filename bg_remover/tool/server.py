@@ -242,7 +242,10 @@ def make_app(
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
     if origins:
         middleware.append(Middleware(CORSMiddleware, allow_origins=list(origins),
-                                     allow_methods=["POST"]))
+                                     allow_methods=["POST"],
+                                     # what a page may read beside the picture
+                                     expose_headers=["X-Found", "X-Share", "X-Note",
+                                                     "Retry-After"]))
     routes = [Route("/", _home), Route("/remove", _remove, methods=["POST"]),
               Route("/health", _health),
               Route("/metrics", _metrics), Route("/openapi.json", _description)]

@@ -529,6 +529,17 @@ def test_prepare_takes_coco_and_own_photos(mine, tmp_path, call):
     assert "put your photos into photos" in refused(call("prepare", tmp_path, tmp_path / "none"), 1)
 
 
+def test_prepare_refuses_what_is_for_the_other_kind_of_data(mine, tmp_path, call):
+    for option in (("--limit", 1), ("--split", "val")):
+        message = refused(call("prepare", mine, tmp_path / "pairs", *option), 2)
+        assert f"{option[0]} is for COCO" in message
+    for option in (("--longest", 64), ("--person", 0), ("--class", "human")):
+        message = refused(call("prepare", samples.parent, tmp_path / "pairs", *option), 2)
+        assert f"{option[0]} is for your own photos" in message
+    assert not (tmp_path / "pairs").exists()
+    assert "no such folder" in refused(call("prepare", "nowhere", "pairs", "--split", "val"), 1)
+
+
 # --- masks of any tool, measured
 
 def test_drafts_are_listed_the_most_doubtful_first(tmp_path, call):
@@ -646,6 +657,19 @@ def test_one_photo_needs_no_out(tmp_path):
     again = command("remove", photo)
     assert again.returncode == 0 and b"already done" in again.stderr
     assert command("remove", tmp_path).returncode == 2, "a folder needs a folder for its results"
+
+
+def test_a_result_of_another_photo_is_not_taken_for_ones_own(tmp_path, call):
+    shutil.copy(person, tmp_path / "a.jpg")
+    write_image(tmp_path / "a.png", read_image(person)[::-1])
+    (tmp_path / "a.txt").write_text("a note")
+    assert call("remove", "a.jpg").returncode == 0
+    result = (tmp_path / "a.cutout.png").read_bytes()
+    assert "may be the result of a.jpg" in refused(call("remove", "a.png"), 2)
+    assert (tmp_path / "a.cutout.png").read_bytes() == result
+    assert call("remove", "a.png", "other.png").returncode == 0
+    (tmp_path / "a.png").rename(tmp_path / "b.png")
+    assert call("remove", "a.jpg").returncode == 0, "nobody else has this result"
 
 
 def test_a_film_is_cut_out_by_the_same_command(tmp_path):

@@ -21,10 +21,10 @@ from PIL import Image, ImageCms, ImageOps
 
 from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
-from bg_remover.base.photo_files import open_photo
+from bg_remover.base.photo_files import open_photo, read_photo
 from bg_remover.tool.photos import Cut, Request, cut_photo
-from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
-from bg_remover.tool.video import Checkerboard
+from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
+                                parse_background)
 from picture_files import chunk
 from stand_in import RedRemover
 
@@ -339,6 +339,19 @@ def test_the_resolution_for_printing_is_kept_on_request(remover, form, options):
         assert max(abs(each - 300) for each in kept) < 0.1 and (dropped is None or dropped[0] < 100)
 
 
+@pytest.mark.parametrize("form", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("density", [0.2, 1e6, 4294967295.0])
+def test_a_resolution_that_no_file_can_hold_is_dropped(remover, form, density):
+    notes = Image.Exif() # the JPEG's own, and the TIFF's
+    notes[0x010F], notes[0x0128], notes[0x011A], notes[0x011B] = "a camera", 2, density, density
+    jpeg = stored(red_photo(), "JPEG", exif=notes)
+    no_jfif = jpeg[:2] + jpeg[20:] # else its resolution would count
+    assert jpeg[2:4] == b"\xff\xe0" and opened(no_jfif).info["dpi"][0] == pytest.approx(density)
+    for data in (no_jfif, stored(red_photo(), "TIFF", dpi=(density, density))):
+        cut = cut_photo(data, remover, form, keep_metadata=True, background=(1, 2, 3))
+        assert cut.found and read_photo(cut.data).dpi is None
+
+
 def test_people_in_a_long_photo_are_found():
     photo = np.ascontiguousarray(cv2.imread(str(samples / "000000343937.jpg"))[..., ::-1])
     (height, width), grey, remover = photo.shape[:2], np.full_like(photo, 128), Remover()
@@ -488,6 +501,12 @@ def test_every_kind_of_background_has_an_example():
             for example in examples.values()} == set(examples) == set(Background.__subclasses__())
 
 
+def test_the_kinds_of_background_do_not_depend_on_what_is_imported():
+    code = ("from bg_remover.tool.photos import Request; import sys; "
+            "Request(background='checkerboard'); assert 'bg_remover.tool.video' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("kind", examples)
 def test_a_background_is_a_value(remover, kind):
     background, photo = parse_background(examples[kind]), red_photo()
@@ -571,8 +590,8 @@ def test_too_wide_for_webp(remover):
 memory_of_a_photo = """
 import sys
 from bg_remover.tool.photos import cut_photo
-from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
-from bg_remover.tool.video import Checkerboard
+from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
+                                parse_background)
 def peak():
     lines = open("/proc/self/status")
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

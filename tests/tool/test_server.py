@@ -131,6 +131,8 @@ def test_other_hosts_other_sites_and_other_paths():
     mine = "https://mine.example"
     named = client(origins=(mine,)).post("/remove", content=photo, headers={"origin": mine})
     assert named.headers["access-control-allow-origin"] == mine
+    shown = named.headers["access-control-expose-headers"].split(", ")
+    assert {"X-Found", "X-Share", "X-Note"} <= set(shown), "what its page may read"
 
 
 def test_network_threads_and_processor_are_those_asked_for(monkeypatch):

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bg_remover.base.films import Film, FilmError, read_frame
+from bg_remover.base.films import Film, FilmError, is_whole_film, read_frame
 from bg_remover.images import write_image
 from bg_remover.metrics import boundary_iou, iou
 from bg_remover.removal import Remover
@@ -524,11 +524,42 @@ def test_nobody_makes_no_file(tmp_path):
 
 def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
     write_film(tmp_path / "in.mp4", map(square, range(4)))
-    (tmp_path / "out.webm").write_bytes(b"mine")
+    cut(tmp_path / "in.mp4", tmp_path / "out.webm")
+    before = (tmp_path / "out.webm").read_bytes()
     assert cut(tmp_path / "in.mp4", tmp_path / "out.webm").verdict == "skipped"
+    assert (tmp_path / "out.webm").read_bytes() == before
+    (tmp_path / "out.webm").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="out.webm: already exists, but is not a finished"):
+        cut(tmp_path / "in.mp4", tmp_path / "out.webm")
     assert (tmp_path / "out.webm").read_bytes() == b"mine"
     assert cut(tmp_path / "in.mp4", tmp_path / "out.webm", overwrite=True).verdict == "done"
     check_places(tmp_path / "out.webm", 4)
+
+
+@kinds
+def test_a_film_that_is_not_whole_is_not_taken_for_finished(tmp_path, ending):
+    write_film(tmp_path / "in.mp4", map(square, range(30)), sounds=[("aac", 440)])
+    dest = tmp_path / f"out.{ending}"
+    assert cut(tmp_path / "in.mp4", dest).verdict == "done"
+    assert cut(tmp_path / "in.mp4", dest).verdict == "skipped"
+    data = dest.read_bytes()
+    for part in (0, 1, len(data) // 3, len(data) // 2, len(data) - 1):
+        dest.write_bytes(data[:part])
+        with pytest.raises(FileExistsError, match="not a finished film"):
+            cut(tmp_path / "in.mp4", dest)
+    for size in range(0, min(len(data), 1500), 20): # somewhere in its header
+        dest.write_bytes(data[:size])
+        assert not is_whole_film(dest), size
+    sound_only(dest)
+    with pytest.raises(FileExistsError, match="not a finished film"): cut(tmp_path / "in.mp4", dest)
+
+
+@kinds
+def test_the_ending_may_be_in_capitals(tmp_path, ending):
+    write_film(tmp_path / "in.mp4", map(square, range(3)))
+    dest = tmp_path / f"OUT.{ending.upper()}"
+    assert cut(tmp_path / "in.mp4", dest, background=green).output == dest
+    assert len(read_film(dest)[0]) == 3
 
 
 @pytest.mark.browser
