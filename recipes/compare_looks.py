@@ -28,11 +28,8 @@ ways = {  # looks, and the side of a square with as many pixels
     "a square of 384": [(whole, 384)],
     "and its mirror image": [(whole, 384), (mirrored, 384)],
     "both at 384 and 512": [(look, side) for side in (384, 512) for look in (whole, mirrored)],
-    "the photo's shape, 384": [(shaped, 384)],
     "the photo's shape, 416": [(shaped, 416)],
-    "the photo's shape, 448": [(shaped, 448)],
     "384, and 416 in its shape mirrored": [(whole, 384), (both, 416)],
-    "384, and 448 in its shape mirrored": [(whole, 384), (both, 448)],
     "the shape of 416 and its mirror image": [(shaped, 416), (both, 416)],
     "all four of 384 and 416": [(whole, 384), (mirrored, 384), (shaped, 416), (both, 416)],
 }
@@ -61,8 +58,8 @@ def answer(network: Network, way: list[tuple[Look, int]], photo: np.ndarray) -> 
     return np.float32(mean_look(see, photo, [look for look, _ in way]))
 
 
-def scan(network: Network, way: list, photos: list) -> np.ndarray:  # peaks × thresholds × photos
-    "IoU of each photo, by what a region has to reach and by threshold."
+def scan(network: Network, way: list, photos: list, peaks, thresholds) -> np.ndarray:
+    "IoU of each photo for all limits: peaks × thresholds × photos."
     found = np.zeros((len(peaks), len(thresholds), len(photos)))
     for place, (frame, mask) in enumerate(photos):
         photo, mask = read_image(frame), read_mask(mask)
@@ -73,23 +70,29 @@ def scan(network: Network, way: list, photos: list) -> np.ndarray:  # peaks × t
     return found
 
 
+def false_alarms(network: Network, way: list, data: Path, peak: float, threshold: float) -> float:
+    "The share of photos without people in which somebody is found."
+    alarms = []
+    for path in quality.photos_without_people(data):
+        photo = read_image(path)
+        probability = refine(hysteresis_threshold(answer(network, way, photo), peak), photo)
+        alarms.append((probability >= threshold).mean() >= quality.alarm_share)
+    return float(np.mean(alarms))
+
+
 def describe(network: Network, way: list, data: Path, first: dict) -> dict:
     "The row of one way; `first` gets the IoUs of the first one."
-    ious = {source: scan(network, way, photos_of(data, source)) for source in sources}
-    peak, best = choose(ious["choose"])
-    row = dict(threshold=thresholds[best], peak=peaks[peak])
-    row["choose"] = ious["choose"][peak, best].mean()
-    for source, found in ious.items():
-        mine = found[peak, best]
+    ious = scan(network, way, photos_of(data, "choose"), peaks, thresholds)
+    place, best = choose(ious)
+    peak, threshold = peaks[place], thresholds[best]
+    row = dict(threshold=threshold, peak=peak, choose=ious[place, best].mean())
+    for source in sources:
+        mine = ious[place, best] if source == "choose" else scan(
+            network, way, photos_of(data, source), [peak], [threshold])[0, 0]
         gain = mine - first.setdefault(source, mine)
         low, high = bootstrap_interval(gain)
         row |= {f"{source} gain": gain.mean(), f"{source} low": low, f"{source} high": high}
-    alarms = 0
-    for path in (empty := quality.photos_without_people(data)):
-        photo = read_image(path)
-        probability = refine(hysteresis_threshold(answer(network, way, photo), row["peak"]), photo)
-        alarms += (probability >= row["threshold"]).mean() >= quality.alarm_share
-    return row | {"false alarms": alarms / len(empty)}
+    return row | {"false alarms": false_alarms(network, way, data, peak, threshold)}
 
 
 def main():
