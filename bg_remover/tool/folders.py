@@ -24,7 +24,7 @@ from pathlib import Path, PurePath
 
 from ..base.files import FolderError, ImageError, NamedBytes, check_name, is_complete
 from ..base.files import explain_os_error, lacks_memory, remove_leftovers
-from ..base.network import NetworkNotice, open_model, shipped_model
+from ..base.network import NetworkNotice, network_fingerprint
 from ..base.photo_files import file_kind, raw_suffixes
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
 from ..base.storage import open_folder, read_start, read_whole, results_mark, walk_store
@@ -287,11 +287,15 @@ def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]
     return look
 
 # %% ../../nbs/tool/folders.ipynb #folders-21
-def _network_of(model: str | os.PathLike | Remover | None) -> str:
-    "What a network is known by: the checksum of its file."
-    if isinstance(model, Remover): return type(model).__name__
-    with open(shipped_model() if model is None else model, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _open_here(model: str | os.PathLike | Remover | None, stays: bool,
+               hardware: tuple[int, str, bool]) -> Remover:
+    """The network, opened in this process. Raises where what is wrong with it concerns all
+    photos, or where one that is open would have to leave this process."""
+    if not isinstance(model, Remover): return Remover(model, *hardware)
+    if hasattr(model, "session") and not stays:
+        raise TypeError("an open network cannot go to other processes; give its .onnx file, or "
+                        "None")
+    return model
 
 # %% ../../nbs/tool/folders.ipynb #folders-25
 Job = tuple[Path, Path] # a photo, and its result
@@ -306,7 +310,8 @@ def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
         cv2.setNumThreads(hardware[0] or 1)
         # whoever started the work has heard which network it is, but not what this machine lacks
         warnings.filterwarnings("ignore", ".*taken for", NetworkNotice)
-    if _network_of(model) == network: return Remover(model, hardware[0] or 1, *hardware[1:])
+    remover = Remover(model, hardware[0] or 1, *hardware[1:])
+    if network_fingerprint(remover) == network: return remover
     raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
                       "install the same version of bg_remover")
 
@@ -327,7 +332,7 @@ class _FolderTask:
     source: Path
     dest: Path
     model: str | os.PathLike | Remover | None
-    network: str # the checksum of the network's file
+    network: str # its fingerprint
     request: Request
     overwrite: bool
     # threads of each worker's network (0: one), what it runs on, whether it looks several times
@@ -403,16 +408,6 @@ def _finish(task: _FolderTask, records: Iterator[Record], settings: dict,
         if isinstance(dest, Path): remove_leftovers(dest) # of workers that died
 
 
-def _check_model(model: str | os.PathLike | Remover | None, stays: bool, provider: str):
-    """Raise where what is wrong with a network concerns all photos, or where one that is open
-    would have to leave this process."""
-    if hasattr(model, "session") and not stays:
-        raise TypeError("an open network cannot go to other processes; give its .onnx file, or "
-                        "None")
-    if not isinstance(model, Remover):
-        open_model(shipped_model() if model is None else model, 1, provider)
-
-
 def _absolute(given):
     "A file by its whole path, for workers that stand elsewhere; all else as it is."
     return Path(given).absolute() if isinstance(given, (str, os.PathLike)) else given
@@ -451,14 +446,13 @@ def remove_folder(
     if executor: source, dest, model = map(_absolute, (source, dest, model))
     alone = executor is None and workers in (None, 1)
     stays = alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor)
-    opened = model
-    if alone and not isinstance(model, Remover): opened = Remover(model, threads, provider, careful)
-    else: _check_model(model, stays, "cpu" if executor else provider) # other machines have others
-    network = _network_of(model)
-    looks = "careful " if careful or len(getattr(model, "looks", ())) > 1 else ""
-    settings = dict(network=looks + network, **request.settings())
+    # other machines have other hardware
+    here = (threads, provider) if alone else (1, "cpu" if executor else provider)
+    opened = _open_here(model, stays, (*here, careful))
+    network = network_fingerprint(opened)
+    settings = dict(network=network, **request.settings())
     _prepare_folders(source, dest, settings, overwrite)
-    task = _FolderTask(source, dest, opened, network, request, overwrite,
+    task = _FolderTask(source, dest, opened if alone else model, network, request, overwrite,
                        (threads, provider, careful), os.getpid())
     jobs = _jobs(source, dest, request.form, overwrite)
     # a store that does not answer says so now

@@ -27,7 +27,7 @@ from bg_remover.base.files import FolderError
 from bg_remover.tool.folders import (Record, find_photos, is_finished, output_path, remove_file,
                                      remove_folder)
 from bg_remover.images import read_image, write_image
-from bg_remover.base.network import ModelError
+from bg_remover.base.network import ModelError, shipped_model
 from bg_remover.removal import Remover
 from stand_in import BrightRemover as Stub
 
@@ -480,7 +480,7 @@ def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
                       (dict(keep_metadata=True), "keep_metadata")):
         with pytest.raises(FolderError, match=f"made with other settings.*{name} was .*overwrite"):
             remove_folder(photos, tmp_path / "out", Stub(), **how)
-    with pytest.raises(FolderError, match="network was BrightRemover, is "):
+    with pytest.raises(FolderError, match="network was BrightRemover.*, is "):
         remove_folder(photos, tmp_path / "out")
     assert contents(tmp_path / "out") == before
     # what it does not change, it may
@@ -494,6 +494,21 @@ def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True,
                                   overwrite=True))["done"]
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True))["skipped"]
+
+
+def test_results_of_another_network_are_not_taken_for_these(photos, tmp_path):
+    shutil.copy(shipped_model(), tmp_path / "same.onnx")
+    (photos / "in here/a.jpg").write_bytes(somebody.read_bytes())
+    networks = Remover(), Remover(careful=True), Remover()
+    networks[2].threshold = 0.9
+    assert verdicts(remove_folder(photos, tmp_path / "out", networks[0]))["done"] == ["a.jpg"]
+    for same in (Remover(), None, tmp_path / "same.onnx"):
+        assert verdicts(remove_folder(photos, tmp_path / "out", same))["skipped"]
+    for other in networks[1:]:
+        with pytest.raises(FolderError, match="network was .*, is"):
+            remove_folder(photos, tmp_path / "out", other)
+    with pytest.raises(FolderError, match="network was .*, is careful"):
+        remove_folder(photos, tmp_path / "out", careful=True)
 
 
 # --- disks
