@@ -287,13 +287,15 @@ picture_endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|
 
 
 def find_pictures(
-    folder: Path, # searched with the folders in it; folders of pairs are left out
+    # searched with the folders in it; those that hold prepared pairs are left out
+    folder: Path,
     is_wanted: Callable[[str], bool] = picture_endings.search, # of a file's name
 ) -> dict[str, list[Path]]: # name, such as "cam0/1" → the files of this name
     "The pictures below a folder, by name without ending."
     found = {}
     for here, folders, names in os.walk(folder):
-        if "settings.json" in names and Path(here) != folder: names, folders[:] = [], []
+        is_pairs = "settings.json" in names and {"frames", "masks"} <= set(folders)
+        if is_pairs and Path(here) != folder: names, folders[:] = [], []
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.startswith(".") or not is_wanted(name): continue

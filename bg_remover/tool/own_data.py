@@ -35,7 +35,7 @@ from ..base.files import DataError, ImageError, NamedBytes, decode_image
 from ..base.files import explain_os_error, find_pictures, is_mask, one_photo_lost
 from ..base.files import one_spelling, picture_endings, write_bytes
 from ..base.masks import check_fractions, mask_plane, read_any_mask
-from ..base.storage import claim_folder
+from ..base.storage import claim_folder, read_settings, write_settings
 from ..data_prep import draw_mask
 from ..images import read_image, read_mask, resize_image, resize_mask
 from ..images import write_image, write_mask
@@ -813,6 +813,41 @@ def picture_pairs(
     if len(tiles) % 2: tiles.append(np.full_like(tiles[0], 255))
     return np.vstack([np.hstack(tiles[place:place + 2]) for place in range(0, len(tiles), 2)])
 
+# %% ../../nbs/tool/own_data.ipynb #own-data-up-to-date
+def _files_of(dest: Path, name: str) -> tuple[Path, Path]: # frame, mask
+    return dest / "frames" / f"{name}.jpg", dest / "masks" / f"{name}.png"
+
+
+def _bring_up_to_date(found: list[Own], dest: Path, longest: int) -> dict[str, str]:
+    "Make the pairs that are missing or old; name → problem."
+    note, problems = dest / "made.json", {}
+    names = {own.name for own in found}
+    made = set(read_settings(note).get("names", names)) # earlier versions did not note them
+    made |= {name for name in names if not any(path.exists() for path in _files_of(dest, name))}
+    write_settings(note, dict(names=sorted(made))) # before the files, so that none is forgotten
+    for own in found:
+        try:
+            if own.name not in made: raise _taken(own, dest)
+            prepare_own_pair(own, dest, longest)
+        except (ImageError, DataError) as error: problems[own.name] = str(error)
+    return problems
+
+
+def _taken(own: Own, dest: Path) -> DataError:
+    path = next(path for path in _files_of(dest, own.name) if path.exists())
+    return DataError(f"{path}: was not made from {own.photo}, so it is left as it is; move it away")
+
+
+def _keep_only(dest: Path, names: set[str]) -> list[str]: # a line for each that is not ours
+    "Drop the pairs that were made here from what is now gone; name what was not made here."
+    note = dest / "made.json"
+    for name in set(read_settings(note)["names"]) - names:
+        for path in _files_of(dest, name): path.unlink(missing_ok=True)
+    write_settings(note, dict(names=sorted(names)))
+    paths = sorted([*dest.glob("frames/[!.]*"), *dest.glob("masks/[!.]*")])
+    return [f"{path}: was not made here, and is left as it is; move it away" for path in paths
+            if path.stem not in names]
+
 # %% ../../nbs/tool/own_data.ipynb #own-data-prepare
 def prepare_own(
     source: str | os.PathLike, # a folder in one of the layouts
@@ -822,19 +857,15 @@ def prepare_own(
     class_name: str | None = None, # of people, where classes have names; None: "person"
 ) -> Path: # dest, with frames/*.jpg, masks/*.png and pairs.jpg
     "Make pairs from your own photos and masks. Call it again, and it makes what changed."
-    found, dest, problems = find_own(source, person, class_name), Path(dest), {}
-    given = dict(person=person, class_name=class_name)
-    given = {name: value for name, value in given.items() if value is not None}
-    claim_folder(dest, dict(kind="own photos", longest=longest) | given)
-    for own in found:
-        try: prepare_own_pair(own, dest, longest)
-        except (ImageError, DataError) as error: problems[own.name] = str(error)
+    found, dest = find_own(source, person, class_name), Path(dest)
+    claim_folder(dest, dict(kind="own photos", longest=longest, person=person,
+                            class_name=class_name))
+    problems = _bring_up_to_date(found, dest, longest)
     if len(problems) == len(found):
         first = next(iter(problems.values()))
         raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
-    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos now gone
-        if left.stem not in {own.name for own in found} - problems.keys(): left.unlink()
-    report_problems(list(problems.values()), "Put them right and call again.")
+    strangers = _keep_only(dest, {own.name for own in found} - problems.keys())
+    report_problems([*problems.values(), *strangers], "Put them right and call again.")
     summary = summarize_pairs(dest)
     if "inverted" in summary: warnings.warn(f"{dest}: {summary}", stacklevel=2)
     write_image(dest / "pairs.jpg", picture_pairs(dest))

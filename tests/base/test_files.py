@@ -248,3 +248,11 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
             "files.write_bytes(sys.argv[1], b'new')")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
     assert done.returncode != 0 and path.read_bytes() == b"old"
+
+
+def test_only_folders_of_pairs_are_left_out_of_the_pictures(tmp_path):
+    for name in ("cam0/a.jpg", "pairs/frames/b.jpg", "pairs/masks/b.png", "c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"a picture")
+    for folder in ("cam0", "pairs"): (tmp_path / folder / "settings.json").write_text("{}")
+    assert files.find_pictures(tmp_path).keys() == {"c", "cam0/a"}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bg_remover.base.files import DataError, ImageError
+from bg_remover.base.files import DataError, FolderError, ImageError
 from bg_remover.images import read_image, read_mask
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own
@@ -628,6 +628,48 @@ def test_a_photo_missing_from_an_export_is_named(tmp_path):
     (tmp_path / "mine/images/a.jpg").unlink()
     with pytest.warns(UserWarning, match="a.jpg: no such photo below"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
+
+
+def test_another_class_into_the_same_folder_is_refused(tmp_path):
+    cvat_coco(tmp_path / "mine")
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.raises(DataError, match="other settings .*class_name was None, is Person"):
+        prepare_own(tmp_path / "mine", pairs, class_name="Person")
+    settings = json.loads((pairs / "settings.json").read_text())
+    for name in ("made_by", "person", "class_name"): del settings[name]
+    (pairs / "settings.json").write_text(json.dumps(settings)) # as an earlier version wrote it
+    (pairs / "made.json").unlink()
+    before = (pairs / "masks/a.png").stat().st_mtime_ns
+    assert (prepare_own(tmp_path / "mine", pairs) / "masks/a.png").stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="class_name was None, is Person"):
+        prepare_own(tmp_path / "mine", pairs, class_name="Person")
+
+
+@pytest.mark.parametrize("text, error", [('{"precious": 1}', DataError), ("[]", FolderError),
+                                         ("{}", FolderError), ("{", FolderError)])
+def test_settings_of_another_program_are_left_as_they_are(text, error, tmp_path):
+    photos_and_masks(tmp_path / "mine")
+    write(tmp_path / "project/settings.json", text)
+    with pytest.raises(error, match="settings.json: .*not written by bg_remover, .* another"):
+        prepare_own(tmp_path / "mine", tmp_path / "project")
+    assert (tmp_path / "project/settings.json").read_text() == text
+
+
+def test_files_that_were_not_made_here_stay_and_those_of_photos_now_gone_go(tmp_path):
+    photos_and_masks(tmp_path / "mine")
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    photo(pairs / "frames/mine.jpg")
+    before = (pairs / "frames/mine.jpg").read_bytes()
+    (tmp_path / "mine/photos/a.jpg").unlink()
+    (tmp_path / "mine/masks/a.png").unlink()
+    with pytest.warns(UserWarning, match="mine.jpg: was not made here"):
+        prepare_own(tmp_path / "mine", pairs)
+    assert {path.name for path in pairs.rglob("*/*")} == {"b.jpg", "b.png", "mine.jpg"}
+    photo(tmp_path / "mine/photos/mine.jpg")
+    picture(tmp_path / "mine/masks/mine.png", 255 * truth)
+    with pytest.warns(UserWarning, match="frames/mine.jpg: was not made from .*photos/mine.jpg"):
+        prepare_own(tmp_path / "mine", pairs)
+    assert (pairs / "frames/mine.jpg").read_bytes() == before
 
 
 def test_what_is_not_known_says_what_to_give(tmp_path):

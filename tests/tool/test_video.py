@@ -646,6 +646,7 @@ def test_a_film_of_another_network_has_segments_of_its_own(tmp_path):
     source.write_bytes(b"a film")
     networks = Remover(), Remover(careful=True), Remover(), Remover()
     networks[3].threshold = 0.9
-    usual, careful, again, strict = (video._hidden_folder(source, tmp_path / "out.webm", network, request)
-                             for network in networks)
+    usual, careful, again, strict = (
+        video._hidden_folder(source, tmp_path / "out.webm", network, request)
+        for network in networks)
     assert usual == again and len({usual, careful, strict}) == 3
