@@ -733,6 +733,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'bg_remover.tool.folders._lost': ('tool/folders.html#_lost', 'bg_remover/tool/folders.py'),
                                          'bg_remover.tool.folders._make': ('tool/folders.html#_make', 'bg_remover/tool/folders.py'),
                                          'bg_remover.tool.folders._nobody': ('tool/folders.html#_nobody', 'bg_remover/tool/folders.py'),
+                                         'bg_remover.tool.folders._one_request': ( 'tool/folders.html#_one_request',
+                                                                                   'bg_remover/tool/folders.py'),
                                          'bg_remover.tool.folders._open_here': ( 'tool/folders.html#_open_here',
                                                                                  'bg_remover/tool/folders.py'),
                                          'bg_remover.tool.folders._open_once': ( 'tool/folders.html#_open_once',

@@ -287,7 +287,7 @@ picture_endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|
 
 
 def find_pictures(
-    # searched with the folders in it; those that hold prepared pairs are left out
+    # searched with the folders in it, but for prepared pairs and folders behind links
     folder: Path,
     is_wanted: Callable[[str], bool] = picture_endings.search, # of a file's name
 ) -> dict[str, list[Path]]: # name, such as "cam0/1" → the files of this name

@@ -55,8 +55,9 @@ _first_and_last = {".png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
 def is_finished(
     path: str | os.PathLike, # a .png, .webp or .jpg file, or one that is not there
 ) -> bool:
-    "Whether a result is there and goes on to its end."
+    "Whether a result is there and goes on to its end. What ends otherwise is no result of ours."
     suffix = Path(path).suffix.lower()
+    if suffix not in (".webp", *_first_and_last): return False
     if is_stream(path): return False # reading it would wait for ever
     try:
         with open(path, "rb") as file:
@@ -121,6 +122,14 @@ def _in_the_way(dest: Path) -> str:
             "overwrite=True")
 
 # %% ../../nbs/tool/folders.ipynb #folders-13b
+def _one_request(request: Request | None, wanted: dict, **usual) -> Request:
+    "What is wanted, said in one of two ways."
+    if request and wanted:
+        raise TypeError(f"request and {', '.join(wanted)}: give one of the two; a request says "
+                        "all of it")
+    return request or Request(**usual | wanted)
+
+
 def remove_file(
     source: str | os.PathLike, # a photo on a disk
     # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
@@ -134,7 +143,10 @@ def remove_file(
     what cannot be written is an error."""
     for path in (source, dest): check_name(path, FolderError)
     source, dest = Path(source), Path(dest)
-    request = request or Request(**{"form": dest.suffix[1:].lower()} | wanted)
+    request = _one_request(request, wanted, form=dest.suffix[1:].lower())
+    if dest.suffix.lower() != f".{request.form}" and not is_stream(dest):
+        raise ValueError(f"{dest}: does not end in .{request.form}, the form that is asked for; "
+                         "rename it, or ask for another form")
     if dest.exists() and source.exists() and dest.samefile(source):
         raise FolderError(f"{dest}: is the photo itself; choose another name")
     if not overwrite and is_finished(dest): return Record(source, dest, "skipped")
@@ -160,8 +172,9 @@ def find_photos(
     folder: str | os.PathLike, # where photos lie, in folders or not; on a disk or in a store
     leave_out: Path | None = None, # a folder not to look into
 ) -> Iterator[Path]:
-    """The photos in a folder and its folders, in order, without folders of results; and folders
-    that cannot be read, so that they are not missed in silence."""
+    """The photos in a folder and its folders, in order, without folders of results and folders
+    behind links, which may lead in a circle; and folders that cannot be read, so that they are
+    not missed in silence."""
     folder, unreadable = open_folder(folder), []
     if not isinstance(folder, Path):
         for here, names in walk_store(folder, leave_out):
@@ -441,7 +454,7 @@ def remove_folder(
 ) -> Iterator[Record]: # as they finish
     """Cut the people out of all photos of a folder. One bad photo stops nothing; what is
     finished is not done again."""
-    source, dest, request = open_folder(source), open_folder(dest), request or Request(**wanted)
+    source, dest, request = open_folder(source), open_folder(dest), _one_request(request, wanted)
     # its workers may stand elsewhere
     if executor: source, dest, model = map(_absolute, (source, dest, model))
     alone = executor is None and workers in (None, 1)

@@ -29,6 +29,7 @@ from bg_remover.tool.folders import (Record, find_photos, is_finished, output_pa
 from bg_remover.images import read_image, write_image
 from bg_remover.base.network import ModelError, shipped_model
 from bg_remover.removal import Remover
+from bg_remover.tool.photos import Request
 from stand_in import BrightRemover as Stub
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
@@ -319,6 +320,23 @@ def test_links_pipes_and_modes_stay_what_they_are(photos, tmp_path):
 def test_a_result_with_a_large_ending_is_found_again(photos, tmp_path):
     for verdict in ("done", "skipped"):
         assert remove_file(photos / "a.jpg", tmp_path / "A.PNG", Stub()).verdict == verdict
+
+
+@pytest.mark.parametrize("name, form", [("a.jpeg", "jpg"), ("a.png", "webp"), ("a", "png")])
+def test_an_ending_that_is_not_the_form_is_refused(photos, tmp_path, name, form):
+    how = dict(background=(1, 2, 3), form=form)
+    for wanted in (dict(request=Request(**how)), how):
+        with pytest.raises(ValueError, match=rf"{name}: does not end in \.{form}"):
+            remove_file(photos / "a.jpg", tmp_path / name, Stub(), **wanted)
+    assert not (tmp_path / name).exists() and not is_finished(photos / "x.jpeg")
+
+
+def test_a_request_and_other_wishes_are_refused(photos, tmp_path):
+    for call in (lambda **how: remove_file(photos / "a.jpg", tmp_path / "a.png", Stub(), **how),
+                 lambda **how: remove_folder(photos, tmp_path / "out", Stub(), **how)):
+        with pytest.raises(TypeError, match="request and mask: give one of the two"):
+            call(request=Request(), mask=True)
+    assert not (tmp_path / "a.png").exists() and not (tmp_path / "out").exists()
 
 
 def test_empty_names_are_refused(photos, tmp_path, monkeypatch):
