@@ -5,8 +5,10 @@ import errno
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 import warnings
 import zipfile
@@ -22,7 +24,7 @@ from bg_remover.images import read_image, read_mask
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own
 from bg_remover.tool.own_data import read_class_names, read_layer, summarize_pairs
-from picture_files import encoded
+from picture_files import chunk, encoded
 
 root = Path(__file__).resolve().parents[2]
 height, width = 40, 60
@@ -812,3 +814,44 @@ def test_a_damaged_painting_loses_one_photo(tmp_path):
     data = data.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0")
     path.write_bytes(data) # each part is said to be encrypted
     is_left_out()
+
+
+def peak_memory(function) -> int:
+    "The most bytes that a call takes at a time."
+    tracemalloc.start()
+    try: function()
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
+
+
+def test_photos_inside_the_files_of_labelme_are_not_kept(tmp_path):
+    for number in range(10):
+        photo(tmp_path / f"{number}.jpg")
+        shapes = [dict(label="person", points=[[0, 0], [9, 0], [9, 9]])]
+        write(tmp_path / f"{number}.json", dict(imagePath=f"{number}.jpg", shapes=shapes,
+                                                imageData="A" * 1_000_000))
+    assert peak_memory(lambda: find_own(tmp_path)) < 5_000_000
+
+
+def png_head(height, width) -> bytes:
+    sides = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sides)
+
+
+@pytest.mark.parametrize("part, data, reason", [
+    ("stack.xml", b"<image w='60' h='40'>" + bytes(20_000_000), "its stack.xml would be 20,000,0"),
+    ("data/0.png", png_head(height, width) + bytes(20_000_000), "its data/0.png would be 20,000,0"),
+    ("data/0.png", png_head(20_000, 10_000), "its size is 20000 by 10000")],
+    ids=["a long list", "a long file", "many pixels"])
+def test_a_small_painting_that_would_fill_the_memory_is_one_line(tmp_path, part, data, reason):
+    path = tmp_path / "a.ora"
+    painted(path, {"person": np.dstack([truth * 255] * 4)})
+    with zipfile.ZipFile(path) as file: parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in (parts | {part: data}).items(): file.writestr(name, content)
+    def is_refused():
+        with pytest.raises(DataError, match=f"a.ora: cannot be read .{reason}"):
+            read_layer(path, "person")
+    assert peak_memory(is_refused) < 3_000_000
