@@ -276,7 +276,7 @@ def _people_box(film: Film, request: FilmRequest, folder: Path, remover: Remover
                 alpha = _frame_alpha(frame, remover.threshold, request.feather)
                 seen = alpha if seen is None else np.maximum(seen, alpha)
         box = [[side.start, side.stop] for side in crop_box(seen, request)]
-        write_bytes(path, json.dumps(box, default=int).encode())
+        write_bytes(path, json.dumps(box).encode())
     return tuple(slice(*side) for side in json.loads(path.read_bytes()))
 
 
