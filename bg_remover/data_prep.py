@@ -117,11 +117,10 @@ def prepare_pair(
     frame = read_frame(job, size)
     try: mask = draw_mask(job.annotations, job.shape, size)
     except DataError as error: raise DataError(f"{job.photo}: {error}") from error
-    frame_path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
-    data = job.photo.read_bytes() if size is None else b""
-    if file_kind(data) == "JPEG": write_bytes(frame_path, data) # no second loss by JPEG
-    else: write_image(frame_path, frame)
-    write_mask(dest / "masks" / f"{frame_path.stem}.png", mask)
+    path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
+    data = b"" if size else job.photo.read_bytes() # a JPEG is not compressed twice
+    write_bytes(path, data) if file_kind(data) == "JPEG" else write_image(path, frame)
+    write_mask(dest / "masks" / f"{path.stem}.png", mask)
 
 def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> list[Job]:
     "The pairs that are still to be made."

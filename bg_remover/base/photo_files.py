@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .files import ImageError, NamedBytes, all_scans_are_there, check_name
-from .files import decode_image, is_complete, open_picture, photo_formats, read_orientation
-from .files import source_name, turn_upright
+from .files import decode_image, is_complete, open_picture, photo_formats
+from .files import read_orientation, source_name, turn_upright
 
 import cv2
 import numpy as np
