@@ -39,7 +39,8 @@ def person_ids(
     limit: int | None = None, # the first so many; None: all
 ) -> list[int]: # sorted, so that everyone gets the same ones
     "The ids of the photos with at least one person."
-    if limit is not None and limit < 1: raise ValueError(f"limit is {limit}: 1 or more, or None")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be 1 or more, or None, not {limit}")
     people, annotations = person_category(coco), coco.dataset["annotations"]
     return sorted({one["image_id"] for one in annotations if one["category_id"] in people})[:limit]
 
@@ -126,8 +127,8 @@ def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> l
     "The pairs that are still to be made."
     coco, photos, done = open_coco(root, split), root / f"{split}2017", finished_names(dest)
     if not photos.is_dir():
-        raise DataError(f"{photos}: no such folder; "
-                        f"download_coco({str(root)!r}, {split!r}) fetches it")
+        raise DataError(f"{photos}: no such folder; download it with "
+                        f"download_coco({str(root)!r}, {split!r})")
     jobs = {}
     for one in [coco.imgs[image_id] for image_id in person_ids(coco, limit)]:
         name, shape = pair_name(one["file_name"]), (one["height"], one["width"])
@@ -148,7 +149,7 @@ def prepare_pairs(
     root, dest = Path(root), Path(dest)
     if executor: root, dest = root.absolute(), dest.absolute() # its workers may stand elsewhere
     if size is not None and (np.shape(size) != (2,) or min(size) < 1):
-        raise ValueError(f"size is {size!r}: give (height, width), as (256, 256), or None")
+        raise ValueError(f"size must be (height, width), such as (256, 256), or None, not {size!r}")
     size = None if size is None else tuple(int(side) for side in size)
     jobs = open_jobs(root, split, dest, limit)
     checksum = file_sha1(annotation_file(root, split))

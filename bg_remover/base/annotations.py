@@ -33,7 +33,7 @@ def whole_number(value, name: str) -> int:
     try: number = float(value)
     except (TypeError, ValueError): number = math.nan
     if number.is_integer() and not isinstance(value, bool): return int(number)
-    raise ValueError(f"{name} is {value!r}, not a whole number")
+    raise ValueError(f"{name} must be a whole number, not {value!r}")
 
 def clean_photo(record: dict, folder: Path) -> dict:
     "A photo's record with id, file_name, height and width; the photo itself says a missing size."
@@ -41,7 +41,7 @@ def clean_photo(record: dict, folder: Path) -> dict:
     if not isinstance(name, str): raise ValueError("no file_name")
     name = name.replace("\\", "/") # as Windows writes it
     if PureWindowsPath(name.lstrip("/")).name in ("", "..") or "\0" in name:
-        raise ValueError(f"file_name is {name!r}, which names no file")
+        raise ValueError(f"file_name is {name!r}, which is not a file name")
     sides = [record.get(side) for side in ("height", "width")]
     if None in sides:
         try: sides = decode_image(folder / name, cv2.IMREAD_COLOR_RGB).shape[:2]
@@ -65,12 +65,12 @@ def clean_annotation(record: dict) -> dict:
 # %% ../../nbs/base/annotations.ipynb #annotations-clean-all
 def clean_all(records: list, clean, kinds: str) -> tuple[list[dict], list[str]]: # good, problems
     "Clean a list of records; a problem is one line that names the record."
-    if not isinstance(records, list): raise ValueError(f"its {kinds} are no list")
+    if not isinstance(records, list): raise ValueError(f"its {kinds} are not a list")
     good, problems, kind = [], [], kinds.removesuffix("s").replace("ie", "y")
     for place, record in enumerate(records):
         name = record.get("id") if isinstance(record, dict) else None
         try:
-            if not isinstance(record, dict): raise ValueError("it is no record")
+            if not isinstance(record, dict): raise ValueError("it is not a record")
             good.append(clean(record))
         except ValueError as error:
             where = f"at place {place}" if name is None else name
@@ -94,8 +94,8 @@ def without_clashes(photos: list[dict]) -> tuple[list[dict], list[str]]: # photo
     for one in photos: first.setdefault(pair_name(one["file_name"]), one["file_name"])
     others = [first[pair_name(one["file_name"])] for one in photos]
     good = [one for one, other in zip(photos, others) if one["file_name"] == other]
-    return good, [f"image {one['id']}: {one['file_name']} and {other} differ in nothing but the "
-                  "ending or a slash; rename one of the two"
+    return good, [f"image {one['id']}: {one['file_name']} and {other} differ only in the ending "
+                  "or a slash; rename one of the two"
                   for one, other in zip(photos, others) if one["file_name"] != other]
 
 def without_strays(annotations: list[dict], photos: list[dict]) -> tuple[list[dict], list[str]]:
@@ -121,7 +121,7 @@ def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # cont
     # the same record twice is one photo
     good["images"] = list({(one["id"], one["file_name"]): one for one in good["images"]}.values())
     times = Counter(record["id"] for record in good["images"])
-    problems += [f"image {record['id']}: {record['file_name']} shares this id with another one"
+    problems += [f"image {record['id']}: {record['file_name']} has the same id as another photo"
                  for record in good["images"] if times[record["id"]] > 1]
     good["images"] = [record for record in good["images"] if times[record["id"]] == 1]
     good["images"], odd = without_clashes(good["images"])
@@ -148,8 +148,8 @@ def explain_size(
     "Why a mask or outlines do not fit a photo."
     number = read_orientation(photo.read_bytes())
     if number < 5 or tuple(drawn) != tuple(shape)[::-1]: return "use the photo they were drawn on"
-    return (f"they fit the photo as it lies in the file, not as the camera's note turns it (EXIF "
-            f"orientation {number}); turn them too, or take the note out of the photo: "
+    return (f"they fit the photo as it is stored, not as its EXIF orientation {number} turns it; "
+            "turn them too, or remove the orientation from the photo: "
             f"exiftool -Orientation= {photo.name}")
 
 def annotation_file(
@@ -158,7 +158,8 @@ def annotation_file(
 ) -> Path: # the JSON file with that split's outlines
     "Where COCO keeps the annotations of a split."
     if split not in ("train", "val"):
-        raise ValueError(f"split is {split!r}: only 'train' and 'val' have annotations")
+        raise ValueError(f"split must be 'train' or 'val', not {split!r}: only these have "
+                         "annotations")
     return Path(root) / "annotations" / f"instances_{split}2017.json"
 
 # %% ../../nbs/base/annotations.ipynb #annotations-read-json
@@ -166,7 +167,7 @@ def read_json(path: Path):
     "What a JSON file holds, with or without a byte order mark."
     try: return json.loads(path.read_bytes())
     except (ValueError, RecursionError, OSError) as error:
-        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
         raise DataError(f"{path}: cannot be read ({reason}); export or download it "
                         "again") from error
 
@@ -178,15 +179,15 @@ def open_coco(
     "Open a split's annotations, checked: odd records are left out, with a warning that names them."
     path = annotation_file(root, split)
     if not path.exists():
-        raise DataError(f"{path}: no such file; download_coco({str(root)!r}, 'annotations') "
-                        "fetches it")
+        raise DataError(f"{path}: no such file; download it with "
+                        f"download_coco({str(root)!r}, 'annotations')")
     coco = COCO()
     try:
         coco.dataset, problems = check_content(read_json(path), Path(root) / f"{split}2017")
     except DataError: raise
     except ValueError as error:
         raise DataError(f"{path}: cannot be used ({error}); export or download it again") from error
-    report_problems(problems, f"Put these records of {path} right.")
+    report_problems(problems, f"Fix these records in {path}.")
     with contextlib.redirect_stdout(io.StringIO()): coco.createIndex()
     return coco
 
@@ -210,7 +211,7 @@ def clean_polygons(segmentation: list, shape: tuple[int, int]) -> list[list[floa
     for polygon in polygons:
         if not isinstance(polygon, list) or not all(isinstance(number, (int, float))
                                                     for number in polygon):
-            raise ValueError("its polygon holds something that is no number")
+            raise ValueError("its polygon has something that is not a number")
         if len(polygon) % 2:
             raise ValueError(f"its polygon has {len(polygon)} numbers, an odd count")
         if not all(abs(number) <= largest for number in polygon): # NaN is not
@@ -218,7 +219,7 @@ def clean_polygons(segmentation: list, shape: tuple[int, int]) -> list[list[floa
     polygons = [polygon for polygon in polygons if len(polygon) >= 6] # two points enclose nothing
     # a little outside the photo, too
     if polygons and max(max(polygon) for polygon in polygons) <= 1.1 and max(shape) > 2:
-        raise ValueError("its coordinates are from 0 to 1, fractions of the photo; write pixels")
+        raise ValueError("its coordinates are fractions of the photo (0 to 1); write pixels")
     return polygons
 
 # %% ../../nbs/base/annotations.ipynb #annotations-unpack
@@ -234,7 +235,7 @@ def unpack_counts(text: str | bytes) -> list[int]:
         if letter - 48 & 16: number -= 1 << shift
         counts.append(number + (counts[-2] if len(counts) > 2 else 0))
         number = shift = 0
-    if shift: raise ValueError("its runs are cut short")
+    if shift: raise ValueError("its runs are incomplete")
     return counts
 
 # %% ../../nbs/base/annotations.ipynb #annotations-runs
@@ -250,9 +251,9 @@ def clean_runs(segmentation: dict, shape: tuple[int, int]) -> dict:
     if isinstance(counts, (str, bytes)): counts = unpack_counts(counts)
     if not isinstance(counts, list): raise ValueError("its runs have no counts")
     counts = [whole_number(count, "a run") for count in counts]
-    if min(counts, default=0) < 0: raise ValueError(f"a run is {min(counts)}")
+    if min(counts, default=0) < 0: raise ValueError(f"a run must be 0 or more, not {min(counts)}")
     if sum(counts) != shape[0] * shape[1]:
-        raise ValueError(f"its runs cover {sum(counts)} pixels of {shape[0] * shape[1]}")
+        raise ValueError(f"its runs cover {sum(counts)} pixels, not {shape[0] * shape[1]}")
     return dict(size=list(shape), counts=counts)
 
 # %% ../../nbs/base/annotations.ipynb #annotations-segmentation

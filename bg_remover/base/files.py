@@ -31,8 +31,8 @@ except ImportError: resource = None # Windows
 # in less, loading OpenCV's libraries ends in a crash
 _least_memory, _allowed = 600_000_000, resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
 if 0 <= _allowed < _least_memory:
-    raise MemoryError(f"too little memory to start: {_allowed // 10**6} MB of addresses are "
-                      f"allowed, and {_least_memory // 10**6} are the least; raise the limit "
+    raise MemoryError(f"too little memory to start: the limit is {_allowed // 10**6} MB, but "
+                      f"at least {_least_memory // 10**6} MB are needed; raise the limit "
                       "(ulimit -v)")
 
 # %% ../../nbs/base/files.ipynb #files-opencv
@@ -63,9 +63,9 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(re.search(words, str(error)))
 
 
-_hints = {errno.ENOENT: "a link that leads nowhere?", errno.ELOOP: "a link that leads in a circle",
+_hints = {errno.ENOENT: "a broken link?", errno.ELOOP: "a link that leads back to itself",
           errno.EACCES: "ask its owner, or choose another place",
-          errno.ENAMETOOLONG: "choose a shorter one", errno.EFBIG: "raise the limit: ulimit -f"}
+          errno.ENAMETOOLONG: "choose a shorter name", errno.EFBIG: "raise the limit: ulimit -f"}
 
 
 def explain_os_error(error: OSError) -> str:
@@ -224,7 +224,7 @@ def _ends_too_early(data: bytes, pixels: np.ndarray) -> bool:
 def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):
     "Raise where a path is empty: it would mean the current folder."
     if not isinstance(path, os.PathLike) and not path:
-        raise error("an empty name; name a file or a folder")
+        raise error("the name is empty; give a file or a folder")
 
 
 @contextlib.contextmanager
@@ -255,7 +255,7 @@ def source_name(source: str | os.PathLike | bytes) -> str:
     return getattr(source, "name", "the given bytes") if isinstance(source, bytes) else str(source)
 
 
-_cut_short = "damaged or cut short; copy or download it again"
+_cut_short = "damaged or incomplete; copy or download it again"
 
 
 def _complete(data: bytes, name: str) -> bytes:
@@ -339,8 +339,8 @@ def by_photo(
     found = find_pictures(Path(folder))
     for first, *others in found.values():
         if others:
-            raise ImageError(f"{others[0]}: {first.name} has the same name; remove one of the two, "
-                             "or rename it")
+            raise ImageError(f"{others[0]}: {first.name} has the same name; rename or remove one "
+                             "of the two")
     if not found: raise ImageError(f"{folder}: no pictures in this folder")
     return {name: path for name, (path,) in found.items()}
 
@@ -382,7 +382,7 @@ def write_bytes(
     path = Path(path)
     if path.is_symlink(): path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} is not there; make it first")
+        raise FileNotFoundError(f"{path}: its folder does not exist; make {path.parent} first")
     if path.is_fifo() or path.is_char_device(): return _write_in_place(path, data)
     # says whose it is
     part = path.with_name(f".{_machine}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")

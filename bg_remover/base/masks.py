@@ -47,8 +47,8 @@ def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray: # uint8, the same 
     if pixels.dtype == np.uint16 and pixels.max() > 255: return np.uint8(pixels >> 8)
     if pixels.dtype.kind == "f" and pixels.max() <= 1: pixels = np.rint(pixels * 255)
     if not 0 <= pixels.min() <= pixels.max() <= 255: # NaN is not
-        raise ImageError(f"{name}: values from {pixels.min()} to {pixels.max()}; a mask has 0 to "
-                         "255, or fractions from 0 to 1; save it so")
+        raise ImageError(f"{name}: values from {pixels.min()} to {pixels.max()}; save it with "
+                         "values from 0 to 255, or fractions from 0 to 1")
     return pixels.astype(np.uint8)
 
 
@@ -65,9 +65,8 @@ def _one_colour(pixels: np.ndarray, name: str) -> np.ndarray: # uint8 H×W
     colours = np.unique(pixels.reshape(-1, 3), axis=0)
     if len(colours) == 2 and not colours[0].any():
         return np.uint8(pixels.any(axis=2)) * np.uint8(255)
-    raise ImageError(f"{name}: {len(colours):,} colours; a mask is white on black, one colour on "
-                     "black, "
-                     "or has class numbers; save it so (is this the photo instead of its mask?)")
+    raise ImageError(f"{name}: {len(colours):,} colours; save it as white on black, one colour "
+                     "on black, or class numbers (or is this the photo, not its mask?)")
 
 
 def mask_plane(
@@ -101,7 +100,7 @@ def _which_one(values: np.ndarray, name: str) -> ImageError:
     shown = ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")
     if len(values) > 64:
         return ImageError(f"{name}: {len(values)} grey values, most of them neither dark nor "
-                          "bright; a mask is white on black (is this the photo instead?)")
+                          "bright; a mask is white on black (is this the photo, not its mask?)")
     return ImageError(f"{name}: a mask with the values {shown}; say which one is the person: "
                       "person=15, or --person 15 for the command")
 
@@ -154,13 +153,13 @@ def check_fractions(
     all full."""
     smallest, median, largest = np.percentile(fractions, (0, 50, 100))
     if largest == 0:
-        raise ImageError(f"{folder}: all {len(fractions)} masks are empty, so there is nobody to "
-                         "learn; look at one, or say which value is the person (--person)")
+        raise ImageError(f"{folder}: all {len(fractions)} masks are empty, so there is no "
+                         "person to learn; look at one, or give the value of the person (--person)")
     if smallest == 1:
         raise ImageError(f"{folder}: all {len(fractions)} masks are full, so there is no "
-                         "background "
-                         "to learn; a mask is white where the person is and black elsewhere")
+                         "background to learn; a mask is white where the person is and black "
+                         "elsewhere")
     line = (f"{len(fractions)} photos; person: smallest {smallest:.0%}, median {median:.0%}, "
             f"largest {largest:.0%}")
-    return line + ("; more than half is person on most: are the masks inverted?" if median > 0.6
-                   else "")
+    return line + ("; most photos are more than half person: are the masks inverted?"
+                   if median > 0.6 else "")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['raw_suffixes', 'largest_photo', 'file_kind', 'check_kind', 'open_photo', 'read_file', 'read_stream', 'to_srgb',
-           'from_srgb', 'on_white', 'PhotoFile', 'read_photo', 'read_rgb', 'picture_rgb']
+           'from_srgb', 'on_white', 'PhotoFile', 'read_photo', 'read_rgb', 'from_picture', 'picture_rgb']
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-imports
 import functools
@@ -114,12 +114,12 @@ def _try_to_open(data: bytes, kind: str):
 def _why_refused(kind: str, data: bytes) -> str:
     "What to say about a file that cannot be opened."
     if not data: return "the file is empty; copy or download it again"
-    if kind == "raw": return "a camera's raw photo; develop it to JPEG or TIFF first"
+    if kind == "raw": return "a raw photo of a camera; convert it to JPEG or TIFF first"
     if kind.startswith("a film"): return f"{kind}, not a photo; save one frame of it as JPEG or PNG"
     if kind == "HEIF" and "HEIF" not in _photo_formats():
         return "a HEIC photo; `pip install pillow-heif` to read it, or convert it to JPEG or PNG"
     if kind.startswith("a"): return f"{kind}; convert it to JPEG or PNG"
-    if kind == "TIFF": return "a kind of TIFF that is not read, or damaged; convert it to PNG"
+    if kind == "TIFF": return "damaged, or a kind of TIFF that cannot be read; convert it to PNG"
     if kind: return "its header is damaged; copy or download it again"
     return "not a photo, or its header is damaged; convert it to JPEG or PNG"
 
@@ -341,7 +341,7 @@ def _decode(data: bytes, picture, chunks: dict) -> tuple[np.ndarray, np.ndarray 
     try: return _split(_to_rgba(picture), picture.format == "BMP")
     except MemoryError: raise
     except Exception as error: # Pillow's errors share no narrower class
-        raise ImageError(f"{source_name(data)}: damaged or cut short ({error}); copy or download "
+        raise ImageError(f"{source_name(data)}: damaged or incomplete ({error}); copy or download "
                          "it again") from error
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-notes-code
@@ -367,7 +367,7 @@ def _frames(picture, kinds: list[bytes]) -> str: # the kinds of a PNG's chunks, 
     "A note where a photo is one of many."
     if picture.format == "MPO": return "" # the others are previews and depth
     try: count = kinds.count(b"fcTL") or getattr(picture, "n_frames", 1)
-    except Exception: return "first frame; those behind it are damaged"
+    except Exception: return "first frame; the later ones are damaged"
     hidden = b"fcTL" in kinds and kinds.index(b"fcTL") > kinds.index(b"IDAT")
     if hidden: return f"the still picture of an animation with {count} frames"
     return f"first of {count} frames" if count > 1 else ""
@@ -377,19 +377,21 @@ def _oddity(given: bytes, read: bytes) -> str:
     "A note where a file is not read exactly as it is stored."
     if given[:2] == b"\xff\xd8":
         if not is_complete(given): return "its end mark is missing; all pixels are there"
-        return "" if all_scans_are_there(given) else "it has lost its finest details on the way"
+        return "" if all_scans_are_there(given) else "its finest details are missing"
     is_moved = given[:1] in (b"I", b"M") and read is not given
     return "its largest page; the first is much smaller" if is_moved else ""
 
 
 def _resolution(picture, chunks: dict) -> tuple[float, float] | None: # dots per inch
-    "How densely a photo is to be printed, where the file says so."
+    "How densely a photo is to be printed, where the file says so and every format can hold it."
     found = picture.info.get("dpi")
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         found = tuple(int.from_bytes(density[at:at + 4], "big") * 0.0254 for at in (0, 4))
-    try: return tuple(round(float(each), 2) for each in found) if found and min(found) > 0 else None
-    except (TypeError, ValueError): return None
+    try: dots = tuple(round(float(each), 2) for each in found or ())
+    except (TypeError, ValueError, OverflowError): return None # damaged
+    # a JPEG holds whole numbers of 16 bits
+    return dots if dots and all(1 <= each <= 65535 for each in dots) else None
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-class
 @dataclass(frozen=True, eq=False)
@@ -464,8 +466,15 @@ def read_rgb(
     return pixels if factor == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def picture_rgb(picture) -> np.ndarray: # sRGB uint8 H×W×3
-    "The pixels of a PIL image, upright, in sRGB, on white where it is transparent."
+def from_picture(picture) -> PhotoFile: # its pixels are sRGB
+    "What `read_photo` gives of a file, of a PIL image."
     pixels, alpha = _split(_to_rgba(picture))
     profile = picture.info.get("icc_profile") or b""
-    return on_white(to_srgb(pixels, profile if profile[16:20] == b"RGB " else None), alpha)
+    pixels = to_srgb(pixels, profile if profile[16:20] == b"RGB " else None)
+    return PhotoFile(pixels, alpha, None, "", None, b"")
+
+
+def picture_rgb(picture) -> np.ndarray: # sRGB uint8 H×W×3
+    "The pixels of a PIL image, upright, in sRGB, on white where it is transparent."
+    photo = from_picture(picture)
+    return on_white(photo.pixels, photo.alpha)

@@ -34,8 +34,8 @@ def open_folder(
         from urllib.request import url2pathname # imported here, because it loads many modules
         return Path(url2pathname(rest))
     if kind not in stores:
-        raise FolderError(f"{folder}: not an address that can be used; give a folder, or one with "
-                          f"{', '.join(f'{name}://' for name in stores)}")
+        raise FolderError(f"{folder}: this kind of address is not supported; give a folder, or "
+                          f"one with {', '.join(f'{name}://' for name in stores)}")
     try:
         from upath import UPath
         # others may write there too, so what it was like a minute ago says nothing
@@ -43,7 +43,7 @@ def open_folder(
         place.fs # raises where a package is missing, and asks nothing yet
         return place
     except ImportError as error:
-        raise FolderError(f"{folder}: needs packages that are not here: pip install "
+        raise FolderError(f"{folder}: needs packages that are not installed: pip install "
                           f"universal-pathlib {stores[kind]}") from error
 
 # %% ../../nbs/base/storage.ipynb #storage-09
@@ -57,8 +57,8 @@ def cannot_write(
 ) -> FolderError:
     "What to raise where nothing more can be written."
     why = getattr(error, "strerror", None) or error
-    return FolderError(f"{path}: cannot be written ({why}); make room or choose another folder, "
-                       "and start again: what is finished is kept")
+    return FolderError(f"{path}: cannot be written ({why}); free some space or choose another "
+                       "folder, and try again: finished work is kept")
 
 
 def write_whole(
@@ -87,7 +87,7 @@ def read_whole(
     except OSError: raise
     except Exception as error:
         raise FolderError(f"{path}: cannot be read ({error}); check the address and your "
-                          "credentials, and start again") from error
+                          "credentials, and try again") from error
 
 
 def read_start(
@@ -131,7 +131,7 @@ def walk_store(
                                 and str(here / name) != str(leave_out).rstrip("/"))
             yield here, sorted(filter(_is_plain, names))
     except FileNotFoundError as error:
-        why = "changed while it was read" if found else "no such folder; name one with photos"
+        why = "changed while it was read" if found else "no such folder; give one with photos"
         raise FolderError(f"{folder}: {why} ({error})") from error
     except Exception as error:
         raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your "
@@ -191,7 +191,7 @@ def check_settings(
 ):
     "Note what a folder is made with, or refuse to mix it with something else."
     settings, before = json.loads(json.dumps(settings)), read_settings(path)
-    changed = [f"{name} was {_shorten(before[name])}, is {_shorten(value)}"
+    changed = [f"{name} was {_shorten(before[name])}, now {_shorten(value)}"
                for name, value in settings.items() if before.get(name, value) != value]
     if changed and not overwrite:
         raise error(f"{path.parent}: made with other settings ({'; '.join(changed)}); {remedy}")
@@ -207,10 +207,10 @@ def claim_folder(
     "Make a folder for pairs; raise `DataError` if it holds other pairs."
     path = dest / "settings.json"
     if not path.exists() and ((dest / "frames").exists() or (dest / "masks").exists()):
-        raise DataError(f"{dest}: has frames or masks that were not prepared here; name another "
+        raise DataError(f"{dest}: has frames or masks that bg_remover did not make; choose another "
                         "folder")
     dest.mkdir(parents=True, exist_ok=True)
-    check_settings(path, settings, DataError, "name another folder, or delete this one")
+    check_settings(path, settings, DataError, "choose another folder, or delete this one")
     # after the settings: a killed call can go on
     for name in ("frames", "masks"): (dest / name).mkdir(exist_ok=True)
     for left in (*dest.glob("frames/.*.part"), *dest.glob("masks/.*.part")): # of killed runs

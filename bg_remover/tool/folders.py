@@ -116,9 +116,8 @@ def _write_result(dest: Path, data: bytes, overwrite: bool):
 
 
 def _in_the_way(dest: Path) -> str:
-    return (f"{dest}: is there already, but is not a finished result; remove it, or replace it "
-            "with "
-            "overwrite=True")
+    return (f"{dest}: already exists, but is not a finished result; remove it, or use "
+            "overwrite=True to replace it")
 
 # %% ../../nbs/tool/folders.ipynb #folders-13b
 def remove_file(
@@ -139,7 +138,7 @@ def remove_file(
         raise FolderError(f"{dest}: is the photo itself; choose another name")
     if not overwrite and is_finished(dest): return Record(source, dest, "skipped")
     if not overwrite and is_taken(dest):
-        raise FileExistsError(f"{dest}: is there already; overwrite=True replaces it")
+        raise FileExistsError(f"{dest}: already exists; use overwrite=True to replace it")
     return _make(source, dest, remover, overwrite, request)
 
 # %% ../../nbs/tool/folders.ipynb #folders-16
@@ -305,9 +304,9 @@ def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
     if not at_home:
         cv2.setNumThreads(hardware[0] or 1)
         # whoever started the work has heard which network it is, but not what this machine lacks
-        warnings.filterwarnings("ignore", ".*taken for", NetworkNotice)
+        warnings.filterwarnings("ignore", ".*recognised as", NetworkNotice)
     if _network_of(model) == network: return Remover(model, hardware[0] or 1, *hardware[1:])
-    raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
+    raise FolderError(f"{platform.node()}: the worker there has a different network; "
                       "install the same version of bg_remover")
 
 
@@ -317,8 +316,8 @@ def _check_sight(source: Path, dest: Path):
     sees_source = not isinstance(source, Path) or source.is_dir()
     sees_dest = not isinstance(dest, Path) or (dest / results_mark).exists()
     if not (sees_source and sees_dest):
-        raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it "
-                          "needs the same folders, on a disk that is shared")
+        raise FolderError(f"{platform.node()}: the worker there does not see {source} and {dest}; "
+                          "it needs the same folders, on a shared disk")
 
 # %% ../../nbs/tool/folders.ipynb #folders-27a
 @dataclass(frozen=True)
@@ -372,13 +371,13 @@ def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Job 
 def _prepare_folders(source: Path, dest: Path, settings: dict, overwrite: bool):
     "Make the folder of the results, free from what killed runs left; raise where it cannot be."
     if isinstance(source, Path) and not source.is_dir():
-        raise FolderError(f"{source}: no such folder; name one with photos")
+        raise FolderError(f"{source}: no such folder; give one with photos")
     if holds(dest, source):
-        raise FolderError(f"{dest}: holds the photos themselves; choose another folder for the "
+        raise FolderError(f"{dest}: contains the photos; choose another folder for the "
                           "results")
     try:
         if isinstance(dest, Path): dest.mkdir(parents=True, exist_ok=True)
-        remedy = "choose another folder, or make them again with overwrite=True"
+        remedy = "choose another folder, or use overwrite=True to replace the results"
         check_settings(dest / results_mark, settings, FolderError, remedy, overwrite)
         if overwrite: _forget(dest)
     except OSError as error:
@@ -407,8 +406,8 @@ def _check_model(model: str | os.PathLike | Remover | None, stays: bool, provide
     """Raise where what is wrong with a network concerns all photos, or where one that is open
     would have to leave this process."""
     if hasattr(model, "session") and not stays:
-        raise TypeError("an open network cannot go to other processes; give its .onnx file, or "
-                        "None")
+        raise TypeError("an open network cannot be sent to other processes; give its .onnx file, "
+                        "or None")
     if not isinstance(model, Remover):
         open_model(shipped_model() if model is None else model, 1, provider)
 
@@ -420,9 +419,8 @@ def _absolute(given):
 # %% ../../nbs/tool/folders.ipynb #folders-lost
 def _lost(job: Job) -> Record:
     "The record of a photo that killed its worker, alone in a process of its own."
-    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died, out of memory "
-                  "or in a "
-                  "decoder; convert it to JPEG, or make it smaller")
+    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died (too little "
+                  "memory, or a decoder that crashed); convert it to JPEG, or make it smaller")
 
 
 # %% ../../nbs/tool/folders.ipynb #folders-29

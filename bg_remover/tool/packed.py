@@ -24,10 +24,10 @@ class PackedPairs:
             raise PairError(f"{path}: no such file; make it with `pack_pairs`")
         try: packed = np.load(path, mmap_mode="r")
         except ValueError as error:
-            raise PairError(f"{path}: damaged or cut short ({error}); delete it and make it again "
+            raise PairError(f"{path}: damaged or incomplete ({error}); delete it and make it again "
                             "with `pack_pairs`") from error
         if packed.dtype.names != ("frame", "mask"):
-            raise PairError(f"{path}: holds no pairs; name a file made by `pack_pairs`")
+            raise PairError(f"{path}: has no pairs; give a file made by `pack_pairs`")
         self.count, self.kind, self.offset = len(packed), packed.dtype, packed.offset
 
     def __len__(self) -> int: return self.count
@@ -66,5 +66,5 @@ def pack_pairs(
         finally: part.unlink(missing_ok=True)
     packed = PackedPairs(path)
     if (len(packed), packed.kind) == (len(pairs), kind): return packed
-    raise PairError(f"{path}: holds {len(packed)} pairs of {packed.kind['frame'].shape[:2]}, not "
-                    f"{len(pairs)} of {tuple(image_size)}; name another file, or delete this one")
+    raise PairError(f"{path}: has {len(packed)} pairs of {packed.kind['frame'].shape[:2]}, not "
+                    f"{len(pairs)} of {tuple(image_size)}; choose another file, or delete this one")

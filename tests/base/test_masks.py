@@ -119,9 +119,9 @@ refused = {
            "two classes of a palette": (stored(car, palette=colours), "0, 7, 15;"),
     "ones and twos": (stored(person + np.uint8(car == 7) * np.uint8(2)), "0, 1, 2;"),
     "a photo": (stored(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)),
-                "the photo instead"),
+                "is this the photo"),
     "a grey photo": (stored(np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)),
-                     "the photo instead"),
+                     "is this the photo"),
     "two colours on black": (stored(car[..., None] * np.uint8([1, 3, 5])), "3 colours"),
 }
 

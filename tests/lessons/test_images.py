@@ -120,7 +120,7 @@ def test_a_mask_comes_back_as_it_was(tmp_path, mask):
                          ids=["zeros and ones", "greys"])
 def test_a_mask_of_other_values_is_refused(tmp_path, mask):
     (tmp_path / "mask.png").write_bytes(encoded(mask, "PNG"))
-    with pytest.raises(ImageError, match="mask.png: a mask holds 0, 128"):
+    with pytest.raises(ImageError, match="mask.png: a mask must hold only 0, 128"):
         read_mask(tmp_path / "mask.png")
     with pytest.raises(ImageError, match="a mask is uint8"): write_mask(tmp_path / "new.png", mask)
     assert not (tmp_path / "new.png").exists()

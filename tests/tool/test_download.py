@@ -89,7 +89,7 @@ def test_dropped_connections_are_resumed_where_they_broke(server, tmp_path):
 
 def test_a_later_call_goes_on_with_what_an_earlier_one_left(server, tmp_path):
     server.faults = ["drop"] + ["drop at once"] * 3
-    with pytest.raises(DownloadError, match="no new byte in 2 tries.*call again"):
+    with pytest.raises(DownloadError, match="no new data in 2 tries.*try again"):
         fetch(f"{server.address}/file", tmp_path / "file", tries=2)
     assert not (tmp_path / "file").exists()
     server.faults.clear()
@@ -135,13 +135,13 @@ def test_a_wrong_address_fails_at_once_and_is_named(server, tmp_path, path, mess
 def test_no_server_at_all(server, tmp_path):
     address = server.address
     server.shutdown(), server.server_close()
-    with pytest.raises(DownloadError, match="no new byte in 5 tries"):
+    with pytest.raises(DownloadError, match="no new data in 5 tries"):
         fetch(f"{address}/file", tmp_path / "file")
 
 
 @pytest.mark.parametrize("extra, message",
                          [(b"", "SHA-1"),
-                          (b"x", f"{len(payload) + 1} bytes came, {len(payload)} were expected")])
+                          (b"x", f"got {len(payload) + 1} bytes, expected {len(payload)}")])
 def test_wrong_content_is_not_kept_and_the_next_call_starts_anew(server, tmp_path, extra, message):
     good = hashlib.sha1(payload).hexdigest()
     server.files["/file"] = payload[:-1] + b"?" + extra
@@ -284,9 +284,9 @@ def test_a_photo_without_an_address_is_named(tmp_path):
 
 
 def test_download_refuses_what_cannot_work(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="choose one of train, val, test, annotations"):
+    with pytest.raises(ValueError, match="must be one of train, val, test, annotations"):
         download_coco(tmp_path, "validation")
-    with pytest.raises(ValueError, match="only 'train' and 'val' have annotations"):
+    with pytest.raises(ValueError, match="must be 'train' or 'val', not 'test': only"):
         download_coco(tmp_path, "test", limit=5)
     monkeypatch.setitem(download.coco_zips, "val", CocoZip("x.zip", "x", 10**18, None))
     with pytest.raises(DownloadError, match="GB free, 2000000000.0 GB needed"):
