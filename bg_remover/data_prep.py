@@ -17,6 +17,7 @@ from .base.annotations import (annotation_file, encode_annotation, explain_size,
                                          open_coco, pair_name, report_problems)
 from .base.files import DataError, file_sha1, one_photo_lost, write_bytes
 from .base.pairs import fill_folder, finished_names
+from .base.photo_files import file_kind
 from .images import read_image, resize_image, resize_mask, write_image, write_mask
 
 import numpy as np
@@ -38,7 +39,8 @@ def person_ids(
     limit: int | None = None, # the first so many; None: all
 ) -> list[int]: # sorted, so that everyone gets the same ones
     "The ids of the photos with at least one person."
-    if limit is not None and limit < 1: raise ValueError(f"limit is {limit}: 1 or more, or None")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be 1 or more, or None, not {limit}")
     people, annotations = person_category(coco), coco.dataset["annotations"]
     return sorted({one["image_id"] for one in annotations if one["category_id"] in people})[:limit]
 
@@ -116,17 +118,17 @@ def prepare_pair(
     frame = read_frame(job, size)
     try: mask = draw_mask(job.annotations, job.shape, size)
     except DataError as error: raise DataError(f"{job.photo}: {error}") from error
-    frame_path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
-    if size is None: write_bytes(frame_path, job.photo.read_bytes()) # no second loss by JPEG
-    else: write_image(frame_path, frame)
-    write_mask(dest / "masks" / f"{frame_path.stem}.png", mask)
+    path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
+    data = b"" if size else job.photo.read_bytes() # a JPEG is not compressed twice
+    write_bytes(path, data) if file_kind(data) == "JPEG" else write_image(path, frame)
+    write_mask(dest / "masks" / f"{path.stem}.png", mask)
 
 def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> list[Job]:
     "The pairs that are still to be made."
     coco, photos, done = open_coco(root, split), root / f"{split}2017", finished_names(dest)
     if not photos.is_dir():
-        raise DataError(f"{photos}: no such folder; "
-                        f"download_coco({str(root)!r}, {split!r}) fetches it")
+        raise DataError(f"{photos}: no such folder; download it with "
+                        f"download_coco({str(root)!r}, {split!r})")
     jobs = {}
     for one in [coco.imgs[image_id] for image_id in person_ids(coco, limit)]:
         name, shape = pair_name(one["file_name"]), (one["height"], one["width"])
@@ -147,7 +149,7 @@ def prepare_pairs(
     root, dest = Path(root), Path(dest)
     if executor: root, dest = root.absolute(), dest.absolute() # its workers may stand elsewhere
     if size is not None and (np.shape(size) != (2,) or min(size) < 1):
-        raise ValueError(f"size is {size!r}: give (height, width), as (256, 256), or None")
+        raise ValueError(f"size must be (height, width), such as (256, 256), or None, not {size!r}")
     size = None if size is None else tuple(int(side) for side in size)
     jobs = open_jobs(root, split, dest, limit)
     checksum = file_sha1(annotation_file(root, split))

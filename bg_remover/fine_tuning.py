@@ -63,13 +63,13 @@ def hold_out(
 def _check_split(names: Sequence[str], new: Collection[str], holdout_fraction: float):
     "Raise where there is nothing to split."
     if len(names) < 2:
-        raise DataError(f"{len(names)} photo with a mask: two are the least, "
-                        "one to train on and one to measure with")
+        raise DataError(f"only {len(names)} photo has a mask; training needs at least 2 "
+                        "(one to train on, one to measure with)")
     if not new:
-        raise DataError("the network to start from has learned from all these photos, "
-                        "so none can measure it; add new ones")
+        raise DataError("the network to start from was trained on all these photos, "
+                        "so none of them can measure it; add new ones")
     if not 0 < holdout_fraction < 1:
-        raise ValueError(f"holdout_fraction={holdout_fraction}: give a number between 0 and 1")
+        raise ValueError(f"holdout_fraction must be between 0 and 1, not {holdout_fraction}")
 
 def _small_enough(new: Collection[str], size: Mapping[str, int]) -> set[str]:
     "The groups with at most half of all photos, so that enough is left to train on."
@@ -80,7 +80,7 @@ def _groups(pairs: Pairs) -> dict[str, str] | None: # from `group_alike`
     "Which photos belong together; None, and a warning, where all of them do."
     groups = group_alike(pairs.frame_paths)
     if len(set(groups.values())) > 1 or len(groups) < 2: return groups
-    warnings.warn("all photos show nearly the same, so those held out are no fair test; "
+    warnings.warn("all photos look nearly the same, so the held-out ones are not a fair test; "
                   "add photos of other scenes", stacklevel=4)
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-split
@@ -161,7 +161,7 @@ def _keep_split(run_dir: Path, parts: dict[str, Pairs], fraction: float) -> dict
     same_photos = note["trained"] | note["held_out"] == now["trained"] | now["held_out"]
     if not same_photos or note.get("holdout_fraction", fraction) != fraction:
         raise RunError(f"{run_dir}: this run was started with other photos or masks; "
-                       "name a new run folder")
+                       "choose a new run folder")
     some = parts["trained"]
     folders = some.frame_paths[0].parent, some.mask_paths[0].parent
     return {part: Pairs(*folders, names=note[part]) for part in parts}
@@ -195,7 +195,8 @@ def explain_difference(
     if result["low"] > 0: return "the new network is better on photos like these"
     if result["high"] < 0: return "the new network is worse on such photos; keep the one you have"
     needed = int((1.96 * result["scatter"] / max(abs(result["difference"]), 1e-9)) ** 2) + 1
-    enough = f"; about {max(needed, result['photos'] + 1)} held out could" if needed <= 1000 else ""
+    more = f"; about {max(needed, result['photos'] + 1)} held-out photos could"
+    enough = more if needed <= 1000 else ""
     return f"{count} cannot show a difference this small{enough}"
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-way-code

@@ -46,7 +46,7 @@ def as_mask(mask: np.ndarray) -> np.ndarray: # uint8 H×W×1: 0 background, 1 pe
     if mask.dtype == np.uint8 and mask.max(initial=0) <= 1: return mask.reshape(*mask.shape[:2], 1)
     person, crowd = mask == (255 if mask.max(initial=0) > 128 else 1), mask == 128
     if not (person | crowd | (mask == 0)).all():
-        raise PairError(f"a mask holds 0 and 1, or 0, 128 and 255, not {np.unique(mask)[:5]}")
+        raise PairError(f"a mask must hold 0 and 1, or 0, 128 and 255, not {np.unique(mask)[:5]}")
     return (person + np.uint8(128) * crowd).reshape(*mask.shape[:2], 1)
 
 # %% ../nbs/05_generator.ipynb #generator-match

@@ -27,6 +27,7 @@ def read_image(
     factor: int = 1, # 2, 4 or 8: decode it so many times smaller, which saves time with a JPEG
 ) -> np.ndarray: # RGB, uint8, H×W×3
     "Read a photo the right way up. Any file becomes 8-bit sRGB, on white where it is transparent."
+    if factor not in _smaller: raise ValueError(f"factor is {factor!r}: choose 1, 2, 4 or 8")
     return read_rgb(source, _smaller[factor])
 
 # %% ../nbs/01_images.ipynb #visualization-11
@@ -53,8 +54,9 @@ def on_checkerboard(
 ) -> np.ndarray: # uint8 H×W×3
     "Lay a cut-out on grey squares, the usual sign for transparency."
     if image.ndim != 3 or image.shape[2] != 4: return image
-    rows, columns = np.indices(image.shape[:2]) // square
-    return composite(image, np.where((rows + columns) % 2, np.uint8(204), np.uint8(255))[..., None])
+    rows, columns = (np.arange(side) // square % 2 for side in image.shape[:2])
+    is_grey = rows[:, None] != columns # of each pixel, by its row and its column
+    return composite(image, np.where(is_grey, np.uint8(204), np.uint8(255))[..., None])
 
 # %% ../nbs/01_images.ipynb #images-37x
 def read_mask(
@@ -64,8 +66,8 @@ def read_mask(
     mask = decode_image(source, cv2.IMREAD_GRAYSCALE)
     if is_mask(mask): return mask
     values = f"{len(np.unique(mask))} values from {mask.min()} to {mask.max()}"
-    raise ImageError(f"{source_name(source)}: a mask holds 0, 128 (crowd) and 255 only, "
-                     f"this file has {values}; make it again, as PNG")
+    raise ImageError(f"{source_name(source)}: a mask must hold only 0, 128 (crowd) and 255, "
+                     f"but this file has {values}; make it again, as PNG")
 
 # %% ../nbs/01_images.ipynb #images-42
 # machinery
@@ -85,7 +87,7 @@ def _check_image(path: Path, image: np.ndarray):
         raise ImageError(f"{path}: a photo is uint8 H×W×3, a cut-out uint8 H×W×4; "
                          f"this is {image.dtype} {image.shape}")
     if image.shape[2] == 4 and path.suffix.lower() not in (".png", ".webp", ".tif", ".tiff"):
-        raise ImageError(f"{path}: this format keeps no transparency; "
+        raise ImageError(f"{path}: this format has no transparency; "
                          "write the cut-out as .png or .webp")
 
 # %% ../nbs/01_images.ipynb #images-43
@@ -107,7 +109,7 @@ def write_mask(
     "Write a mask as PNG, which keeps every value as it is."
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ImageError(f"{path}: only PNG keeps a mask as it is; use the suffix .png")
+        raise ImageError(f"{path}: only PNG keeps a mask unchanged; use the suffix .png")
     if not is_mask(mask) or not mask.size:
         raise ImageError(f"{path}: a mask is uint8 H×W with 0, 128 and 255 only; "
                          f"this is {mask.dtype} {mask.shape}"

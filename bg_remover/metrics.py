@@ -24,7 +24,7 @@ def iou(
 ) -> float: # 0–1; two empty masks agree: 1
     "Intersection over union (Jaccard index) of two masks."
     if prediction.shape != truth.shape:
-        raise ValueError(f"one mask is {prediction.shape}, the other {truth.shape}")
+        raise ValueError(f"masks must have the same size, not {prediction.shape} and {truth.shape}")
     if prediction.dtype.kind == "f" and not np.isin(prediction, (0, 1)).all():
         raise ValueError("iou compares masks; "
                          "turn a probability into one first, as in probability >= 0.5")
@@ -102,10 +102,10 @@ def score(
 ) -> dict: # the `figures` of one photo; person_fraction 0–1; intersection, union in pixels
     "Score one photo. Pixels of a crowd do not count."
     if probability.shape != mask.shape:
-        raise ValueError(f"the probability is {probability.shape}, the mask {mask.shape}: "
-                         "bring both to the photo's size")
+        raise ValueError(f"the probability is {probability.shape}, the mask {mask.shape}; "
+                         "resize both to the photo's size")
     if not np.isin(mask, (0, 128, 255)).all():
-        raise ValueError("the mask must hold 0, 128 (crowd) and 255 only; "
+        raise ValueError("the mask must hold only 0, 128 (crowd) and 255; "
                          "write a mask of zeros and ones as mask * np.uint8(255)")
     prediction, truth = (probability >= threshold) & (mask != 128), mask == 255
     result = {name: figure.per_photo(prediction, truth)
@@ -140,7 +140,7 @@ def score_masks(
     problems = [f"{masks[name]}: no true mask of this name in {truth_dir}"
                 for name in sorted(masks.keys() - truths.keys())]
     if not masks.keys() & truths.keys():
-        raise ImageError(f"{masks_dir}: not one mask has the name of a true one in {truth_dir}")
+        raise ImageError(f"{masks_dir}: no mask has the same name as a true one in {truth_dir}")
     for name, path in truths.items():
         try:
             truth = read_any_mask(path)
@@ -160,8 +160,11 @@ def bootstrap_interval(
     seed: int = 0, # of the random numbers
 ) -> tuple[float, float]: # low and high end
     "95 % interval of a mean over photos."
-    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
+    random, count = np.random.default_rng(seed), len(values)
+    rows = max(1, 100_000 // max(1, count)) # at a time; more would only take memory
+    means = [random.choice(values, (min(rows, draws - start), count)).mean(axis=1)
+             for start in range(0, draws, rows)]
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
     return float(low), float(high)
 
 # %% ../nbs/02_metrics.ipynb #metrics-33c

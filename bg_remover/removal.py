@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Network', 'fit_lines', 'guided_filter', 'refine', 'alpha_from', 'hysteresis_threshold', 'estimate_foreground',
-           'Background', 'Blur', 'Colour', 'Picture', 'parse_background', 'PersonNotFound', 'replace_background',
-           'Remover']
+           'Background', 'Blur', 'Checkerboard', 'Colour', 'Picture', 'parse_background', 'PersonNotFound',
+           'replace_background', 'Remover']
 
 # %% ../nbs/09_removal.ipynb #removal-02
 import functools
@@ -18,7 +18,8 @@ from .base.files import FolderError, check_name
 from .base.network import answer_long, choose_looks, mean_look, min_peak, open_model
 from .base.network import shipped_model
 from .base.photo_files import from_srgb
-from .images import Photo, as_image, composite, resize_image, resize_probability
+from .images import Photo, as_image, composite, on_checkerboard, resize_image
+from .images import resize_probability
 
 import cv2
 import numpy as np
@@ -239,7 +240,8 @@ class Background:
 
     @classmethod
     def parse(cls, asked) -> "Background | None": # None: `asked` is another kind
-        "Make one of what somebody asks for: a text or a value."
+        "Make one of what somebody asks for: here its word, otherwise a text or a value."
+        return cls() if isinstance(asked, str) and asked == cls.fingerprint else None
 
     def pixels(self, photo: np.ndarray, alpha: np.ndarray, profile: bytes | None = None):
         "Its pixels for a photo, uint8 H×W×3, in the numbers of the photo's colour profile."
@@ -248,24 +250,27 @@ class Background:
 
 class Blur(Background):
     "The photo's own background out of focus."
-    hint, fingerprint = "the word blur", "blur"
-
-    @classmethod
-    def parse(cls, asked): return cls() if isinstance(asked, str) and asked == "blur" else None
-
+    hint, fingerprint = "blur", "blur"
     def pixels(self, photo, alpha, profile=None): return _blur_background(photo, alpha)
+
+
+class Checkerboard(Background):
+    "Grey squares, the usual sign for transparency: a preview that any program shows."
+    hint, fingerprint = "checkerboard", "checkerboard"
+    def pixels(self, photo, alpha, profile=None):
+        return from_srgb(on_checkerboard(np.zeros((*alpha.shape, 4), np.uint8)), profile)
 
 # %% ../nbs/09_removal.ipynb #removal-backgrounds-colour
 # machinery
 class Colour(Background):
     "One colour: red, green and blue from 0 to 255, or its name."
-    hint = "a colour (such as white or #00c878)"
+    hint = "a colour (white, #00c878)"
 
     def __init__(self, rgb: tuple[int, int, int]):
         values = np.asarray(rgb)
         is_colour = values.shape == (3,) and values.dtype.kind in "iu"
         if not is_colour or values.min() < 0 or values.max() > 255:
-            raise ValueError(f"a background colour is three whole numbers from 0 to 255, not {rgb}")
+            raise ValueError(f"a background colour must be three integers from 0 to 255, not {rgb}")
         self.rgb, self.fingerprint = tuple(values.tolist()), str(tuple(values.tolist()))
 
     @classmethod
@@ -275,7 +280,7 @@ class Colour(Background):
         from PIL import ImageColor
         try: rgb = ImageColor.getrgb(asked)
         except ValueError: return None
-        if len(rgb) > 3: raise ValueError(f"'{asked}' is transparent; a background is solid")
+        if len(rgb) > 3: raise ValueError(f"'{asked}' is transparent; a background must be solid")
         return cls(rgb)
 
     def pixels(self, photo, alpha, profile=None):
@@ -292,7 +297,7 @@ def _cover(image: np.ndarray, size: tuple[int, int]) -> np.ndarray: # uint8 heig
 
 class Picture(Background):
     "Another photo, cropped to the size. To a worker in another process only its path travels."
-    hint = "a photo"
+    hint = "a photo file"
 
     def __init__(self, photo: Photo):
         self.image, self.path = as_image(photo), None
@@ -314,20 +319,22 @@ def _read_again(path: Path, fingerprint: str) -> np.ndarray: # uint8 H×W×3
     "The background photo of a worker, read once; it must be the one that the job began with."
     image = as_image(path)
     if hashlib.sha256(image).hexdigest() == fingerprint: return image
-    raise FolderError(f"{path}: on {platform.node()} a worker sees another photo under this name; "
-                      "start again, or put it on a disk that is shared")
+    raise FolderError(f"{path}: a worker on {platform.node()} sees another photo under this name; "
+                      "try again, or put the photo on a shared disk")
 
 
 def parse_background(
-    asked: "Background | tuple[int, int, int] | Photo | str", # a colour, another photo, or "blur"
+    # a colour, another photo, "blur" or "checkerboard"
+    asked: "Background | tuple[int, int, int] | Photo | str",
 ) -> Background:
     "What to put behind people, of what somebody asks for. Files are read here, once."
     if isinstance(asked, Background): return asked
     if isinstance(asked, (str, os.PathLike)): check_name(asked)
-    kinds = sorted(Background.__subclasses__(), key=lambda kind: kind is Picture) # it takes most
+    kinds = (Blur, Checkerboard, Colour, Picture) # last what takes most
     for kind in kinds:
         if (background := kind.parse(asked)) is not None: return background
-    raise FileNotFoundError(f"'{asked}' is not " + " nor ".join(kind.hint for kind in kinds))
+    raise FileNotFoundError(f"'{asked}' is not a colour, photo or effect; give "
+                            + " or ".join(kind.hint for kind in kinds))
 
 # %% ../nbs/09_removal.ipynb #removal-40
 class PersonNotFound(Exception):
@@ -341,7 +348,7 @@ def _layers(remover: "Remover", photo: Photo, empty_ok: bool) -> tuple[np.ndarra
     if found: return pixels, alpha_from(probability, remover.threshold)
     if empty_ok: return pixels, np.zeros(probability.shape, np.uint8)
     name = photo if isinstance(photo, (str, os.PathLike)) else "this photo"
-    raise PersonNotFound(f"{name}: nobody found; empty_ok=True takes that for an empty cut-out")
+    raise PersonNotFound(f"{name}: nobody found; pass empty_ok=True to get an empty cut-out")
 
 def replace_background(
     photo: np.ndarray, # uint8 H×W×3

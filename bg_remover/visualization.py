@@ -27,10 +27,12 @@ from .metrics import calibration_error, mask_boundary, score
 def to_pixels(
     image: np.ndarray, # photo, mask or probability: bool, 0/1, float in 0–1, or anything in 0–255
 ) -> np.ndarray: # uint8 H×W, H×W×3 or H×W×4
-    "Turn anything worth looking at into bytes: where nothing is above 1, 1 is white."
+    """Turn anything worth looking at into bytes: where nothing is above 1, 1 is white. A photo of
+    bytes stays as it is, however dark."""
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1: image = image[..., 0]
-    if image.max(initial=0) <= 1: image = image * 255.0
+    is_photo = image.ndim == 3 and image.dtype == np.uint8
+    if not is_photo and image.max(initial=0) <= 1: image = image * 255.0
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -108,11 +110,12 @@ def read_pair(
     if mask.max(initial=0) <= 128: # from `Pairs` 0, 1, 128; from `batches` 0, 1, one half
         mask = np.where((mask == 128) | (mask == 0.5), 128, mask * 255.0)
     paths = getattr(pairs, "mask_paths", None)
-    frame, mask = to_pixels(frame), read_mask(paths[index]) if paths else to_pixels(mask)
+    frame = np.clip(frame, 0, 255).astype(np.uint8) # `batches` has floats
+    mask = read_mask(paths[index]) if paths else to_pixels(mask)
     if frame.shape[:2] != mask.shape:
         name = paths[index] if paths else f"pair {index}"
         raise ValueError(f"{name}: the frame is {frame.shape[:2]}, its mask {mask.shape}; "
-                         "bring both to one size")
+                         "resize one of them")
     return frame, mask
 
 def show_pairs(
@@ -130,7 +133,7 @@ def best_row(
     rows: list[dict], # from `read_history`
 ) -> dict: # the row with the highest val_iou
     "The epoch whose weights are worth keeping."
-    if not rows: raise ValueError("no history to look at: it has no rows; train for one epoch")
+    if not rows: raise ValueError("the history has no rows; train for at least one epoch")
     if "val_iou" not in rows[0]:
         raise ValueError(f"no column val_iou in this history, only {', '.join(rows[0])}")
     return max(rows, key=lambda row: np.nan_to_num(row["val_iou"]))
@@ -253,7 +256,7 @@ def plot_worst(
 ):
     "The photos a model does worst on, with their wrong pixels; or the middle, or the best."
     if which not in ("worst", "median", "best"):
-        raise ValueError(f"which={which!r}: choose worst, median or best")
+        raise ValueError(f"which must be worst, median or best, not {which!r}")
     ranked = rank_pairs(predict, pairs, threshold, min_person_fraction)
     if which == "best": ranked.reverse()
     first = max(0, (len(ranked) - count) // 2) if which == "median" else 0
@@ -300,7 +303,7 @@ def split_view(
     place: float = 0.5, # of the line, as a share of the width
 ) -> np.ndarray: # uint8 H×W×3
     "One picture: left of a white line as before, right of it as after."
-    if before.shape[:2] != after.shape[:2]: raise ValueError("give views of the same size")
+    if before.shape[:2] != after.shape[:2]: raise ValueError("both views must have the same size")
     line, view = round(place * before.shape[1]), on_checkerboard(before).copy()
     view[:, line:] = on_checkerboard(after)[:, line:]
     if 0 < line < before.shape[1]: view[:, max(0, line - 1):line + 1] = 255
@@ -342,7 +345,7 @@ def try_photo(
     def show(change):
         if not button.value: return
         name, data = button.value[-1]["name"], bytes(button.value[-1]["content"])
-        box.children = [button, widgets.Label(f"{name}: at work …")]
+        box.children = [button, widgets.Label(f"{name}: working …")]
         try:
             photo = read_image(data)
             result = before_after(photo, cutout(photo))

@@ -49,7 +49,7 @@ def prepare_empty(photos: Path, coco: COCO, names: set[str], dest: Path):
     problems = make_batch([job for job in jobs if job.photo.stem not in done],
                           partial(prepare_pair, size=None), dest)
     report_problems([problem for problem in problems if problem],
-                    "Put them right and call again: finished pairs are kept.")
+                    "Fix them and try again: finished pairs are kept.")
 
 
 def make(coco_root: Path, data: Path):

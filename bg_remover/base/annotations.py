@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['whole_number', 'clean_photo', 'clean_annotation', 'clean_all', 'clean_category', 'pair_name', 'without_clashes',
-           'check_content', 'report_problems', 'explain_size', 'annotation_file', 'read_json', 'open_coco',
-           'flatten_polygons', 'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation',
+           'without_strays', 'check_content', 'report_problems', 'explain_size', 'annotation_file', 'read_json',
+           'open_coco', 'flatten_polygons', 'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation',
            'encode_annotation']
 
 # %% ../../nbs/base/annotations.ipynb #annotations-imports
@@ -17,7 +17,7 @@ import os
 import warnings
 from collections import Counter
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 import cv2
 from pycocotools import mask as runs
@@ -28,18 +28,20 @@ from .files import DataError, ImageError, decode_image, read_orientation
 # %% ../../nbs/base/annotations.ipynb #annotations-number
 def whole_number(value, name: str) -> int:
     "A whole number, also where it is written as text or with a point."
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError): return int(value) # exact, as no large float is
     try: number = float(value)
     except (TypeError, ValueError): number = math.nan
     if number.is_integer() and not isinstance(value, bool): return int(number)
-    raise ValueError(f"{name} is {value!r}, not a whole number")
+    raise ValueError(f"{name} must be a whole number, not {value!r}")
 
 def clean_photo(record: dict, folder: Path) -> dict:
     "A photo's record with id, file_name, height and width; the photo itself says a missing size."
     name = record.get("file_name")
     if not isinstance(name, str): raise ValueError("no file_name")
     name = name.replace("\\", "/") # as Windows writes it
-    if PurePosixPath(name).name in ("", "..") or "\0" in name:
-        raise ValueError(f"file_name is {name!r}, which names no file")
+    if PureWindowsPath(name.lstrip("/")).name in ("", "..") or "\0" in name:
+        raise ValueError(f"file_name is {name!r}, which is not a file name")
     sides = [record.get(side) for side in ("height", "width")]
     if None in sides:
         try: sides = decode_image(folder / name, cv2.IMREAD_COLOR_RGB).shape[:2]
@@ -63,12 +65,12 @@ def clean_annotation(record: dict) -> dict:
 # %% ../../nbs/base/annotations.ipynb #annotations-clean-all
 def clean_all(records: list, clean, kinds: str) -> tuple[list[dict], list[str]]: # good, problems
     "Clean a list of records; a problem is one line that names the record."
-    if not isinstance(records, list): raise ValueError(f"its {kinds} are no list")
+    if not isinstance(records, list): raise ValueError(f"its {kinds} are not a list")
     good, problems, kind = [], [], kinds.removesuffix("s").replace("ie", "y")
     for place, record in enumerate(records):
         name = record.get("id") if isinstance(record, dict) else None
         try:
-            if not isinstance(record, dict): raise ValueError("it is no record")
+            if not isinstance(record, dict): raise ValueError("it is not a record")
             good.append(clean(record))
         except ValueError as error:
             where = f"at place {place}" if name is None else name
@@ -83,8 +85,8 @@ def clean_category(record: dict) -> dict:
 
 def pair_name(file_name: str) -> str:
     "The name of a photo's pair: cam0/frame1.jpg becomes cam0-frame1."
-    parts = PurePosixPath(file_name).with_suffix("").parts
-    return "-".join(part for part in parts if part not in ("/", ".."))
+    path = PureWindowsPath(file_name.lstrip("/")).with_suffix("") # knows C: on any system
+    return "-".join(part for part in path.parts if part not in (path.anchor, ".."))
 
 def without_clashes(photos: list[dict]) -> tuple[list[dict], list[str]]: # photos, problems
     "The photos without those whose pair would have the name of another one's."
@@ -92,9 +94,19 @@ def without_clashes(photos: list[dict]) -> tuple[list[dict], list[str]]: # photo
     for one in photos: first.setdefault(pair_name(one["file_name"]), one["file_name"])
     others = [first[pair_name(one["file_name"])] for one in photos]
     good = [one for one, other in zip(photos, others) if one["file_name"] == other]
-    return good, [f"image {one['id']}: {one['file_name']} and {other} differ in nothing but the "
-                  "ending or a slash; rename one of the two"
+    return good, [f"image {one['id']}: {one['file_name']} and {other} differ only in the ending "
+                  "or a slash; rename one of the two"
                   for one, other in zip(photos, others) if one["file_name"] != other]
+
+def without_strays(annotations: list[dict], photos: list[dict]) -> tuple[list[dict], list[str]]:
+    "The annotations of these photos; a line says how many there are of no photo."
+    known = {one["id"] for one in photos}
+    strays = [one for one in annotations if one["image_id"] not in known]
+    good = [one for one in annotations if one["image_id"] in known]
+    if not strays: return good, []
+    first, more = strays[0], len(strays) - 1
+    return good, [f"annotation {first['id']}: no image that can be used has its image_id, "
+                  f"{first['image_id']}" + (f"; {more:,} more are like it" if more else "")]
 
 def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # content, problems
     "The valid records of a COCO file, and a line for each that is left out."
@@ -109,14 +121,13 @@ def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # cont
     # the same record twice is one photo
     good["images"] = list({(one["id"], one["file_name"]): one for one in good["images"]}.values())
     times = Counter(record["id"] for record in good["images"])
-    problems += [f"image {record['id']}: {record['file_name']} shares this id with another one"
+    problems += [f"image {record['id']}: {record['file_name']} has the same id as another photo"
                  for record in good["images"] if times[record["id"]] > 1]
     good["images"] = [record for record in good["images"] if times[record["id"]] == 1]
     good["images"], odd = without_clashes(good["images"])
     problems += odd
-    known = {record["id"] for record in good["images"]}
-    good["annotations"] = [one for one in good["annotations"] if one["image_id"] in known]
-    return content | good, problems
+    good["annotations"], odd = without_strays(good["annotations"], good["images"])
+    return content | good, problems + odd
 
 # %% ../../nbs/base/annotations.ipynb #annotations-open
 def report_problems(
@@ -137,8 +148,8 @@ def explain_size(
     "Why a mask or outlines do not fit a photo."
     number = read_orientation(photo.read_bytes())
     if number < 5 or tuple(drawn) != tuple(shape)[::-1]: return "use the photo they were drawn on"
-    return (f"they fit the photo as it lies in the file, not as the camera's note turns it (EXIF "
-            f"orientation {number}); turn them too, or take the note out of the photo: "
+    return (f"they fit the photo as it is stored, not as its EXIF orientation {number} turns it; "
+            "turn them too, or remove the orientation from the photo: "
             f"exiftool -Orientation= {photo.name}")
 
 def annotation_file(
@@ -147,7 +158,8 @@ def annotation_file(
 ) -> Path: # the JSON file with that split's outlines
     "Where COCO keeps the annotations of a split."
     if split not in ("train", "val"):
-        raise ValueError(f"split is {split!r}: only 'train' and 'val' have annotations")
+        raise ValueError(f"split must be 'train' or 'val', not {split!r}: only these have "
+                         "annotations")
     return Path(root) / "annotations" / f"instances_{split}2017.json"
 
 # %% ../../nbs/base/annotations.ipynb #annotations-read-json
@@ -155,7 +167,7 @@ def read_json(path: Path):
     "What a JSON file holds, with or without a byte order mark."
     try: return json.loads(path.read_bytes())
     except (ValueError, RecursionError, OSError) as error:
-        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}"
         raise DataError(f"{path}: cannot be read ({reason}); export or download it "
                         "again") from error
 
@@ -167,15 +179,15 @@ def open_coco(
     "Open a split's annotations, checked: odd records are left out, with a warning that names them."
     path = annotation_file(root, split)
     if not path.exists():
-        raise DataError(f"{path}: no such file; download_coco({str(root)!r}, 'annotations') "
-                        "fetches it")
+        raise DataError(f"{path}: no such file; download it with "
+                        f"download_coco({str(root)!r}, 'annotations')")
     coco = COCO()
     try:
         coco.dataset, problems = check_content(read_json(path), Path(root) / f"{split}2017")
     except DataError: raise
     except ValueError as error:
         raise DataError(f"{path}: cannot be used ({error}); export or download it again") from error
-    report_problems(problems, f"Put these records of {path} right.")
+    report_problems(problems, f"Fix these records in {path}.")
     with contextlib.redirect_stdout(io.StringIO()): coco.createIndex()
     return coco
 
@@ -199,7 +211,7 @@ def clean_polygons(segmentation: list, shape: tuple[int, int]) -> list[list[floa
     for polygon in polygons:
         if not isinstance(polygon, list) or not all(isinstance(number, (int, float))
                                                     for number in polygon):
-            raise ValueError("its polygon holds something that is no number")
+            raise ValueError("its polygon has something that is not a number")
         if len(polygon) % 2:
             raise ValueError(f"its polygon has {len(polygon)} numbers, an odd count")
         if not all(abs(number) <= largest for number in polygon): # NaN is not
@@ -207,7 +219,7 @@ def clean_polygons(segmentation: list, shape: tuple[int, int]) -> list[list[floa
     polygons = [polygon for polygon in polygons if len(polygon) >= 6] # two points enclose nothing
     # a little outside the photo, too
     if polygons and max(max(polygon) for polygon in polygons) <= 1.1 and max(shape) > 2:
-        raise ValueError("its coordinates are from 0 to 1, fractions of the photo; write pixels")
+        raise ValueError("its coordinates are fractions of the photo (0 to 1); write pixels")
     return polygons
 
 # %% ../../nbs/base/annotations.ipynb #annotations-unpack
@@ -223,7 +235,7 @@ def unpack_counts(text: str | bytes) -> list[int]:
         if letter - 48 & 16: number -= 1 << shift
         counts.append(number + (counts[-2] if len(counts) > 2 else 0))
         number = shift = 0
-    if shift: raise ValueError("its runs are cut short")
+    if shift: raise ValueError("its runs are incomplete")
     return counts
 
 # %% ../../nbs/base/annotations.ipynb #annotations-runs
@@ -239,9 +251,9 @@ def clean_runs(segmentation: dict, shape: tuple[int, int]) -> dict:
     if isinstance(counts, (str, bytes)): counts = unpack_counts(counts)
     if not isinstance(counts, list): raise ValueError("its runs have no counts")
     counts = [whole_number(count, "a run") for count in counts]
-    if min(counts, default=0) < 0: raise ValueError(f"a run is {min(counts)}")
+    if min(counts, default=0) < 0: raise ValueError(f"a run must be 0 or more, not {min(counts)}")
     if sum(counts) != shape[0] * shape[1]:
-        raise ValueError(f"its runs cover {sum(counts)} pixels of {shape[0] * shape[1]}")
+        raise ValueError(f"its runs cover {sum(counts)} pixels, not {shape[0] * shape[1]}")
     return dict(size=list(shape), counts=counts)
 
 # %% ../../nbs/base/annotations.ipynb #annotations-segmentation

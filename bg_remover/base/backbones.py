@@ -93,11 +93,11 @@ def check_unet(
     if backbone not in BACKBONES:
         raise ValueError(f"unknown backbone {backbone!r}; choose one of {', '.join(BACKBONES)}")
     if len(image_size) != 2 or any(side < 32 or side % 32 for side in image_size):
-        raise ValueError(f"image_size {image_size}: the encoder halves five times, "
-                         "so height and width must be multiples of 32")
+        raise ValueError(f"image_size must be two multiples of 32, not {image_size}: "
+                         "the encoder halves it five times")
     if not 2 <= len(decoder_filters) <= 5:
-        raise ValueError(f"decoder_filters {decoder_filters}: the decoder has two to five stages, "
-                         "give a number for each")
+        raise ValueError(f"decoder_filters must be two to five numbers, not {decoder_filters}: "
+                         "one for each stage of the decoder")
 
 # %% ../../nbs/base/backbones.ipynb #model-23c
 @keras.saving.register_keras_serializable(package="bg_remover")
@@ -154,7 +154,7 @@ def weights_file(
     try: yield
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).partition("\n")[0] # Keras goes on for pages
-        damaged = f"{path}: damaged, or of another network ({reason})"
+        damaged = f"{path}: damaged, or made for another network ({reason})"
         raise WeightsError(f"{damaged}; {remedy}") from error
 
 # %% ../../nbs/base/backbones.ipynb #model-34
@@ -187,6 +187,6 @@ def fetch_imagenet(
                                          cache_dir=keras_home))
     except Exception as error: # whatever goes wrong with a network
         raise WeightsError(
-            f"{name}: the download failed ({error}); fetch {url} elsewhere and put it into "
-            f"{keras_home}/models (checksum {checksum or 'unknown'}), give a file as "
-            "encoder_weights, or None") from error
+            f"{name}: the download failed ({error}); get {url} another way and put it into "
+            f"{keras_home}/models (checksum {checksum or 'unknown'}), or give a file or None as "
+            "encoder_weights") from error

@@ -37,8 +37,8 @@ def check_backend(
     possible = dict(backend=backends, image_data_format=["channels_last"], floatx=["float32"])
     for name, (value, place) in keras_settings().items():
         if value not in possible[name]:
-            raise ValueError(f'{place} says "{value}"; training needs "{possible[name][0]}": '
-                             "put that there")
+            raise ValueError(f'{place} says "{value}", but training needs '
+                             f'"{possible[name][0]}"; change it')
         if name == "backend" and not importlib.util.find_spec(value):
-            raise ValueError(f'{place} asks for {value}, which is not installed: '
-                             f'put "tensorflow" there, or install {value}')
+            raise ValueError(f'{place} asks for {value}, which is not installed; '
+                             f'install {value}, or change it to "tensorflow"')

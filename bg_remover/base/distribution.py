@@ -33,8 +33,8 @@ def find_team(strategy, model: keras.Model) -> Team:
         team = Team(strategy.num_model_replicas, strategy.num_processes, strategy.data_shard_id)
     elif strategy: team = Team(strategy.num_replicas_in_sync)
     if _built_in(strategy, team, model): return team
-    raise RunError(f"{model.name} was not built in the scope of the strategy it shall be trained "
-                   "with: build it inside `with strategy.scope():` and give that same strategy to "
+    raise RunError(f"{model.name} was not built in the scope of the strategy that trains it; "
+                   "build it inside `with strategy.scope():` and give the same strategy to "
                    "`train`")
 
 
@@ -46,7 +46,7 @@ def _built_in(strategy, team: Team, model: keras.Model) -> bool:
     import tensorflow as tf
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RunError("Keras 3 does not train under MultiWorkerMirroredStrategy; for several "
-                       "hosts take keras.distribution.DataParallel under JAX, as "
+                       "machines, use keras.distribution.DataParallel under JAX, as "
                        "nbs/scale/devices does")
     return model.distribute_strategy is (strategy or tf.distribute.get_strategy())
 
@@ -61,7 +61,7 @@ def share_batches(stream, team: Team):
     for size in (stream.batch_size, stream.per_epoch % stream.batch_size):
         if size % team.replicas:
             raise ValueError(
-                f"{team.replicas} devices cannot share a batch of {size} evenly: take a batch_size "
+                f"{team.replicas} devices cannot share a batch of {size} evenly: use a batch_size "
                 f"and a number of pairs (now {stream.batch_size} and {stream.per_epoch}) that are "
                 f"multiples of {team.replicas}")
     return stream if team.workers == 1 else stream.part(team.number, team.workers)
@@ -90,8 +90,8 @@ def agree_on_history(run: RunFolder, team: Team) -> list[dict]: # the history
     from jax.experimental.multihost_utils import process_allgather
     epochs = process_allgather(np.int32(len(run.history))).tolist()
     if len(set(epochs)) > 1:
-        raise RunError(f"{run.run_dir}: the workers see {epochs} complete epochs there; it has to "
-                       "be one folder that all of them share")
+        raise RunError(f"{run.run_dir}: the workers see {epochs} complete epochs here; it must be "
+                       "one folder that all of them share")
     return run.history
 
 # %% ../../nbs/base/distribution.ipynb #distribution-prepare

@@ -9,27 +9,37 @@ __all__ = ['mask_plane', 'person_class', 'read_any_mask', 'check_fractions']
 import os
 from pathlib import Path
 
-from .files import ImageError, NamedBytes, decode_image, is_mask
-from .files import one_photo_lost, source_name
+from .files import ImageError, NamedBytes, decode_image, is_mask, one_photo_lost
+from .files import open_picture, read_orientation, source_name, turn_upright
+from .photo_files import largest_photo
 
 import cv2
 import numpy as np
 
 # %% ../../nbs/base/masks.ipynb #masks-palette
+def _check_size(picture, name: str):
+    "Raise an `ImageError` before memory is taken for a mask larger than any photo we cut."
+    if picture.width * picture.height <= largest_photo: return
+    raise ImageError(f"{name}: {picture.width}×{picture.height} pixels, more than the "
+                     f"{largest_photo:,} allowed; make it smaller")
+
+
 # uint8 H×W; None if the file has no palette of colours
-def _palette_plane(data: bytes) -> np.ndarray | None:
-    "The class numbers of an image with a palette."
-    import io
-    from PIL import Image
-    if not data.startswith(b"\x89PNG") and data[:3] != b"GIF" and data[:2] != b"BM": return None
+def _palette_plane(data: bytes, name: str) -> np.ndarray | None:
+    "The class numbers of an image with a palette, upright."
+    try: picture = open_picture(data)
+    # Pillow's errors share no narrower class, and OpenCV will say what is wrong
+    except Exception: return None
+    _check_size(picture, name)
+    has_numbers = picture.format in ("PNG", "GIF", "BMP") and picture.mode == "P"
+    if not has_numbers or "transparency" in picture.info: return None
     try:
-        image = Image.open(io.BytesIO(data))
-        if image.mode != "P" or "transparency" in image.info: return None
-        colours = np.array(image.getpalette("RGB")).reshape(-1, 3)
-        numbers = np.asarray(image)
-    except (OSError, SyntaxError, ValueError): return None # OpenCV will say what is wrong
+        colours = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+        numbers = np.asarray(picture)
+    except (OSError, SyntaxError, ValueError): return None # too
     used = colours[np.minimum(np.unique(numbers), len(colours) - 1)]
-    return None if (np.ptp(used, axis=1) == 0).all() else numbers
+    if (np.ptp(used, axis=1) == 0).all(): return None
+    return np.ascontiguousarray(turn_upright(numbers, read_orientation(data)))
 
 
 def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray: # uint8, the same shape
@@ -37,8 +47,8 @@ def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray: # uint8, the same 
     if pixels.dtype == np.uint16 and pixels.max() > 255: return np.uint8(pixels >> 8)
     if pixels.dtype.kind == "f" and pixels.max() <= 1: pixels = np.rint(pixels * 255)
     if not 0 <= pixels.min() <= pixels.max() <= 255: # NaN is not
-        raise ImageError(f"{name}: values from {pixels.min()} to {pixels.max()}; a mask has 0 to "
-                         "255, or fractions from 0 to 1; save it so")
+        raise ImageError(f"{name}: values from {pixels.min()} to {pixels.max()}; save it with "
+                         "values from 0 to 255, or fractions from 0 to 1")
     return pixels.astype(np.uint8)
 
 
@@ -55,9 +65,8 @@ def _one_colour(pixels: np.ndarray, name: str) -> np.ndarray: # uint8 H×W
     colours = np.unique(pixels.reshape(-1, 3), axis=0)
     if len(colours) == 2 and not colours[0].any():
         return np.uint8(pixels.any(axis=2)) * np.uint8(255)
-    raise ImageError(f"{name}: {len(colours):,} colours; a mask is white on black, one colour on "
-                     "black, "
-                     "or has class numbers; save it so (is this the photo instead of its mask?)")
+    raise ImageError(f"{name}: {len(colours):,} colours; save it as white on black, one colour "
+                     "on black, or class numbers (or is this the photo, not its mask?)")
 
 
 def mask_plane(
@@ -67,7 +76,7 @@ def mask_plane(
     name = source_name(source)
     with one_photo_lost(name):
         if not isinstance(source, bytes): source = NamedBytes(Path(source).read_bytes(), name)
-    numbers = _palette_plane(source)
+    numbers = _palette_plane(source, name)
     if numbers is not None: return numbers, True
     pixels = _eight_bits(decode_image(source, cv2.IMREAD_UNCHANGED), name)
     if pixels.ndim == 2: return pixels, False
@@ -91,7 +100,7 @@ def _which_one(values: np.ndarray, name: str) -> ImageError:
     shown = ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")
     if len(values) > 64:
         return ImageError(f"{name}: {len(values)} grey values, most of them neither dark nor "
-                          "bright; a mask is white on black (is this the photo instead?)")
+                          "bright; a mask is white on black (is this the photo, not its mask?)")
     return ImageError(f"{name}: a mask with the values {shown}; say which one is the person: "
                       "person=15, or --person 15 for the command")
 
@@ -144,13 +153,13 @@ def check_fractions(
     all full."""
     smallest, median, largest = np.percentile(fractions, (0, 50, 100))
     if largest == 0:
-        raise ImageError(f"{folder}: all {len(fractions)} masks are empty, so there is nobody to "
-                         "learn; look at one, or say which value is the person (--person)")
+        raise ImageError(f"{folder}: all {len(fractions)} masks are empty, so there is no "
+                         "person to learn; look at one, or give the value of the person (--person)")
     if smallest == 1:
         raise ImageError(f"{folder}: all {len(fractions)} masks are full, so there is no "
-                         "background "
-                         "to learn; a mask is white where the person is and black elsewhere")
+                         "background to learn; a mask is white where the person is and black "
+                         "elsewhere")
     line = (f"{len(fractions)} photos; person: smallest {smallest:.0%}, median {median:.0%}, "
             f"largest {largest:.0%}")
-    return line + ("; more than half is person on most: are the masks inverted?" if median > 0.6
-                   else "")
+    return line + ("; most photos are more than half person: are the masks inverted?"
+                   if median > 0.6 else "")

@@ -50,20 +50,20 @@ def _with_current_names(description):
 def _check_description(description, session: onnxruntime.InferenceSession):
     """Raise a `ValueError` where a description is incomplete, or not that of the network in the
     file."""
-    if not isinstance(description, dict): raise ValueError("it is no set of names and values")
+    if not isinstance(description, dict): raise ValueError("it is not a set of names and values")
     size, threshold = description.get("image_size"), description.get("threshold")
     if not (isinstance(size, list) and len(size) == 2
             and all(type(side) is int and side > 0 for side in size)):
-        raise ValueError(f"image_size is to be two whole numbers, not {size!r}")
+        raise ValueError(f"image_size must be two whole numbers, not {size!r}")
     if type(threshold) not in (int, float) or not 0 < threshold < 1:
-        raise ValueError(f"threshold is to be a number between 0 and 1, not {threshold!r}")
+        raise ValueError(f"threshold must be a number between 0 and 1, not {threshold!r}")
     for name in ("min_peak_probability", "careful_min_peak_probability"):
         peak = description.get(name, 0)
         if type(peak) not in (int, float) or not 0 <= peak < 1:
-            raise ValueError(f"{name} is to be a number from 0 to below 1, not {peak!r}")
+            raise ValueError(f"{name} must be a number from 0 to below 1, not {peak!r}")
     for name, only in (("fit", "stretch"), ("colour", "RGB 0-255")):
         if description.get(name) != only:
-            raise ValueError(f"{name} is to be {only!r}, not {description.get(name)!r}")
+            raise ValueError(f"{name} must be {only!r}, not {description.get(name)!r}")
     for ends, wanted, depth in ((session.get_inputs(), "image", 3),
                                 (session.get_outputs(), "probability", 1)):
         fits = [(end.name, end.type) for end in ends] == [(wanted, "tensor(float)")]
@@ -134,10 +134,10 @@ def recognise_network(
         if fits and known.names in (None, (inputs[0].name, outputs[0].name)): return known
         if fits: similar.append(f"if it is {known.name}, export it with the names "
                                 + " and ".join(known.names))
-    advice = "; ".join(["other networks have these shapes and are fed differently", *similar])
+    advice = "; ".join(["other networks have these shapes but need other inputs", *similar])
     names = ", ".join(known.name for known in known_networks)
     raise ValueError(f"{_describe_ends(session)}; "
-                     + (advice if similar else f"use one of export_onnx, or {names}"))
+                     + (advice if similar else f"use a file from export_onnx, or {names}"))
 
 # %% ../../nbs/base/network.ipynb #network-others-adapt
 class AdaptedSession:
@@ -176,7 +176,7 @@ def _adapt(path: str | os.PathLike, session) -> tuple[AdaptedSession, dict]:
     except ValueError as error:
         raise ModelError(f"{path}: an ONNX file, but not one that export_onnx wrote ({error})") \
             from error
-    warnings.warn(f"{path}: taken for {known.name} ({known.licence})", NetworkNotice, 3)
+    warnings.warn(f"{path}: recognised as {known.name} ({known.licence})", NetworkNotice, 3)
     return AdaptedSession(session, known), dict(
         image_size=[known.side, known.side], fit="stretch", colour="RGB 0-255", threshold=0.5,
         min_peak_probability=0.5, network=known.name, licence=known.licence)
@@ -202,7 +202,7 @@ def _why_not_open(path: str | os.PathLike, error: Exception) -> Exception:
                            "or raise the limit")
     if re.search("pthread|[Tt]hread.*(fail|unavailable)|Resource temporarily", str(error)):
         return ModelError(f"{path}: this process may not start more threads; raise the limit, or "
-                          "ask for fewer")
+                          "use fewer")
     return ModelError(f"{path}: damaged, or not an ONNX file; export it again or reinstall "
                       "bg_remover")
 
@@ -219,12 +219,12 @@ def choose_providers(
 ) -> list[str]: # as onnxruntime calls them, the CPU last
     "What a network is to run on; with a `NetworkNotice` where that is not what was asked for."
     if provider not in ("auto", "cpu", *_providers):
-        raise ModelError(f"provider is auto, cpu, {', '.join(_providers)}, not {provider!r}")
+        raise ModelError(f"provider must be auto, cpu, {', '.join(_providers)}, not {provider!r}")
     there = onnxruntime.get_available_providers()
     found = [name for key, (name, _) in _providers.items()
              if provider in (key, "auto") and name in there]
     if provider in _providers and not found:
-        warnings.warn(f"{provider} is not there, so the CPU does the work; it comes with "
+        warnings.warn(f"{provider} is not available, so the CPU is used; install "
                       f"{_providers[provider][1]}", NetworkNotice, 4)
     return [*found[:1], _cpu]
 
@@ -247,14 +247,14 @@ def _start_session(path: str | os.PathLike, threads: int, providers: list[str]):
 
 def _start_anyhow(path: str | os.PathLike, threads: int, provider: str):
     "A session on the processor that is asked for; on the CPU, with a notice, where it fails there."
-    providers, why = choose_providers(provider), "its libraries do not load"
+    providers, why = choose_providers(provider), "its libraries cannot be loaded"
     try: session = _start_session(path, threads, providers)
     except (ModelError, MemoryError) as error:
         if providers == [_cpu]: raise
         why = str(error.__cause__).partition("\n")[0]
         session = _start_session(path, threads, [_cpu])
     if session.get_providers()[0] != providers[0]:
-        warnings.warn(f"{providers[0]} does not work here, so the CPU does the work: {why}",
+        warnings.warn(f"{providers[0]} does not work here, so the CPU is used: {why}",
                       NetworkNotice, 4)
     return session
 

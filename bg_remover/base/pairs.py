@@ -39,8 +39,8 @@ def make_batch(
 ) -> list[str | None]: # for each job: what went wrong, or None
     "Make some pairs. A damaged photo is reported, and the rest goes on."
     if not (dest / "settings.json").exists():
-        raise FolderError(f"{dest}: not seen from {platform.node()}; a worker there needs the same "
-                          "folders, on a disk that is shared")
+        raise FolderError(f"{dest}: not visible on {platform.node()}; a worker there needs the "
+                          "same folders, on a shared disk")
     problems = [None] * len(jobs)
     for index, job in enumerate(jobs):
         try: make(job, dest)
@@ -49,7 +49,8 @@ def make_batch(
 
 def lost_pair(job: Any) -> str: # what went wrong
     "What to say of a photo whose worker died."
-    return f"{job.photo}: its worker process died (memory, or a decoder); convert it to JPEG"
+    return (f"{job.photo}: its worker process died (too little memory, or a decoder that "
+            "crashed); convert it to JPEG, or make it smaller")
 
 # %% ../../nbs/base/pairs.ipynb #pairs-fill-code
 def fill_folder(
@@ -67,10 +68,10 @@ def fill_folder(
         results = run_jobs(iter(jobs), task, workers, ahead=64, lost=lost_pair)
         problems = sorted(filter(None, tqdm(results, "prepare", len(jobs), delay=2)))
     if not any((dest / "masks").glob("*.png")):
-        reason = (f"the first problem is {problems[0]}" if problems
-                  else "nobody is on the photos; export them with their annotations")
-        raise DataError(f"{dest}: not one pair could be made; {reason}")
-    report_problems(problems, "Put them right and call again: finished pairs are kept.", 4)
+        reason = (f"the first problem: {problems[0]}" if problems
+                  else "there is nobody in the photos; export them with their annotations")
+        raise DataError(f"{dest}: no pair could be made; {reason}")
+    report_problems(problems, "Fix them and try again: finished pairs are kept.", 4)
     return dest
 
 # %% ../../nbs/base/pairs.ipynb #pairs-alike-code

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['raw_suffixes', 'largest_photo', 'file_kind', 'check_kind', 'open_photo', 'read_file', 'read_stream', 'to_srgb',
-           'from_srgb', 'on_white', 'PhotoFile', 'read_photo', 'read_rgb', 'picture_rgb']
+           'from_srgb', 'on_white', 'PhotoFile', 'read_photo', 'read_rgb', 'from_picture', 'picture_rgb']
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-imports
 import functools
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .files import ImageError, NamedBytes, all_scans_are_there, check_name
-from .files import decode_image, is_complete, read_orientation, source_name
-from .files import turn_upright
+from .files import decode_image, is_complete, open_picture, photo_formats
+from .files import read_orientation, source_name, turn_upright
 
 import cv2
 import numpy as np
@@ -91,7 +91,6 @@ def _plain_png(data: bytes, chunks: list) -> bytes:
 # %% ../../nbs/base/photo_files.ipynb #photo-files-formats
 # pixels; cutting a photo takes up to 18 bytes of memory for each, 32 for WebP
 largest_photo = 100_000_000
-_formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 # what goes wrong is raised, so it need not be printed
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -100,18 +99,14 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 def _photo_formats() -> tuple[str, ...]:
     "What is taken for a photo; HEIC, the format of many phones, where pillow-heif is installed."
     try: import pillow_heif
-    except ImportError: return _formats
+    except ImportError: return photo_formats
     pillow_heif.register_heif_opener()
-    return *_formats, "HEIF"
+    return *photo_formats, "HEIF"
 
 
-def _try_to_open(data: bytes, kind: str, largest: int):
+def _try_to_open(data: bytes, kind: str):
     "Open a file; for the usual kinds nothing more has to be imported."
-    from PIL import Image
-    limit = Image.MAX_IMAGE_PIXELS # Pillow has a limit of its own
-    if limit and largest > 2 * limit: Image.MAX_IMAGE_PIXELS = largest
-    picture = Image.open(io.BytesIO(data),
-                         formats=_photo_formats() if kind in ("HEIF", "AVIF") else _formats)
+    picture = open_picture(data, _photo_formats() if kind in ("HEIF", "AVIF") else photo_formats)
     picture.has_transparency_data # raises where a palette is missing
     return picture
 
@@ -119,12 +114,12 @@ def _try_to_open(data: bytes, kind: str, largest: int):
 def _why_refused(kind: str, data: bytes) -> str:
     "What to say about a file that cannot be opened."
     if not data: return "the file is empty; copy or download it again"
-    if kind == "raw": return "a camera's raw photo; develop it to JPEG or TIFF first"
+    if kind == "raw": return "a raw photo of a camera; convert it to JPEG or TIFF first"
     if kind.startswith("a film"): return f"{kind}, not a photo; save one frame of it as JPEG or PNG"
     if kind == "HEIF" and "HEIF" not in _photo_formats():
         return "a HEIC photo; `pip install pillow-heif` to read it, or convert it to JPEG or PNG"
     if kind.startswith("a"): return f"{kind}; convert it to JPEG or PNG"
-    if kind == "TIFF": return "a kind of TIFF that is not read, or damaged; convert it to PNG"
+    if kind == "TIFF": return "damaged, or a kind of TIFF that cannot be read; convert it to PNG"
     if kind: return "its header is damaged; copy or download it again"
     return "not a photo, or its header is damaged; convert it to JPEG or PNG"
 
@@ -136,7 +131,7 @@ def check_kind(
     "Raise an `ImageError` that says what a file is, where it is no photo that we read."
     kind = file_kind(head)
     if kind == "TIFF" and name.lower().endswith(raw_suffixes): kind = "raw"
-    if kind not in (*_formats, "HEIF"): raise ImageError(f"{name}: {_why_refused(kind, head)}")
+    if kind not in (*photo_formats, "HEIF"): raise ImageError(f"{name}: {_why_refused(kind, head)}")
     return kind
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-tiff
@@ -211,7 +206,7 @@ def open_photo(
     if kind == "PNG": data = _plain_png(data, _png_chunks(data))
     if kind == "TIFF": data = _from_largest_page(data)
     too_large = f"more than the {largest:,} allowed; make it smaller, or raise `largest`"
-    try: picture = _try_to_open(data, kind, largest)
+    try: picture = _try_to_open(data, kind)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: its pixels are {too_large}") from error
     except Exception as error: # Pillow's errors share no narrower class
@@ -346,7 +341,7 @@ def _decode(data: bytes, picture, chunks: dict) -> tuple[np.ndarray, np.ndarray 
     try: return _split(_to_rgba(picture), picture.format == "BMP")
     except MemoryError: raise
     except Exception as error: # Pillow's errors share no narrower class
-        raise ImageError(f"{source_name(data)}: damaged or cut short ({error}); copy or download "
+        raise ImageError(f"{source_name(data)}: damaged or incomplete ({error}); copy or download "
                          "it again") from error
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-notes-code
@@ -372,7 +367,7 @@ def _frames(picture, kinds: list[bytes]) -> str: # the kinds of a PNG's chunks, 
     "A note where a photo is one of many."
     if picture.format == "MPO": return "" # the others are previews and depth
     try: count = kinds.count(b"fcTL") or getattr(picture, "n_frames", 1)
-    except Exception: return "first frame; those behind it are damaged"
+    except Exception: return "first frame; the later ones are damaged"
     hidden = b"fcTL" in kinds and kinds.index(b"fcTL") > kinds.index(b"IDAT")
     if hidden: return f"the still picture of an animation with {count} frames"
     return f"first of {count} frames" if count > 1 else ""
@@ -382,19 +377,21 @@ def _oddity(given: bytes, read: bytes) -> str:
     "A note where a file is not read exactly as it is stored."
     if given[:2] == b"\xff\xd8":
         if not is_complete(given): return "its end mark is missing; all pixels are there"
-        return "" if all_scans_are_there(given) else "it has lost its finest details on the way"
+        return "" if all_scans_are_there(given) else "its finest details are missing"
     is_moved = given[:1] in (b"I", b"M") and read is not given
     return "its largest page; the first is much smaller" if is_moved else ""
 
 
 def _resolution(picture, chunks: dict) -> tuple[float, float] | None: # dots per inch
-    "How densely a photo is to be printed, where the file says so."
+    "How densely a photo is to be printed, where the file says so and every format can hold it."
     found = picture.info.get("dpi")
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         found = tuple(int.from_bytes(density[at:at + 4], "big") * 0.0254 for at in (0, 4))
-    try: return tuple(round(float(each), 2) for each in found) if found and min(found) > 0 else None
-    except (TypeError, ValueError): return None
+    try: dots = tuple(round(float(each), 2) for each in found or ())
+    except (TypeError, ValueError, OverflowError): return None # damaged
+    # a JPEG holds whole numbers of 16 bits
+    return dots if dots and all(1 <= each <= 65535 for each in dots) else None
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-class
 @dataclass(frozen=True, eq=False)
@@ -469,8 +466,15 @@ def read_rgb(
     return pixels if factor == 1 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def picture_rgb(picture) -> np.ndarray: # sRGB uint8 H×W×3
-    "The pixels of a PIL image, upright, in sRGB, on white where it is transparent."
+def from_picture(picture) -> PhotoFile: # its pixels are sRGB
+    "What `read_photo` gives of a file, of a PIL image."
     pixels, alpha = _split(_to_rgba(picture))
     profile = picture.info.get("icc_profile") or b""
-    return on_white(to_srgb(pixels, profile if profile[16:20] == b"RGB " else None), alpha)
+    pixels = to_srgb(pixels, profile if profile[16:20] == b"RGB " else None)
+    return PhotoFile(pixels, alpha, None, "", None, b"")
+
+
+def picture_rgb(picture) -> np.ndarray: # sRGB uint8 H×W×3
+    "The pixels of a PIL image, upright, in sRGB, on white where it is transparent."
+    photo = from_picture(picture)
+    return on_white(photo.pixels, photo.alpha)

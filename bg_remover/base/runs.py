@@ -32,8 +32,8 @@ class RunError(ValueError):
 def finished_run(run_dir: str | os.PathLike) -> Path: # the folder
     "The folder of a run that has come to its end."
     if (Path(run_dir) / "person.json").exists(): return Path(run_dir)
-    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or name "
-                   "another")
+    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or "
+                   "choose another")
 
 
 def run_note(
@@ -45,7 +45,7 @@ def run_note(
     try: note = json.loads(path.read_text()) if path and path.exists() else {}
     except (json.JSONDecodeError, UnicodeDecodeError): note = None
     if isinstance(note, dict): return note
-    raise RunError(f"{path}: damaged; restore the file, or take a new run_dir")
+    raise RunError(f"{path}: damaged; restore the file, or choose a new run_dir")
 
 # %% ../../nbs/base/runs.ipynb #training-19
 @contextlib.contextmanager
@@ -113,8 +113,8 @@ class RunFolder(keras.callbacks.Callback):
         if not self.history: return
         try: model.load_weights(self.last_weights())
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{self.last_weights()}: cannot go on from these weights; "
-                           f"restore the file or take a new run_dir ({error})") from error
+            raise RunError(f"{self.last_weights()}: cannot continue from these weights; "
+                           f"restore the file, or choose a new run_dir ({error})") from error
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(logs.get("learning_rate", self.model.optimizer.learning_rate))
@@ -222,7 +222,7 @@ def open_run(
     if noted and "photos" not in noted: # a run of an earlier version
         for name in describe_batches(train_batches): settings.pop(name)
     check_settings(path, settings, RunError,
-                   "name a new run_dir, or use the old settings", write=writes)
+                   "choose a new run_dir, or use the old settings", write=writes)
     return run
 
 # %% ../../nbs/base/runs.ipynb #runs-nan-stop

@@ -35,8 +35,8 @@ def open_folder(
         from urllib.request import url2pathname # imported here, because it loads many modules
         return Path(url2pathname(rest))
     if kind not in stores:
-        raise FolderError(f"{folder}: not an address that can be used; give a folder, or one with "
-                          f"{', '.join(f'{name}://' for name in stores)}")
+        raise FolderError(f"{folder}: this kind of address is not supported; give a folder, or "
+                          f"one with {', '.join(f'{name}://' for name in stores)}")
     try:
         from upath import UPath
         # others may write there too, so what it was like a minute ago says nothing
@@ -44,7 +44,7 @@ def open_folder(
         place.fs # raises where a package is missing, and asks nothing yet
         return place
     except ImportError as error:
-        raise FolderError(f"{folder}: needs packages that are not here: pip install "
+        raise FolderError(f"{folder}: needs packages that are not installed: pip install "
                           f"universal-pathlib {stores[kind]}") from error
 
 # %% ../../nbs/base/storage.ipynb #storage-09
@@ -58,8 +58,8 @@ def cannot_write(
 ) -> FolderError:
     "What to raise where nothing more can be written."
     why = getattr(error, "strerror", None) or error
-    return FolderError(f"{path}: cannot be written ({why}); make room or choose another folder, "
-                       "and start again: what is finished is kept")
+    return FolderError(f"{path}: cannot be written ({why}); free some space or choose another "
+                       "folder, and try again: finished work is kept")
 
 
 def write_whole(
@@ -88,7 +88,7 @@ def read_whole(
     except OSError: raise
     except Exception as error:
         raise FolderError(f"{path}: cannot be read ({error}); check the address and your "
-                          "credentials, and start again") from error
+                          "credentials, and try again") from error
 
 
 def read_start(
@@ -132,7 +132,7 @@ def walk_store(
                                 and str(here / name) != str(leave_out).rstrip("/"))
             yield here, sorted(filter(_is_plain, names))
     except FileNotFoundError as error:
-        why = "changed while it was read" if found else "no such folder; name one with photos"
+        why = "changed while it was read" if found else "no such folder; give one with photos"
         raise FolderError(f"{folder}: {why} ({error})") from error
     except Exception as error:
         raise FolderError(f"{folder}: cannot be listed ({error}); check the address and your "
@@ -204,9 +204,9 @@ def check_settings(
     settings, before = json.loads(json.dumps(settings)), read_settings(path)
     maker, earlier = before.pop("made_by", None), len(before.keys() & settings.keys()) > 1
     if before and maker != _maker and not earlier: # earlier versions did not say who made it
-        raise error(f"{path}: not written by bg_remover, so it is left as it is; name another "
+        raise error(f"{path}: not written by bg_remover, so it is left as it is; choose another "
                     "folder")
-    changed = [f"{name} was {_shorten(before.get(name))}, is {_shorten(settings.get(name))}"
+    changed = [f"{name} was {_shorten(before.get(name))}, now {_shorten(settings.get(name))}"
                for name in (settings | before if before else ())
                if before.get(name) != settings.get(name)]
     if changed and not overwrite:
@@ -222,12 +222,13 @@ def claim_folder(
     "Make a folder for pairs; raise `DataError` if it holds other pairs."
     path = dest / "settings.json"
     if not path.exists() and ((dest / "frames").exists() or (dest / "masks").exists()):
-        raise DataError(f"{dest}: has frames or masks that were not prepared here; name another "
+        raise DataError(f"{dest}: has frames or masks that bg_remover did not make; choose another "
                         "folder")
     dest.mkdir(parents=True, exist_ok=True)
     # where no pair could be made, other settings may help
     is_empty = not any(any(dest.glob(f"{part}/[!.]*")) for part in ("frames", "masks"))
-    check_settings(path, settings, DataError, "name another folder, or delete this one", is_empty)
+    check_settings(path, settings, DataError, "choose another folder, or delete this one",
+                   is_empty)
     if is_empty: write_settings(path, json.loads(json.dumps(settings)))
     # after the settings: a killed call can go on
     for name in ("frames", "masks"): (dest / name).mkdir(exist_ok=True)

@@ -85,7 +85,7 @@ class Processes(concurrent.futures.Executor):
         self.pool = concurrent.futures.ProcessPoolExecutor(self.workers, context, _start_worker)
         try: self._submit(os.getpid).result()
         except concurrent.futures.BrokenExecutor as error:
-            raise FolderError("the worker processes do not start; in a script, put the call under "
+            raise FolderError("the worker processes cannot start; in a script, put the call under "
                               "`if __name__ == \"__main__\":`") from error
 
     def submit(self, function, /, *arguments):
@@ -116,7 +116,7 @@ def _run_alone(task: Callable, batch: list, lost: Callable) -> Iterator:
 
 def _workers_failed(error: Exception) -> FolderError:
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return FolderError(f"the workers gave up ({reason}); fix that and start again: finished work "
+    return FolderError(f"the workers failed ({reason}); fix that and try again: finished work "
                        "is kept")
 
 

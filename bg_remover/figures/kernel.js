@@ -64,7 +64,7 @@ export default {
   async render({ model, el }) {
     const { photo, presets } = model.get("data");
     const { root, stage, controls, result } = makeFigure(el,
-      "What does each kernel answer where the photo is even, and what at an edge? Predict, then "
+      "What does each kernel give where the photo is uniform, and what at an edge? Predict, then "
       + "point at a pixel.",
       "The numbers of an edge kernel add up to 0: where nothing changes, its nine products "
       + "cancel.");

@@ -49,8 +49,8 @@ export default {
   async render({ model, el }) {
     const { history, answers, photos, masks, kinds } = model.get("data"), count = answers.length;
     const { root, stage, controls, result } = makeFigure(el,
-      "From which epoch on does the network learn by heart? Predict, then drag.",
-      "The training photo goes on improving when the validation photos no longer do: that is "
+      "From which epoch on does the network only memorize? Predict, then drag.",
+      "The training photo keeps improving when the validation photos no longer do: that is "
       + "overfitting.");
     const go = (epoch) => change(model, { epoch });
     const lines = [["loss", "loss"], ["IoU", "iou"]].map(([title, name]) =>

@@ -31,7 +31,7 @@ export default {
       photos.length > 1
         ? "For one photo a threshold comes close; for others none works, because the person is "
           + "both darker and brighter than the background."
-        : "Watch the orange: whatever is as bright as the person comes along.");
+        : "Watch the orange: everything as bright as the person is included, too.");
     const before = makeCanvas(stage, "photo"), after = makeCanvas(stage, "mask");
     addLegend(stage);
     makeSlider(controls, model, "threshold", "Threshold", [0, 255, 1]);

@@ -70,17 +70,21 @@ def _reason(error: Exception) -> str:
     return explain_os_error(error)
 
 
+# what messages of the package call an option → what it is called in a shell
+_options = {"overwrite=True": "--overwrite", "`largest`": "--largest", "form was": "format was",
+            "holdout_fraction": "--held-out"}
+
+
 def _print_message(message: object):
     "One line to standard error, which is for messages; standard output is for results."
-    # as a shell has them
-    text = _plain(message).replace("overwrite=True", "--overwrite")
-    text = text.replace("`largest`", "--largest")
+    text = _plain(message)
+    for name, option in _options.items(): text = text.replace(name, option)
     print(f"bg-remover: {text}", file=sys.stderr)
 
 
 def _run() -> int: # exit status
     if any(not word or re.fullmatch(r"--[a-z-]+=", word) for word in sys.argv[1:]):
-        raise typer.BadParameter("an argument is empty; is a variable not set?")
+        raise typer.BadParameter("an argument is empty; is a variable unset?")
     status = app(standalone_mode=False) or 0
     sys.stdout.flush()
     return status
@@ -115,8 +119,8 @@ def main():
         status = 1
         _print_message(_little_memory(error))
     if status == 130:
-        _print_message("stopped; what is finished is whole, "
-                       "and the same command goes on from there")
+        _print_message("stopped; finished files are complete, "
+                       "and the same command continues from there")
     sys.exit(status)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-10
@@ -143,11 +147,11 @@ def _form(dest: str, form: str | None) -> str: # "png", "webp" or "jpg"
     "The format of one result: that of its name, or the one that is asked for."
     ending = "" if dest == "-" else Path(dest).suffix.lower()
     if ending not in ("", ".png", ".webp", ".jpg"):
-        raise ValueError(f"{dest}: a result ends in .png, .webp or .jpg")
+        raise ValueError(f"{dest}: a result must end in .png, .webp or .jpg")
     if form and ending and ending[1:] != form:
-        raise ValueError(f"{dest} does not end in .{form}; leave --format out, or rename it")
+        raise ValueError(f"{dest} does not end in .{form}; leave out --format, or rename it")
     if not ending and dest != "-":
-        raise ValueError(f"{dest}: no such folder, and no file without an ending; write {dest}/ or "
+        raise ValueError(f"{dest}: no such folder, and a file needs an ending; write {dest}/ or "
                          f"{dest}.png")
     return form or ending[1:] or "png"
 
@@ -159,22 +163,37 @@ def _target(source: str, dest: str, form: str | None) -> str:
     "The file to make; in a folder, the photo's own name with another ending."
     if dest == "-" or not _is_directory(dest): return dest
     if source == "-":
-        raise ValueError(f"{dest}: is a folder; name the file to make from standard input")
+        raise ValueError(f"{dest}: is a folder; give the file to make from standard input")
     from bg_remover.tool.folders import output_path
     return str(Path(dest) / output_path(Path(Path(source).name), form or "png"))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-default
-def _split_paths(paths: list[str], form: str | None, mask: bool) -> tuple[list[str], str]: # IN, OUT
+def _check_owner(source: str, dest: Path):
+    """Raise where a result beside a photo may be that of another one: a.jpg and a.png both make
+    a.cutout.png."""
+    from bg_remover.tool.folders import photo_suffixes
+    photo = Path(source)
+    for other in sorted(photo.parent.iterdir()) if os.path.lexists(dest) else ():
+        is_twin = other.stem == photo.stem and other.name != photo.name
+        if is_twin and other.suffix.lower() in ("", *photo_suffixes):
+            raise ValueError(f"{dest}: already exists, and may be the result of {other}; give "
+                             f"the file to make of {photo}, or use --overwrite to replace it")
+
+
+# IN, OUT
+def _split_paths(paths: list[str], form: str | None, mask: bool,
+                 overwrite: bool) -> tuple[list[str], str]:
     "The photos, and where they go: the last path, or a name beside the only photo."
     if len(paths) > 1: return paths[:-1], paths[-1]
     source, = paths
     if source == "-": return paths, "-"
-    if _is_folder(source): raise ValueError(f"{source}: is a folder; name a folder for its results")
+    if _is_folder(source): raise ValueError(f"{source}: is a folder; give a folder for its results")
     ending = f"{'mask' if mask else 'cutout'}.{form or 'png'}"
     dest = Path(source).with_suffix(f".{ending}")
     if len(os.fsencode(dest.name)) > 255: # no disk has such a name
         from bg_remover.tool.folders import output_path
         dest = output_path(Path(source), ending)
+    if not overwrite: _check_owner(source, dest)
     return paths, str(dest)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-15b
@@ -186,24 +205,24 @@ def _is_folder(source: str) -> bool:
 def _check_ends(source: str, dest: str, as_json: bool):
     "Raise where a photo would come from a keyboard or go to a screen."
     if not (source and dest):
-        raise ValueError("IN and OUT are not to be empty; is a variable not set?")
+        raise ValueError("IN and OUT must not be empty; is a variable unset?")
     if not (source == "-" or _is_folder(source) or os.path.lexists(source)):
         raise FileNotFoundError(f"{source}: no such file or folder")
     if "://" in dest and not _is_folder(source):
-        raise ValueError(f"{dest}: an address takes the results of a folder; name a folder of "
-                         "photos, or a file to make")
+        raise ValueError(f"{dest}: an address takes only the results of a folder; give a folder "
+                         "of photos, or a file to make")
     is_file = Path(dest).suffix.lower() in (".png", ".webp", ".jpg", ".jpeg")
     if _is_folder(source) and is_file and "://" not in dest and not _is_directory(dest):
         raise ValueError(f"{source}: is a folder, and {dest} looks like a file; write {dest}/ if "
-                         "it is to be the folder of the results")
+                         "you mean a folder")
     if source == "-" and sys.stdin.isatty():
-        raise ValueError("standard input is a keyboard; name a photo, or pipe one in")
+        raise ValueError("standard input is a keyboard; give a photo, or pipe one in")
     if dest == "-" and _is_folder(source):
-        raise ValueError(f"{source}: is a folder; name a folder for its results")
+        raise ValueError(f"{source}: is a folder; give a folder for its results")
     if dest == "-" and sys.stdout.isatty():
-        raise ValueError("standard output is a screen; name a file, or write > cutout.png")
+        raise ValueError("standard output is a screen; give a file, or write > cutout.png")
     if dest == "-" and as_json:
-        raise ValueError("--json and the photo would mix on standard output; name a file")
+        raise ValueError("--json and the photo would mix on standard output; give a file")
 
 
 def _check_many(sources: list[str], dest: str, form: str | None):
@@ -211,8 +230,8 @@ def _check_many(sources: list[str], dest: str, form: str | None):
     if len(sources) == 1: return
     for source in sources:
         if source == "-" or _is_folder(source):
-            raise ValueError(f"{source}: several photos at once are files; name a folder or a pipe "
-                             "alone")
+            raise ValueError(f"{source}: cannot be combined with other photos; give a folder or "
+                             "a pipe alone")
     if not _is_directory(dest):
         raise ValueError(f"{dest}: several photos need a folder for their results; write {dest}/")
     from bg_remover.tool.folders import check_places
@@ -226,7 +245,7 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator
     from bg_remover.tool.folders import Record, is_taken
     from bg_remover.tool.photos import make_cut
     if dest != "-" and not overwrite and is_taken(Path(dest)):
-        raise FileExistsError(f"{dest}: is there already; --overwrite replaces it")
+        raise FileExistsError(f"{dest}: already exists; use --overwrite to replace it")
     try:
         cut = make_cut(read_stream(sys.stdin.buffer, "standard input") if source == "-"
                        else source, remover, request)
@@ -250,7 +269,7 @@ def _film_options(form: str | None, wanted: dict) -> dict: # what `remove_film` 
                              (wanted["keep"] != "people", "--keep"),
                              (wanted["keep_metadata"], "--keep-metadata"),
                              (wanted["largest"] != 100_000_000, "--largest")):
-        if is_asked: raise ValueError(f"{option} is for photos; leave it out for a film")
+        if is_asked: raise ValueError(f"{option} is only for photos; leave it out for a film")
     quality = {"quality": wanted["quality"]} if wanted["quality"] else {}
     return quality | {name: wanted[name] for name in ("background", "crop", "padding", "feather")}
 
@@ -287,7 +306,7 @@ def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, h
         return remove_folder(source, dest, model, overwrite=overwrite, request=request,
                              **hardware, **executor), count
     if Path(dest).suffix.lower() in film_suffixes:
-        if len(sources) > 1: raise ValueError("one film at a time; name it and the file to make")
+        if len(sources) > 1: raise ValueError("one film at a time; give it and the file to make")
         options = _film_options(form, wanted)
         return _film(source, dest, Remover(model, **hardware), overwrite, options), 1
     targets = {source: _target(source, dest, form) for source in sources}
@@ -328,9 +347,9 @@ def _sharing(source: str, workers: int, scheduler: str | None): # gives what `re
     "Who shares the work on a folder: processes here, or the workers behind a scheduler."
     for is_asked, option in ((scheduler, "--scheduler"), (workers > 1, "--workers")):
         if is_asked and not _is_folder(source):
-            raise ValueError(f"{source}: only a folder is shared out; leave {option} out")
+            raise ValueError(f"{source}: only work on a folder can be shared; leave out {option}")
     if scheduler and workers > 1:
-        raise ValueError("--scheduler brings workers of its own; leave --workers out")
+        raise ValueError("--scheduler has its own workers; leave out --workers")
     return _cluster(scheduler) if scheduler else contextlib.nullcontext(dict(workers=workers))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-19
@@ -378,67 +397,68 @@ def _report_all(records: Iterator, count: int, as_json: bool) -> int: # exit sta
             verdicts[record.verdict] += 1
             _report_record(record, as_json)
             advance()
-    words = dict(done="done", skipped="there already", nobody="with nobody", failed="failed")
+    words = dict(done="done", skipped="already done", nobody="with nobody", failed="failed")
     parts = ((verdicts[verdict], word) for verdict, word in words.items())
     if verdicts.total() != 1:
         _print_message(", ".join(f"{number} {word}" for number, word in parts if number)
                        or "no photos in this folder")
     elif verdicts["skipped"] and not as_json:
-        _print_message("there already; --overwrite makes it again")
+        _print_message("already done; use --overwrite to make it again")
     return 1 if verdicts["failed"] else 0
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21a
 _Paths = Annotated[list[str], typer.Argument(
     metavar="IN... [OUT]", help="IN: a photo, several photos, a film, a folder of photos, here or "
     "at s3://bucket/folder, or - for standard input. OUT: a file, a folder, here or at "
-    "s3://bucket/folder, or - for standard output; without it, one photo's result is "
-    "photo.cutout.png beside it.")]
+    "s3://bucket/folder, or - for standard output; without OUT, the result of photo.jpg "
+    "is photo.cutout.png beside it.")]
 _Mask = Annotated[bool, typer.Option(
-    "--mask", "-m", help="Write the mask, white on black, in place of the cut-out.")]
+    "--mask", "-m", help="Write the mask, white on black, instead of the cut-out.")]
 _Background = Annotated[str | None, typer.Option(
-    "--background", "-b", metavar="WHAT", help="Put the people before a colour (white, #00c878), "
-    "a photo, or their own background out of focus (blur).")]
+    "--background", "-b", metavar="WHAT", help="Put the people in front of a colour (white, "
+    "#00c878), a photo, or their own background out of focus (blur).")]
 _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option(
-    "--format", "-f", help="For folders and pipes; a file's ending says it. jpg needs a "
-    "background.  [default: png]")]
+    "--format", "-f", help="For folders and pipes; a file has the format of its ending. jpg "
+    "needs a background.  [default: png]")]
 _Model = Annotated[Path | None, typer.Option(
-    help="An .onnx file from `bg-remover train`, or of U2-Net, ISNet, MODNet or BiRefNet, in place "
-    "of the network that came with the package.")]
+    help="An .onnx file from `bg-remover train`, or of U2-Net, ISNet, MODNet or BiRefNet, "
+    "instead of the network that comes with the package.")]
 _Threads = Annotated[int, typer.Option(
-    min=0, help="That one photo may use.  [default: as many as there are cores]",
+    min=0, help="Threads for one photo.  [default: one per core]",
     show_default=False)]
 _Provider = Annotated[Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"],
                       typer.Option(metavar="NAME", help="What the network runs on: cpu, cuda, "
-                                   "coreml, directml, openvino, or auto, the first of them there "
-                                   "is.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is there already.")]
+                                   "coreml, directml, openvino, or auto: the first available.")]
+_Overwrite = Annotated[bool, typer.Option(
+    "--overwrite", help="Replace results that already exist.")]
 _Workers = Annotated[int, typer.Option(min=1, help="Processes that share the work on a folder.")]
 _Scheduler = Annotated[str | None, typer.Option(
     metavar="tcp://HOST:PORT", help="A Dask scheduler: its workers share the work on a folder, "
-    "in place of processes here.")]
+    "instead of processes here.")]
 _KeepMetadata = Annotated[bool, typer.Option(
-    "--keep-metadata", help="Keep date, place and camera settings, which are dropped otherwise.")]
+    "--keep-metadata", help="Keep date, place and camera settings; otherwise they are removed.")]
 _Largest = Annotated[int, typer.Option(min=1, metavar="MEGAPIXELS", help="Refuse larger photos.")]
 _AsJson = Annotated[bool, typer.Option(
     "--json", help="Print a line of JSON for each photo: path, output, verdict (done, nobody, "
     "skipped, failed), share of person, milliseconds, error, note.")]
 _Crop = Annotated[bool, typer.Option("--crop", help="Crop to the people.")]
 _Padding = Annotated[float, typer.Option(
-    min=0, max=1000, metavar="PERCENT", help="Room around them, of their longer side.")]
+    min=0, max=1000, metavar="PERCENT", help="Room around them when cropped, in percent of their "
+    "longer side.")]
 _Keep = Annotated[Literal["people", "background"], typer.Option(
-    "--keep", help="background cuts the people away.")]
+    "--keep", help="What to keep: the people, or the background without them.")]
 _Feather = Annotated[float, typer.Option(
     min=0, max=100, metavar="PIXELS", help="Soften the edges.")]
 _Careful = Annotated[bool, typer.Option(
-    "--careful", help="Look four times: at two sizes, and mirrored. Slower, finer edges.")]
+    "--careful", help="Look four times, at two sizes and mirrored: slower, finer edges.")]
 _Quality = Annotated[int | None, typer.Option(
-    min=1, max=100, help="Of webp, jpg and films.  [default: 90, 93 and 75]")]
+    min=1, max=100, help="Quality of webp, jpg and films.  [default: 90, 93 and 75]")]
 
 # %% ../../nbs/tool/cli.ipynb #the-command-21
 def _plain_path(name: str) -> str:
     "A path for an address such as file:///media/photo.jpg; all else as it is, if it is not web."
     if re.match(r"(https?|ftp)://", name, re.I):
-        raise typer.BadParameter(f"{name}: nothing is fetched from the web; download it, and name "
+        raise typer.BadParameter(f"{name}: nothing is fetched from the web; download it, and give "
                                  "the file")
     if not name.startswith("file://"): return name
     from bg_remover.base.storage import open_folder
@@ -466,10 +486,10 @@ def remove(
     bg-remover remove clip.mp4 clip.webm
     bg-remover remove s3://bucket/photos s3://bucket/cutouts
 
-    A folder is mirrored with all folders in it. What is finished is skipped, so the same command
-    goes on after an interruption. A photo with nobody in it makes no file.
+    The results of a folder have the same subfolders. Finished photos are skipped, so after an
+    interruption, run the same command again. No file is made for a photo with nobody in it.
 
-    Exit status: 0 all done, 1 some photos failed, 2 not understood.
+    Exit status: 0 all done, 1 some photos failed, 2 wrong usage.
     """
     background = background and _plain_path(background)
     wanted = dict(mask=mask, background=background, keep_metadata=keep_metadata,
@@ -477,7 +497,7 @@ def remove(
                   feather=feather, quality=quality)
     with contextlib.ExitStack() as stack, _plain_warnings():
         with _usage_errors():
-            sources, dest = _split_paths([*map(_plain_path, paths)], form, mask)
+            sources, dest = _split_paths([*map(_plain_path, paths)], form, mask, overwrite)
             for source in sources: _check_ends(source, dest, as_json)
             _check_many(sources, dest, form)
             stack.enter_context(_opencv_threads(threads))
@@ -522,23 +542,35 @@ def _require(*names: str):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
+# %% ../../nbs/tool/cli.ipynb #the-command-data-options
+def _check_data_options(is_own: bool, split: str, limit: int | None, longest: int,
+                        person: int | None, class_name: str | None):
+    "Raise where an option is for the other kind of data, which would ignore it."
+    of_coco = ((split != "train", "--split"), (limit, "--limit"))
+    of_own = ((longest != 1024, "--longest"), (person is not None, "--person"),
+              (class_name, "--class"))
+    these, others = "your own photos", "COCO, which has annotations/instances_*2017.json"
+    if not is_own: these, others = "COCO", "your own photos"
+    for is_asked, option in of_coco if is_own else of_own:
+        if is_asked: raise _UsageError(f"{option} is for {others}; leave it out for {these}")
+
 # %% ../../nbs/tool/cli.ipynb #the-command-36
 @app.command()
 def prepare(
     source: Annotated[Path, typer.Argument(
         metavar="IN", help="A folder with photos and masks, an export of a labelling tool, or "
-        "COCO as its archives unpack.")],
-    dest: Annotated[Path, typer.Argument(metavar="OUT", help="A folder to make or go on with.")],
+        "the unpacked archives of COCO.")],
+    dest: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or one to continue.")],
     split: Annotated[Literal["train", "val"], typer.Option(help="Which part of COCO.")] = "train",
     limit: Annotated[int | None, typer.Option(
-        min=1, help="Only the first so many photos of COCO.")] = None,
+        min=1, help="Use only this many photos of COCO.")] = None,
     longest: Annotated[int, typer.Option(
-        min=32, metavar="PIXELS", help="Shrink your own photos until no side is longer.")] = 1024,
+        min=32, metavar="PIXELS", help="Shrink your own photos so that no side is longer.")] = 1024,
     person: Annotated[int | None, typer.Option(
         min=0, max=255, metavar="NUMBER", help="The class number of people in your own masks.  "
         "[default: found]")] = None,
     class_name: Annotated[str | None, typer.Option(
-        "--class", metavar="NAME", help="The class that is a person in an export.  "
+        "--class", metavar="NAME", help="The name of the person class in an export.  "
         "[default: person]")] = None,
 ):
     """Make pairs of frames and masks to train on and to measure with.
@@ -548,15 +580,15 @@ def prepare(
     bg-remover prepare export pairs             from CVAT, labelme, YOLO ...
     bg-remover prepare coco pairs --split val   coco/annotations and coco/val2017
 
-    Photos and masks belong together by their names: cat.jpg and cat.png, cat_mask.png or
-    cat.jpg.png. A mask is white on black, or a cut-out with transparency. Look at OUT/pairs.jpg
-    before you train: it shows the first pairs. `bg-remover train` does this by itself for your
-    own photos.
+    Photos and masks are matched by name: cat.jpg and cat.png, cat_mask.png or cat.jpg.png.
+    A mask is white on black, or a cut-out with transparency. Look at OUT/pairs.jpg before you
+    train: it shows the first pairs. For your own photos, `bg-remover train` does this by itself.
     """
     with _learners_packages():
         from bg_remover.data_prep import prepare_pairs
         from bg_remover.tool.own_data import is_coco, prepare_own, summarize_pairs
         own = not is_coco(source)
+        if source.is_dir(): _check_data_options(own, split, limit, longest, person, class_name)
         if own: prepare_own(source, dest, longest, person, class_name)
         else: prepare_pairs(source, split, dest, size=None, limit=limit)
         print(f"{sum(1 for _ in (dest / 'masks').glob('*.png'))} pairs in {dest}")
@@ -568,7 +600,7 @@ def draft(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder with photos.")],
     masks: Annotated[Path, typer.Argument(
         metavar="MASKS",
-        help="A folder to make or go on with; only doubt.csv in it is written anew.")],
+        help="A new folder, or one to continue; only doubt.csv in it is replaced.")],
     model: _Model = None,
 ):
     """Draft masks to correct with a brush, the most doubtful first.
@@ -578,9 +610,9 @@ def draft(
     (in GIMP or Krita, correct the layer person of mine/masks/*.ora, and save)
     bg-remover train mine run
 
-    A photo that has a mask in MASKS already gets no draft. The list is also in MASKS/doubt.csv,
-    the most doubtful first. Doubt is the part of the person of which the network is not sure; 1
-    where it finds nobody. A draft that you have not saved is never trained on.
+    A photo that already has a mask in MASKS gets no draft. The list is also in MASKS/doubt.csv.
+    Doubt is the share of the person that the network is not sure about, or 1 if it finds nobody.
+    A draft that you have not saved is never used for training.
     """
     with _learners_packages():
         _require("pycocotools")
@@ -589,7 +621,7 @@ def draft(
         found = draft_masks(photos, masks, Remover(model))
     for doubt, path in found[:10]: print(f"{doubt:.2f}  {path}")
     _print_message(f"{len(found)} photos; those without a mask have a draft in {masks}; "
-                   f"the list goes on in {masks / 'doubt.csv'}")
+                   f"the full list is in {masks / 'doubt.csv'}")
 
 # %% ../../nbs/tool/cli.ipynb #the-command-38
 def _epoch_callback(epochs: int, advance):
@@ -600,7 +632,7 @@ def _epoch_callback(epochs: int, advance):
     def done(epoch, logs):
         if not sys.stderr.isatty():
             _print_message(f"epoch {epoch + 1} of {epochs}: IoU {logs['iou']:.3f} in training, "
-                           f"{logs['val_iou']:.3f} on photos held out")
+                           f"{logs['val_iou']:.3f} on held-out photos")
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=begun, on_train_batch_end=batch_done,
                                               on_epoch_end=done)
     return callback
@@ -621,21 +653,21 @@ def _pairs_folder(data: Path, run: Path) -> Path:
 _Data = Annotated[Path, typer.Argument(
     metavar="DATA", help="A folder with photos and masks, or one from `bg-remover prepare`.")]
 _Run = Annotated[Path, typer.Argument(
-    metavar="RUN", help="A folder to make or go on with: weights, history.csv, model.onnx.")]
+    metavar="RUN", help="A new folder, or one to continue: weights, history.csv, model.onnx.")]
 _Epochs = Annotated[int, typer.Option(min=1)]
 _Steps = Annotated[int | None, typer.Option(
     min=1, help="Batches in an epoch.  [default: all photos once, and at least 16]")]
 _BatchSize = Annotated[int, typer.Option(min=1, help="Photos in a batch; fewer need less memory.")]
 _ImageSize = Annotated[int | None, typer.Option(
-    min=32, metavar="PIXELS", help="Side of what the network sees, a multiple of 32; less is "
-    "faster.  [default: as it was]")]
+    min=32, metavar="PIXELS", help="Size at which the network sees photos, a multiple of 32; "
+    "smaller is faster.  [default: unchanged]")]
 _LearningRate = Annotated[float, typer.Option(
-    min=0, help="The highest; lower it if the result gets worse.")]
+    min=0, help="The highest learning rate; lower it if the result gets worse.")]
 _HeldOut = Annotated[float, typer.Option(
-    metavar="SHARE", help="Share of the photos to measure with and never to train on.")]
+    metavar="SHARE", help="Share of the photos to measure with, never to train on.")]
 _Start = Annotated[str | None, typer.Option(
-    help="A finished RUN to begin with, or an encoder that only knows ImageNet (resnet34, "
-    "mobilenetv2 ...).  [default: the network that came with the package]")]
+    help="A finished RUN to start from, or an encoder that only knows ImageNet (resnet34, "
+    "mobilenetv2 ...).  [default: the network that comes with the package]")]
 
 # %% ../../nbs/tool/cli.ipynb #the-command-39
 @app.command()
@@ -652,12 +684,12 @@ def train(
     bg-remover train mine run
     bg-remover remove holiday cutouts --model run/model.onnx
 
-    Five photos are enough to try it, fifty are better; training takes minutes for some, hours
-    for thousands. Some are held out: they show how good the network was before, and is after.
-    If it is interrupted, the same command goes on.
+    Five photos are enough to try it, fifty are better; training takes minutes for a few photos,
+    hours for thousands. Some photos are held out: they show how good the network is before and
+    after. If training is interrupted, the same command continues it.
     """
     if image_size and image_size % 32:
-        raise typer.BadParameter(f"--image-size {image_size} is no multiple of 32")
+        raise typer.BadParameter(f"--image-size must be a multiple of 32, not {image_size}")
     size = image_size and (image_size, image_size)
     with _learners_packages():
         _require("keras", "tensorflow")
@@ -674,7 +706,7 @@ def train(
 def _print_gain(result: dict, path: Path):
     "What the training did for the photos held out, how certain that is, and what to do with it."
     from bg_remover.fine_tuning import explain_difference, min_photos
-    print(f"photos held out: {result['photos']}, mean IoU {result['before']:.3f} before, "
+    print(f"held-out photos: {result['photos']}, mean IoU {result['before']:.3f} before, "
           f"{result['after']:.3f} after")
     if result["photos"] >= min_photos:
         print(f"difference: {result['difference']:+.3f} (95 % interval {result['low']:+.3f} to "
@@ -691,7 +723,7 @@ def export(
         metavar="RUN", help="A finished run folder of `bg-remover train`.")],
     path: Annotated[Path, typer.Argument(metavar="OUT", help="The .onnx file to make.")],
     threshold: Annotated[float | None, typer.Option(
-        min=0.01, max=0.99, help="How sure the network has to be that a pixel is person.  "
+        min=0.01, max=0.99, help="How sure the network must be that a pixel is person.  "
         "[default: as RUN/model.onnx]")] = None,
 ):
     """Write the network of a run as one .onnx file.
@@ -700,10 +732,10 @@ def export(
     bg-remover export run strict.onnx --threshold 0.7
     bg-remover remove photo.jpg cutout.png --model strict.onnx
 
-    `bg-remover train` writes RUN/model.onnx by itself. This is for another threshold: a higher
-    one takes less for a person.
+    `bg-remover train` writes RUN/model.onnx by itself. This is for another threshold: with a
+    higher one, fewer pixels count as person.
     """
-    if path.suffix != ".onnx": raise typer.BadParameter(f"{path} does not end in .onnx")
+    if path.suffix != ".onnx": raise typer.BadParameter(f"{path}: must end in .onnx")
     with _learners_packages():
         _require("keras", "tensorflow")
         from bg_remover.base.backend import check_backend
@@ -761,9 +793,9 @@ def evaluate(
     bg-remover evaluate masks true-masks
 
     A photo without a mask counts as one in which nobody was found. With other photos of the same
-    kind, the mean would lie in the interval 95 times in 100.
+    kind, the mean would be in the interval 95 times out of 100.
 
-    Exit status: 0 all scored, 1 some could not be, 2 not understood.
+    Exit status: 0 all scored, 1 some could not be scored, 2 wrong usage.
     """
     from bg_remover.metrics import score_masks
     with _usage_errors():
@@ -777,14 +809,14 @@ def evaluate(
 # %% ../../nbs/tool/cli.ipynb #the-command-serve
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines use it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
     model: _Model = None,
-    working: Annotated[int, typer.Option(min=1, help="Photos in work at a time.")] = 1,
+    working: Annotated[int, typer.Option(min=1, help="Photos processed at the same time.")] = 1,
     waiting: Annotated[int, typer.Option(min=0, help="Photos that may wait.")] = 8,
-    megabytes: Annotated[int, typer.Option(min=1, help="Of one photo's file, at most.")] = 50,
+    megabytes: Annotated[int, typer.Option(min=1, help="Largest photo file to accept.")] = 50,
     largest: _Largest = 100,
-    origin: Annotated[list[str], typer.Option(help="A site whose pages may use it.")] = [],
+    origin: Annotated[list[str], typer.Option(help="A website whose pages may use it.")] = [],
     threads: _Threads = 0, provider: _Provider = "cpu",
 ):
     """Cut out photos that come over HTTP.
@@ -793,7 +825,7 @@ def serve(
     bg-remover serve
     curl --data-binary @photo.jpg http://127.0.0.1:7860/remove -o cutout.png
 
-    Only this machine can use it unless you say otherwise. It never fetches an address, and answers
+    Only this machine can use it unless you set --host. It never fetches an address, and answers
     503 when its short queue is full.
     """
     try: from bg_remover.tool.server import Limits, serve as run

@@ -87,11 +87,11 @@ def fetch_rest(
 def _check_file(path: Path, url: str, size: int | None, sha1: str | None):
     "Remove a download that is not what it should be, and say so."
     found = path.stat().st_size
-    if size and found != size: problem = f"{found} bytes came, {size} were expected"
+    if size and found != size: problem = f"got {found} bytes, expected {size}"
     elif sha1 and file_sha1(path) != sha1: problem = "its SHA-1 checksum is wrong"
     else: return
     path.unlink()
-    raise DownloadError(f"{url}: {problem}; what came was removed, call again to download it anew")
+    raise DownloadError(f"{url}: {problem}; the download was deleted, try again")
 
 # %% ../../nbs/tool/download.ipynb #download-tries
 broken = requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError
@@ -124,16 +124,16 @@ def fetch(
             raise DownloadError(f"{url}: {error}; check the address") from error
         left, most = _count_tries(part, tries, left, most)
         if not left:
-            raise DownloadError(f"{url}: no new byte in {tries} tries ({reason}); call again")
+            raise DownloadError(f"{url}: no new data in {tries} tries ({reason}); try again later")
         time.sleep(retry_seconds * (1 + tries - left))
 
 # %% ../../nbs/tool/download.ipynb #download-refuse
-def _refuse_outside(name: str, zip_path: Path):
-    "Raise for a member that would land outside the folder it is unpacked to."
+def _refuse_outside(name: str, source: str | Path):
+    "Raise for a file of an archive or of annotations that would land outside its folder."
     path = PureWindowsPath(name) # knows slash, backslash and C: alike, on any system
     if path.anchor or ".." in path.parts:
-        raise DownloadError(f"{zip_path}: its member {name!r} would land outside the folder; "
-                            "do not trust this archive")
+        raise DownloadError(f"{source}: its file {name!r} would land outside the folder; "
+                            "do not trust it")
 
 # %% ../../nbs/tool/download.ipynb #download-extract
 def extract_zip(
@@ -152,7 +152,7 @@ def extract_zip(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(path, archive.read(member)) # read checks the member's checksum
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DownloadError(f"{zip_path}: damaged ({error}); delete it and call again") from error
+        raise DownloadError(f"{zip_path}: damaged ({error}); delete it and try again") from error
 
 # %% ../../nbs/tool/download.ipynb #download-photo
 def fetch_photo(
@@ -161,8 +161,13 @@ def fetch_photo(
 ) -> str | None: # what went wrong
     "Download one photo, and read it once to see that it is whole."
     path = folder / record["file_name"]
-    if path.exists(): return None
-    try: read_image(fetch(record["coco_url"], path, tries=3))
+    try:
+        _refuse_outside(record["file_name"], f"image {record['id']}")
+        if path.exists(): return None
+        if not record.get("coco_url"):
+            raise DownloadError(f"image {record['id']}: no coco_url says where to fetch "
+                                f"{path.name}; download without a limit, or put it into {folder}")
+        read_image(fetch(record["coco_url"], path, tries=3))
     except DownloadError as error: return str(error)
     except ImageError as error:
         path.unlink()
@@ -180,7 +185,7 @@ def download_photos(
     with ThreadPoolExecutor(8) as workers:
         work = workers.map(partial(fetch_photo, folder=root / f"{split}2017"), records)
         problems = [problem for problem in tqdm(work, "photos", len(records), delay=2) if problem]
-    report_problems(problems, "Call again to try once more: photos that came are kept.")
+    report_problems(problems, "Try again: the photos already downloaded are kept.")
 
 # %% ../../nbs/tool/download.ipynb #download-space
 def check_space(
@@ -194,7 +199,7 @@ def check_space(
     free = shutil.disk_usage(zip_path.parent).free
     if free < needed:
         raise DownloadError(f"{zip_path.parent}: {free / 1e9:.1f} GB free, "
-                            f"{needed / 1e9:.1f} GB needed; make room")
+                            f"{needed / 1e9:.1f} GB needed; free some space")
 
 # %% ../../nbs/tool/download.ipynb #download-archive
 def download_archive(dest: Path, archive: CocoZip, server: str, keep_zip: bool):
@@ -218,7 +223,7 @@ def download_coco(
 ) -> Path: # dest
     "Download a part of COCO 2017. Call it again after an interruption, and it goes on."
     if split not in coco_zips:
-        raise ValueError(f"split is {split!r}: choose one of {', '.join(coco_zips)}")
+        raise ValueError(f"split must be one of {', '.join(coco_zips)}, not {split!r}")
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
     if limit is None: download_archive(dest, coco_zips[split], server, keep_zip)

@@ -117,9 +117,8 @@ def _write_result(dest: Path, data: bytes, overwrite: bool):
 
 
 def _in_the_way(dest: Path) -> str:
-    return (f"{dest}: is there already, but is not a finished result; remove it, or replace it "
-            "with "
-            "overwrite=True")
+    return (f"{dest}: already exists, but is not a finished result; remove it, or use "
+            "overwrite=True to replace it")
 
 # %% ../../nbs/tool/folders.ipynb #folders-13b
 def _one_request(request: Request | None, wanted: dict, **usual) -> Request:
@@ -145,13 +144,13 @@ def remove_file(
     source, dest = Path(source), Path(dest)
     request = _one_request(request, wanted, form=dest.suffix[1:].lower())
     if dest.suffix.lower() != f".{request.form}" and not is_stream(dest):
-        raise ValueError(f"{dest}: does not end in .{request.form}, the form that is asked for; "
+        raise ValueError(f"{dest}: does not end in .{request.form}, the format you asked for; "
                          "rename it, or ask for another form")
     if dest.exists() and source.exists() and dest.samefile(source):
         raise FolderError(f"{dest}: is the photo itself; choose another name")
     if not overwrite and is_finished(dest): return Record(source, dest, "skipped")
     if not overwrite and is_taken(dest):
-        raise FileExistsError(f"{dest}: is there already; overwrite=True replaces it")
+        raise FileExistsError(f"{dest}: already exists; use overwrite=True to replace it")
     return _make(source, dest, remover, overwrite, request)
 
 # %% ../../nbs/tool/folders.ipynb #folders-16
@@ -306,7 +305,7 @@ def _open_here(model: str | os.PathLike | Remover | None, stays: bool,
     photos, or where one that is open would have to leave this process."""
     if not isinstance(model, Remover): return Remover(model, *hardware)
     if hasattr(model, "session") and not stays:
-        raise TypeError("an open network cannot go to other processes; give its .onnx file, or "
+        raise TypeError("an open network cannot be sent to other processes; give its .onnx file, or "
                         "None")
     return model
 
@@ -322,10 +321,10 @@ def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
     if not at_home:
         cv2.setNumThreads(hardware[0] or 1)
         # whoever started the work has heard which network it is, but not what this machine lacks
-        warnings.filterwarnings("ignore", ".*taken for", NetworkNotice)
+        warnings.filterwarnings("ignore", ".*recognised as", NetworkNotice)
     remover = Remover(model, hardware[0] or 1, *hardware[1:])
     if network_fingerprint(remover) == network: return remover
-    raise FolderError(f"{platform.node()}: a worker there has another network than this process; "
+    raise FolderError(f"{platform.node()}: the worker there has a different network; "
                       "install the same version of bg_remover")
 
 
@@ -335,8 +334,8 @@ def _check_sight(source: Path, dest: Path):
     sees_source = not isinstance(source, Path) or source.is_dir()
     sees_dest = not isinstance(dest, Path) or (dest / results_mark).exists()
     if not (sees_source and sees_dest):
-        raise FolderError(f"{platform.node()}: a worker there does not see {source} and {dest}; it "
-                          "needs the same folders, on a disk that is shared")
+        raise FolderError(f"{platform.node()}: the worker there does not see {source} and {dest}; "
+                          "it needs the same folders, on a shared disk")
 
 # %% ../../nbs/tool/folders.ipynb #folders-27a
 @dataclass(frozen=True)
@@ -390,13 +389,13 @@ def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Job 
 def _prepare_folders(source: Path, dest: Path, settings: dict, overwrite: bool):
     "Make the folder of the results, free from what killed runs left; raise where it cannot be."
     if isinstance(source, Path) and not source.is_dir():
-        raise FolderError(f"{source}: no such folder; name one with photos")
+        raise FolderError(f"{source}: no such folder; give one with photos")
     if holds(dest, source):
-        raise FolderError(f"{dest}: holds the photos themselves; choose another folder for the "
+        raise FolderError(f"{dest}: contains the photos; choose another folder for the "
                           "results")
     try:
         if isinstance(dest, Path): dest.mkdir(parents=True, exist_ok=True)
-        remedy = "choose another folder, or make them again with overwrite=True"
+        remedy = "choose another folder, or use overwrite=True to replace the results"
         check_settings(dest / results_mark, settings, FolderError, remedy, overwrite)
         if overwrite: _forget(dest)
     except OSError as error:
@@ -428,9 +427,8 @@ def _absolute(given):
 # %% ../../nbs/tool/folders.ipynb #folders-lost
 def _lost(job: Job) -> Record:
     "The record of a photo that killed its worker, alone in a process of its own."
-    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died, out of memory "
-                  "or in a "
-                  "decoder; convert it to JPEG, or make it smaller")
+    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died (too little "
+                  "memory, or a decoder that crashed); convert it to JPEG, or make it smaller")
 
 
 # %% ../../nbs/tool/folders.ipynb #folders-29

@@ -35,6 +35,7 @@ from ..base.files import DataError, ImageError, NamedBytes, decode_image
 from ..base.files import explain_os_error, find_pictures, is_mask, one_photo_lost
 from ..base.files import one_spelling, picture_endings, write_bytes
 from ..base.masks import check_fractions, mask_plane, read_any_mask
+from ..base.photo_files import largest_photo
 from ..base.storage import claim_folder, read_settings, write_settings
 from ..data_prep import draw_mask
 from ..images import read_image, read_mask, resize_image, resize_mask
@@ -79,14 +80,14 @@ class ColouredFile:
         raise self._unknown(f"colour {tuple(map(int, pixels[plane < 0][0]))}")
 
     def _unknown(self, what: str) -> DataError:
-        return DataError(f"{self.path}: the {what} stands for no class; export it again, as PNG "
+        return DataError(f"{self.path}: the {what} belongs to no class; export it again, as PNG "
                          "and with a labelmap.txt, or give the number of people: person=15, or "
                          "--person 15 for the command")
 
 
-def _check_size(height: int, width: int):
+def _check_size(height: int, width: int, largest: int = 2**30):
     "Raise a `ValueError` for a size that no photo has, before memory is taken for it."
-    if not 0 < height * width <= 2**30: raise ValueError(f"its size is {height} by {width}")
+    if not 0 < height * width <= largest: raise ValueError(f"its size is {height} by {width}")
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,33 @@ class Own(NamedTuple):
 _not_saved = b"bg_remover: a draft that nobody has saved yet" # any other program drops this comment
 
 
+def _unpack(file: zipfile.ZipFile, name: str, largest: int) -> bytes:
+    "A member of an archive, unless it says that it is larger unpacked than it can have reason to."
+    size = file.getinfo(name).file_size # zipfile reads no more than that
+    if size <= largest: return file.read(name)
+    raise ValueError(f"its {name} would be {size:,} bytes large unpacked")
+
+
+def _unpack_layer(file: zipfile.ZipFile, name: str) -> bytes: # of a PNG
+    "The file of a layer, no larger than its pixels would be without compression."
+    with file.open(name) as part: head = part.read(24)
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    _check_size(height, width, largest_photo)
+    return _unpack(file, name, 8 * height * width + 2**20)
+
+
 def _open_painting(path: Path, name: str) -> tuple[ElementTree.Element, np.ndarray, list[str]]:
     "What the list of an OpenRaster file says of a layer, its pixels, and the size of the whole."
     with zipfile.ZipFile(path) as file:
         if file.comment == _not_saved:
             raise DataError(f"{path}: a draft that nobody has saved yet; open it, correct the "
                             "layer person, and save it, even if nothing was wrong")
-        stack = ElementTree.fromstring(file.read("stack.xml"))
+        stack = ElementTree.fromstring(_unpack(file, "stack.xml", 2**20))
         layers = {layer.get("name"): layer for layer in stack.iter("layer")}
         if name not in layers:
             raise DataError(f"{path}: has the layers {', '.join(map(str, layers))}; one of them "
-                            f"has to be named {name}")
-        data = NamedBytes(file.read(layers[name].get("src", "")), path)
+                            f"must be named {name}")
+        data = NamedBytes(_unpack_layer(file, layers[name].get("src", "")), path)
     return layers[name], decode_image(data, cv2.IMREAD_UNCHANGED), [stack.get("h"), stack.get("w")]
 
 
@@ -157,7 +173,7 @@ def read_layer(
 
 def _place_layer(pixels: np.ndarray, place: list[int], height: int, width: int) -> np.ndarray:
     "A layer's pixels where they lie (y, x) in the whole picture: uint8 H×W×4."
-    _check_size(height, width)
+    _check_size(height, width, largest_photo)
     if pixels.dtype == np.uint16: pixels = np.uint8(pixels >> 8)
     if pixels.ndim == 2: pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     to_rgba = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGBA
@@ -184,7 +200,7 @@ class Painting:
         own = read_layer(self.path, "photo")[..., :3]
         small = [resize_image(picture, (32, 32)).astype(int) for picture in (own, frame)]
         if np.abs(small[0] - small[1]).mean() <= 12: return # programs change colours a little
-        raise DataError(f"{self.path}: was painted on another photo than the one of its name; "
+        raise DataError(f"{self.path}: was painted on a photo with another name; "
                         "rename one of the two")
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-pictures
@@ -209,11 +225,11 @@ def match_names(
         for paths in (photos[name], files):
             if len(paths) > 1:
                 return DataError(f"{paths[1]}: {paths[0].name} has the same name; "
-                                 "remove one of the two, or rename it")
+                                 "rename or remove one of the two")
         if files: return source(files[0])
-        return DataError(f"{photos[name][0]}: no mask of this name in masks")
+        return DataError(f"{photos[name][0]}: no mask with this name in masks")
     used = {path for name in photos for path in _masks_of(name, masks)}
-    left = [Own(flat_name(name), paths[0], DataError(f"{paths[0]}: no photo of this name"))
+    left = [Own(flat_name(name), paths[0], DataError(f"{paths[0]}: no photo with this name"))
             for name, paths in masks.items() if not used & set(paths)]
     return [Own(flat_name(name), photos[name][0], mask_of(name)) for name in photos] + left
 
@@ -256,7 +272,8 @@ def read_words(path: Path) -> str:
         data = path.read_bytes()
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text in UTF-8; save it so, or export it again") from error
+        raise DataError(f"{path}: is not UTF-8 text; save it as UTF-8, or export it "
+                        "again") from error
     except OSError as error: raise DataError(explain_os_error(error)) from error
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-with-masks
@@ -296,7 +313,8 @@ def read_labelmap(
         return {line[0]: (colour, number)
                 for number, (line, colour) in enumerate(zip(lines, colours))}
     except (ValueError, IndexError, OverflowError) as error:
-        raise DataError(f"{path}: not lines as person:192,128,128::; export it again") from error
+        raise DataError(f"{path}: its lines must look like person:192,128,128::; export it "
+                        "again") from error
 
 
 def voc_numbers() -> dict[tuple[int, int, int], int]: # by colour, RGB
@@ -363,13 +381,13 @@ def read_yolo(
     lines = filter(str.strip, read_words(path).splitlines())
     try: lines = [[float(word) for word in line.split()] for line in lines]
     except ValueError as error:
-        raise DataError(f"{path}: not lines of numbers ({error}); export it again") from error
+        raise DataError(f"{path}: its lines must be numbers ({error}); export it again") from error
     if any(len(line) == 5 for line in lines):
-        raise DataError(f"{path}: has boxes, and a box is no mask; export YOLO segmentation")
+        raise DataError(f"{path}: has boxes instead of outlines; export YOLO segmentation")
     odd = [line[0] for line in lines if not line[0].is_integer()] # NaN is not
-    if odd: raise DataError(f"{path}: {odd[0]} is no number of a class; export it again")
+    if odd: raise DataError(f"{path}: {odd[0]} is not a class number; export it again")
     if not all(-0.1 <= number <= 1.1 for line in lines for number in line[1:]): # NaN is not
-        raise DataError(f"{path}: coordinates are not from 0 to 1, fractions of the photo")
+        raise DataError(f"{path}: coordinates must be fractions of the photo (0 to 1)")
     return [(int(line[0]), line[1:]) for line in lines]
 
 
@@ -442,8 +460,8 @@ class PhotoFinder:
                         if [*map(one_spelling, path.parts[-count:])] == parts[-count:]]
             if len(found) > 1 and narrower: found = narrower
         if len(found) == 1: return found[0]
-        if not found: raise DataError(f"{name}: no such photo below {self.folder}; put it there")
-        raise DataError(f"{name}: may be {found[0]} or {found[1]}; "
+        if not found: raise DataError(f"{name}: no such photo in {self.folder}; put it there")
+        raise DataError(f"{name}: could be {found[0]} or {found[1]}; "
                         "give them different names, in the annotations too")
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-from-coco
@@ -488,7 +506,7 @@ def _read_coco(path: Path, finder: PhotoFinder, choice: Choice) -> list[Own]:
     empty = sum(record["id"] not in people for record in content["images"])
     if empty:
         problems.append(f"{empty} of {len(content['images'])} photos in {path.name} have no person")
-    report_problems(problems, f"Put these records of {path} right, unless it is meant so.", 5)
+    report_problems(problems, f"Fix these records in {path}, unless this is intended.", 5)
     return [_coco_pair(name, *both, path, finder) for name, both in found.items()]
 
 
@@ -514,7 +532,7 @@ def from_coco(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
     if found: return found
     wanted = choice.class_name or "person"
     raise DataError(f"{files[0]}: no photo has a {wanted}; the classes with outlines are "
-                    f"{_classes_in_use(files)}: choose one, as in class_name='human', "
+                    f"{_classes_in_use(files)}: choose one, such as class_name='human', "
                     "or --class human for the command")
 
 
@@ -540,7 +558,7 @@ def _labelme_polygon(shape: dict, path: Path) -> list[float]:
     "The outline of one shape: a polygon, a rectangle or a circle."
     points = np.array(shape.get("points"), float)
     if points.ndim == 1: points = points.reshape(-1, 2)
-    if points.shape[1:] != (2,): raise ValueError("its points are no pairs of x and y")
+    if points.shape[1:] != (2,): raise ValueError("its points are not pairs of x and y")
     kind = shape.get("shape_type") or "polygon"
     if kind == "polygon" or kind in ("rectangle", "rotation") and len(points) == 4:
         return points.ravel().tolist()
@@ -575,8 +593,10 @@ def _contents(files: Iterable[Path]) -> tuple[dict, list[Own]]: # by file; those
     "What JSON files hold. One that cannot be read stops nothing."
     contents, damaged = {}, []
     for path in files:
-        try: contents[path] = read_json(path)
-        except DataError as error: damaged.append(Own(path.stem, path, error))
+        try: content = read_json(path)
+        except DataError as error: damaged.append(Own(path.stem, path, error)); continue
+        if isinstance(content, dict): content.pop("imageData", None) # the whole photo, as text
+        contents[path] = content
     return contents, damaged
 
 
@@ -689,11 +709,11 @@ def find_own(
     "The photos of a folder, each with the source of its mask."
     source, choice = Path(source), Choice(person, class_name)
     if source.is_file():
-        raise DataError(f"{source}: is a file; name the folder it lies in, or unpack it and name "
-                        "the folder that comes out")
+        raise DataError(f"{source}: is a file; give the folder that contains it, or unpack it and "
+                        "give the unpacked folder")
     if not source.is_dir(): raise DataError(f"{source}: no such folder")
     if is_coco(source):
-        raise DataError(f"{source}: is COCO itself; prepare_pairs, or bg-remover prepare, takes it")
+        raise DataError(f"{source}: is COCO itself; use prepare_pairs or bg-remover prepare")
     found = _in_layout(source, choice) or _in_parts(source, choice)
     if found: return _named_once(found)
     names = sorted(path.name for path in source.iterdir())
@@ -701,9 +721,9 @@ def find_own(
     if len(inner) == 1 and (source / inner[0]).is_dir() and inner[0] not in _photo_folders:
         return find_own(source / inner[0], person, class_name) # as an archive unpacks
     packed = " (unpack the archive first)" if any(map(_archive.search, names)) else ""
-    raise DataError(f"{source}: holds {', '.join(names[:6]) or 'nothing'}, which is no layout that "
-                    f"is known{packed}; put your photos into photos, and a mask of each, under the "
-                    "same name, into masks")
+    raise DataError(f"{source}: found {', '.join(names[:6]) or 'nothing'}: this is not a layout "
+                    f"that bg_remover knows{packed}; put your photos into photos, and for each a "
+                    "mask with the same name into masks")
 
 
 def _in_parts(folder: Path, choice: Choice) -> list[Own]:
@@ -729,7 +749,7 @@ def _named_once(found: list[Own]) -> list[Own]:
         other = first.setdefault(own.name, own)
         if other is own: other = first.setdefault(own.photo, own)
         if other.photo != own.photo:
-            reason = f"{other.photo} gives a pair of the same name; rename one of the two"
+            reason = f"its pair has the same name as that of {other.photo}; rename one of the two"
         else: reason = f"has outlines twice ({_source(other)}, {_source(own)}); remove one"
         clash = DataError(f"{own.photo}: {reason}")
         result.append(own if other is own else own._replace(name=f"{own.name} (again)", mask=clash))
@@ -761,7 +781,7 @@ def prepare_own_pair(
     "Write one frame and its mask, unless they are up to date."
     if isinstance(own.mask, Exception): raise own.mask
     for path in (own.photo, own.mask.path):
-        if not path.is_file(): raise DataError(f"{path}: a link that leads nowhere, or no file")
+        if not path.is_file(): raise DataError(f"{path}: a broken link, or not a file")
     frame_path, mask_path = dest / "frames" / f"{own.name}.jpg", dest / "masks" / f"{own.name}.png"
     made = {frame_path: own.photo, mask_path: own.mask.path}
     if all(_is_up_to_date(*both) for both in made.items()): return
@@ -863,9 +883,9 @@ def prepare_own(
     problems = _bring_up_to_date(found, dest, longest)
     if len(problems) == len(found):
         first = next(iter(problems.values()))
-        raise DataError(f"{source}: not one pair could be made; the first problem is {first}")
+        raise DataError(f"{source}: no pair could be made; the first problem: {first}")
     strangers = _keep_only(dest, {own.name for own in found} - problems.keys())
-    report_problems([*problems.values(), *strangers], "Put them right and call again.")
+    report_problems([*problems.values(), *strangers], "Fix them and try again.")
     summary = summarize_pairs(dest)
     if "inverted" in summary: warnings.warn(f"{dest}: {summary}", stacklevel=2)
     write_image(dest / "pairs.jpg", picture_pairs(dest))
@@ -906,12 +926,12 @@ def _check_folders(photos: Path, dest: Path):
     if not photos.is_dir(): raise DataError(f"{photos}: no such folder")
     inside = photos.resolve() in (dest.resolve(), *dest.resolve().parents)
     if inside or from_masks(photos):
-        raise DataError(f"{photos}: photos and masks have to lie in folders of their own; name the "
+        raise DataError(f"{photos}: photos and masks must be in separate folders; give the "
                         f"folder that has only the photos, such as {photos / 'photos'}")
     table = dest / "doubt.csv"
     if table.exists() and table.read_bytes().split(b"\n")[0].strip() != b"doubt,photo":
-        raise DataError(f"{table}: is no list of doubt, so it is left as it is; "
-                        "rename it, or name another folder for the masks")
+        raise DataError(f"{table}: is not a list of doubt, so it is not replaced; "
+                        "rename it, or choose another folder for the masks")
 
 
 def _write_table(path: Path, found: list[tuple[float, Path]]):
@@ -942,8 +962,8 @@ def draft_masks(
         painting.parent.mkdir(parents=True, exist_ok=True)
         mask = np.uint8(probability >= remover.threshold) * np.uint8(255)
         write_bytes(painting, _layered(photo, mask))
-    if not found: raise DataError(f"{photos}: holds no photo that can be read")
-    report_problems(problems, "Put them right and call again.", 3)
+    if not found: raise DataError(f"{photos}: has no photo that can be read")
+    report_problems(problems, "Fix them and try again.", 3)
     found.sort(key=lambda one: -one[0])
     _write_table(dest / "doubt.csv", found)
     return found

@@ -25,10 +25,10 @@ class PackedPairs:
             raise PairError(f"{path}: no such file; make it with `pack_pairs`")
         try: packed = np.lib.format.open_memmap(path, mode="r")
         except ValueError as error:
-            raise PairError(f"{path}: damaged or cut short ({error}); delete it and make it again "
+            raise PairError(f"{path}: damaged or incomplete ({error}); delete it and make it again "
                             "with `pack_pairs`") from error
         if packed.dtype.names != ("frame", "mask"):
-            raise PairError(f"{path}: holds no pairs; name a file made by `pack_pairs`")
+            raise PairError(f"{path}: has no pairs; give a file made by `pack_pairs`")
         self.count, self.kind, self.offset = len(packed), packed.dtype, packed.offset
         self.digest = (*packed.dtype.fields["frame"], None)[2] # older files have none
 
@@ -71,6 +71,6 @@ def pack_pairs(
     same_form = all(packed.kind[name] == kind[name] for name in kind.names)
     if len(packed) == len(pairs) and same_form:
         if packed.digest in (None, digest): return packed
-        raise PairError(f"{path}: holds other pairs; name another file, or delete this one")
-    raise PairError(f"{path}: holds {len(packed)} pairs of {packed.kind['frame'].shape[:2]}, not "
-                    f"{len(pairs)} of {tuple(image_size)}; name another file, or delete this one")
+        raise PairError(f"{path}: has other pairs; choose another file, or delete this one")
+    raise PairError(f"{path}: has {len(packed)} pairs of {packed.kind['frame'].shape[:2]}, not "
+                    f"{len(pairs)} of {tuple(image_size)}; choose another file, or delete this one")

@@ -8,71 +8,98 @@ __all__ = ['remove', 'remove_many']
 # %% ../../nbs/tool/remove.ipynb #remove-imports
 import functools
 import io
+import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from ..base.network import shipped_model
+from ..base.photo_files import PhotoFile, from_picture
 from ..images import Photo, as_image
-from ..removal import Remover, estimate_foreground, replace_background
-from .photos import Request, crop_box, make_cut, shape_alpha
+from ..removal import Remover
+from .photos import Request, cut_pixels, make_cut
 
 import numpy as np
 from PIL import Image
 
 # %% ../../nbs/tool/remove.ipynb #remove-network-code
 @functools.lru_cache(2)
-def _open(model: str | None) -> Remover: return Remover(model)
+def _open(model: Path, size: int, changed: int) -> Remover:
+    "A network, opened anew when its file has become another one, as after more training."
+    return Remover(model)
 
 
 def _remover(model: str | os.PathLike | Remover | None) -> Remover:
     "The network to ask: one that is open already, or a file, opened once."
     if isinstance(model, Remover): return model
-    return _open(None if model is None else os.fspath(model))
+    path = Path(shipped_model() if model is None else model).absolute()
+    if not path.is_file(): return Remover(model) # raises; it says what is missing
+    state = path.stat()
+    return _open(path, state.st_size, state.st_mtime_ns)
 
 # %% ../../nbs/tool/remove.ipynb #remove-one-code
-def _cut_pixels(pixels: np.ndarray, remover: Remover, request: Request) -> np.ndarray:
-    "The mask uint8 H×W, the cut-out uint8 H×W×4, or the people before a background uint8 H×W×3."
-    people = remover.alpha(pixels)
-    alpha = shape_alpha(people, request)
-    if request.mask: picture = alpha
-    elif request.background is None:
-        picture = np.dstack([estimate_foreground(pixels, alpha), alpha])
-    else: picture = replace_background(pixels, alpha, request.background)
-    return np.ascontiguousarray(picture[crop_box(people, request)])
+def _without_file(photo: Photo, options: Iterable[str]) -> PhotoFile:
+    "An array or a PIL image as what is read from a file; an error for what only files can have."
+    for name in ("form", "quality", "keep_metadata", "largest"):
+        if name in options:
+            raise ValueError(f"{name} is about files; leave it out, or give the photo's file or "
+                             "its bytes")
+    pixels = as_image(photo) # also an error for what is no photo
+    if getattr(photo, "has_transparency_data", False): return from_picture(photo)
+    return PhotoFile(pixels, None, None, "", None, b"")
 
 
 def remove(
     photo: Photo, # a file, the bytes of one, a PIL image, or RGB uint8 H×W×3
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
-    **request, # what `Request` takes: mask, background, crop, keep, feather, form ...
+    # what `Request` takes: mask, background, crop, keep, feather; for files also form ...
+    **request,
 ): # bytes for bytes, an array for an array, a PIL image for a PIL image or a file
     """Cut the people out of a photo. Nobody there is an empty cut-out. Raises `ImageError` for
-    what is no photo."""
+    what is no photo, and `ValueError` for options that do not go together."""
     remover, wanted = _remover(model), Request(**request)
     if isinstance(photo, bytes): return make_cut(photo, remover, wanted).data
     if isinstance(photo, (str, os.PathLike)):
         return Image.open(io.BytesIO(make_cut(photo, remover, wanted).data))
-    pixels = _cut_pixels(as_image(photo), remover, wanted)
+    pixels, _ = cut_pixels(_without_file(photo, request), remover, wanted)
     return pixels if isinstance(photo, np.ndarray) else Image.fromarray(pixels)
 
 # %% ../../nbs/tool/remove.ipynb #remove-many-code
+class _Results:
+    "What `remove_many` gives. (A generator would end at the first error.)"
+    def __init__(self, photos: Iterable[Photo], make: Callable, workers: int):
+        self.photos, self.make, self.waiting = iter(photos), make, deque()
+        self.threads, self.ahead = ThreadPoolExecutor(workers), 2 * workers
+
+    def __iter__(self) -> Iterator: return self
+
+    def __next__(self):
+        for photo in itertools.islice(self.photos, self.ahead + 1 - len(self.waiting)):
+            self.waiting.append(self.threads.submit(self.make, photo))
+        if self.waiting: return self.waiting.popleft().result()
+        self.close()
+        raise StopIteration
+
+    def close(self):
+        "End the threads, as the last result does; nothing more comes."
+        self.photos = iter(())
+        self.waiting.clear()
+        self.threads.shutdown(cancel_futures=True)
+
+# %% ../../nbs/tool/remove.ipynb #remove-many-function
 def remove_many(
     photos: Iterable[Photo], # as `remove` takes them
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
     workers: int = 2, # threads
-    **request, # what `Request` takes: mask, background, crop, keep, feather, form ...
+    # what `Request` takes: mask, background, crop, keep, feather; for files also form ...
+    **request,
 ) -> Iterator: # what `remove` gives for each, in the order of the photos
-    """Cut the people out of many photos, a few ahead of the reader. What is wrong with a photo
-    is raised in its place."""
-    remover, waiting = _remover(model), deque()
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            for photo in photos:
-                waiting.append(threads.submit(remove, photo, remover, **request))
-                if len(waiting) > 2 * workers: yield waiting.popleft().result()
-            while waiting: yield waiting.popleft().result()
-        finally:
-            for future in waiting: future.cancel() # nobody listens any more
+    """Cut the people out of many photos, a few ahead of the reader. What is wrong with a photo is
+    raised when its turn comes; ask again with `next`, and the photo behind it follows."""
+    Request(**request) # what does not go together is an error now, and not for each photo
+    make = functools.partial(remove, model=_remover(model), **request)
+    return _Results(photos, make, workers)

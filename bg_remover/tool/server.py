@@ -47,12 +47,13 @@ async def _read_body(request: HttpRequest, limits: Limits) -> bytes:
     most, parts, size = limits.megabytes * 1_000_000, [], 0
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > most:
-        raise Refused(413, f"more than {limits.megabytes} MB")
+        raise Refused(413, f"the photo is larger than {limits.megabytes} MB")
     try:
         async with asyncio.timeout(limits.seconds):
             async for part in request.stream():
                 size += len(part)
-                if size > most: raise Refused(413, f"more than {limits.megabytes} MB")
+                if size > most:
+                    raise Refused(413, f"the photo is larger than {limits.megabytes} MB")
                 parts.append(part)
     except TimeoutError:
         raise Refused(408, f"the photo took more than {limits.seconds:.0f} s to arrive")
@@ -72,14 +73,16 @@ def _read_background(text: str): # Blur or Colour; never a file of the server
 
 _options = { # name: how its text is read, its schema in OpenAPI, what it is
     "format": (str, {"enum": ["png", "webp", "jpg"]}, "png, webp, or jpg with a background"),
-    "mask": (_read_switch, {"type": "boolean"}, "true for the mask instead of the cut-out"),
+    "mask": (_read_switch, {"type": "boolean"},
+             "true for the mask instead of the cut-out, or false"),
     "background": (_read_background, {"type": "string"}, "a colour (white, #00c878), or blur"),
     "keep": (str, {"enum": ["people", "background"]}, "what stays: people or background"),
-    "crop": (_read_switch, {"type": "boolean"}, "true to crop to the people"),
-    "padding": (float, {"type": "number"}, "percent around the people when cropped, 0 to 1000"),
-    "feather": (float, {"type": "number"}, "pixels by which edges are softened, 0 to 100"),
-    "quality": (int, {"type": "integer"}, "1 to 100, of webp and jpg"),
-    "keep_metadata": (_read_switch, {"type": "boolean"}, "true to keep date, place and settings")}
+    "crop": (_read_switch, {"type": "boolean"}, "true to crop to the people, or false"),
+    "padding": (float, {"type": "number"}, "room around cropped people in percent, 0 to 1000"),
+    "feather": (float, {"type": "number"}, "the softness of edges in pixels, 0 to 100"),
+    "quality": (int, {"type": "integer"}, "1 to 100, for webp and jpg"),
+    "keep_metadata": (_read_switch, {"type": "boolean"},
+                      "true to keep date, place and settings, or false")}
 
 
 def _parse_query(query, limits: Limits) -> Request:
@@ -87,10 +90,10 @@ def _parse_query(query, limits: Limits) -> Request:
     wanted = {}
     for name, text in query.items():
         if name not in _options:
-            raise Refused(400, f"unknown option {name}; there are {', '.join(_options)}")
+            raise Refused(400, f"unknown option {name}; choose from {', '.join(_options)}")
         read, _, about = _options[name]
         try: wanted[name] = read(text)
-        except ValueError: raise Refused(400, f"{name} is {about}; not {text!r}") from None
+        except ValueError: raise Refused(400, f"{name} cannot be {text!r}; give {about}") from None
     try:
         return Request(wanted.pop("format", "png"), largest=1_000_000 * limits.megapixels, **wanted)
     except ValueError as error: raise Refused(400, str(error)) from error
@@ -162,10 +165,10 @@ async def _remove(request: HttpRequest) -> Response:
             answer = _answer(await desk.work(request, data, wanted), wanted)
     except Refused as refused: answer = _refusal(refused.status, refused.why)
     except ImageError as error: answer = _refusal(422, str(error))
-    except ClientDisconnect: answer = _refusal(499, "the client has gone")
+    except ClientDisconnect: answer = _refusal(499, "the client closed the connection")
     except Exception as error: # onnxruntime has its own error for too little memory
         if not lacks_memory(error): raise
-        answer = _refusal(503, "too little memory for this photo now")
+        answer = _refusal(503, "too little memory for this photo; try again later")
     desk.counts[answer.status_code] += 1
     return answer
 
@@ -195,7 +198,7 @@ async def _description(request: HttpRequest) -> Response:
                "400": {"description": "an option is wrong, or no photo"},
                "413": {"description": "too large"},
                "422": {"description": "not a photo, or damaged"},
-               "503": {"description": "too busy; Retry-After says when to come back"}}
+               "503": {"description": "too busy; Retry-After says when to try again"}}
     remove = {"post": {"summary": "Cut people out of a photo", "parameters": options,
                        "requestBody": body, "responses": answers}}
     from bg_remover import __version__
@@ -239,7 +242,10 @@ def make_app(
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
     if origins:
         middleware.append(Middleware(CORSMiddleware, allow_origins=list(origins),
-                                     allow_methods=["POST"]))
+                                     allow_methods=["POST"],
+                                     # what a page may read beside the picture
+                                     expose_headers=["X-Found", "X-Share", "X-Note",
+                                                     "Retry-After"]))
     routes = [Route("/", _home), Route("/remove", _remove, methods=["POST"]),
               Route("/health", _health),
               Route("/metrics", _metrics), Route("/openapi.json", _description)]

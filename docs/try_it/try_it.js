@@ -25,8 +25,8 @@
   const answers = {
     ready: () => say("ready", "Ready. Your photo will not leave this machine."),
     broken: ({ why }) => say("broken", `The network could not be loaded (${why}).`),
-    failed: () => say("broken", `${photo.name}: the browser ran out of memory. Load this page `
-      + "anew, and try a smaller photo."),
+    failed: () => say("broken", `${photo.name}: the browser ran out of memory. Reload this `
+      + "page and try a smaller photo."),
     cutout: ({ pixels }) => show(new Uint8ClampedArray(pixels.buffer)),
   };
 

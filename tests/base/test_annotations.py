@@ -60,30 +60,31 @@ def test_a_clean_file_is_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("change, line, left", [
     (lambda data: data["images"][0].pop("file_name"), "image 1: no file_name", [2, 3]),
-    (lambda data: data["images"][0].update(id=None), "image at place 0: id is None, not a whole "
-     "number", [2, 3]),
-    (lambda data: data["images"][0].update(width="wide"), "image 1: width is 'wide', not a whole "
-     "number", [2, 3]),
+    (lambda data: data["images"][0].update(id=None), "image at place 0: id must be a "
+     "whole number, not None", [2, 3]),
+    (lambda data: data["images"][0].update(width="wide"), "image 1: width must be a "
+     "whole number, not 'wide'", [2, 3]),
     (lambda data: data["images"][0].update(width=0), "image 1: its size is 60 × 0", [2, 3]),
-    (lambda data: data["images"].append("p3.jpg"), "image at place 3: it is no record", [1, 2, 3]),
-    (lambda data: data["annotations"][1].update(image_id="second"), "annotation 2: image_id is "
-     "'second', not a whole number", [1, 3]),
-    (lambda data: data["annotations"][1].pop("category_id"), "annotation 2: category_id is None, "
-     "not a whole number", [1, 3]),
-    (lambda data: data["annotations"][1].update(iscrowd="no"), "annotation 2: iscrowd is 'no', not "
-     "a whole number", [1, 3]),
-    (lambda data: data["annotations"].append(None), "annotation at place 3: it is no record",
+    (lambda data: data["images"].append("p3.jpg"), "image at place 3: it is not a record",
      [1, 2, 3]),
-    (lambda data: data["categories"].append(dict(name="cat")), "category at place 2: id is None, "
-     "not a whole number", [1, 2, 3]),
-    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg shares this id with another one",
-     [2]),
-    (lambda data: data["images"][0].update(file_name="."), "image 1: file_name is '.', which names "
-     "no file", [2, 3]),
+    (lambda data: data["annotations"][1].update(image_id="second"), "annotation 2: image_id "
+     "must be a whole number, not 'second'", [1, 3]),
+    (lambda data: data["annotations"][1].pop("category_id"), "annotation 2: category_id must "
+     "be a whole number, not None", [1, 3]),
+    (lambda data: data["annotations"][1].update(iscrowd="no"), "annotation 2: iscrowd must be a "
+     "whole number, not 'no'", [1, 3]),
+    (lambda data: data["annotations"].append(None), "annotation at place 3: it is not a record",
+     [1, 2, 3]),
+    (lambda data: data["categories"].append(dict(name="cat")), "category at place 2: id must be "
+     "a whole number, not None", [1, 2, 3]),
+    (lambda data: data["images"][2].update(id=1), "image 1: p0.jpg has the same id "
+     "as another photo", [2]),
+    (lambda data: data["images"][0].update(file_name="."), "image 1: file_name is '.', which is "
+     "not a file name", [2, 3]),
     (lambda data: data["images"][0].update(file_name="../.."), "image 1: file_name is '../..', "
-     "which names no file", [2, 3]),
+     "which is not a file name", [2, 3]),
     (lambda data: data["images"][0].update(file_name="a\0.jpg"), r"image 1: file_name is "
-     r"'a\x00.jpg', which names no file", [2, 3]),
+     r"'a\x00.jpg', which is not a file name", [2, 3]),
 ])
 def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, left):
     data = content()
@@ -107,15 +108,13 @@ def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, 
     lambda data: data["categories"][0].update(name=" Person "),
     lambda data: data["annotations"][0].update(iscrowd="0", image_id="1", category_id=1.0),
     lambda data: [one.update(id=7) for one in data["annotations"]],
-    lambda data: data["annotations"].append(dict(id=9, image_id=99, category_id=1, iscrowd=0,
-                                                 segmentation=[square])),
     lambda data: data["categories"].insert(0, dict(id=5, name="person", supercategory="none")),
     lambda data: (data["categories"].append(dict(id=3, name="Person")),
                   data["annotations"][2].update(category_id=3)),
 ])
 def test_what_can_be_understood_is(tmp_path, change):
-    """Numbers as text, sizes from the photo itself, ids that repeat or are not there, annotations
-    of no photo, a photo listed twice, two categories named person."""
+    """Numbers as text, sizes from the photo itself, ids that repeat or are not there, a photo
+    listed twice, two categories named person."""
     data = content()
     change(data)
     coco, problems = opened(write(tmp_path, data))
@@ -123,6 +122,25 @@ def test_what_can_be_understood_is(tmp_path, change):
     for number in range(3):
         columns = np.nonzero(person_mask(coco, number + 1).any(axis=0))[0]
         assert columns[0] == 10 + 5 * number and len(person_annotations(coco, number + 1)) == 1
+
+
+@pytest.mark.parametrize("written", [int, str])
+def test_an_id_too_large_for_a_float_keeps_its_people(tmp_path, written):
+    data, large = content(), 2**53 + 1
+    data["images"][0]["id"] = written(large)
+    data["annotations"][0]["image_id"] = large
+    coco, problems = opened(write(tmp_path, data))
+    assert not problems and person_mask(coco, large).any()
+
+
+@pytest.mark.parametrize("count, end", [(1, "image_id, 99"), (1500, "1,499 more are like it")])
+def test_annotations_of_no_photo_are_one_line(tmp_path, count, end):
+    data = content()
+    data["annotations"] += [dict(data["annotations"][0], id=9, image_id=99)] * count
+    coco, problems = opened(write(tmp_path, data))
+    line, = problems
+    assert line.startswith("annotation 9: no image") and line.endswith(end)
+    assert person_ids(coco) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -137,7 +155,7 @@ def test_any_unicode_with_or_without_its_mark(tmp_path, encoding):
     ("[" * 100_000, "cannot be read"),
     ("[]", "no images and no annotations and no categories"),
     ('{"images": [], "annotations": []}', "no categories"),
-    ('{"images": {}, "annotations": [], "categories": []}', "its images are no list"),
+    ('{"images": {}, "annotations": [], "categories": []}', "its images are not a list"),
     ("null", "no images"),
 ])
 def test_a_file_that_is_no_coco_file_is_named(tmp_path, data, message):
@@ -203,23 +221,23 @@ def test_what_encloses_nothing_costs_only_itself(outline):
     ([[math.nan, *square[1:]]], "far outside"), ([[math.inf, *square[1:]]], "far outside"),
                                              ([[1e9, *square[1:]]], "far outside"),
                                              ([[-1e9, *square[1:]]], "far outside"),
-    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "no number"),
-                                             ([[None, *square[1:]]], "no number"),
-    ([[value / 80 for value in square]], "from 0 to 1"),
+    ([square[:-1]], "odd count"), ([["a", *square[1:]]], "not a number"),
+                                             ([[None, *square[1:]]], "not a number"),
+    ([[value / 80 for value in square]], "fractions"),
     (dict(size=[80, 60], counts=[4800]), r"for a photo of \(80, 60\), not \(60, 80\)"),
                                              ([dict(size=[80, 60], counts=[4800])],
                                               "for a photo of"),
-    (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels of 4800"),
-    (dict(size=[60, 80], counts=""), "cover 0 pixels of 4800"),
-    (dict(size=[60, 80], counts="hb0"), "cover 600 pixels of 4800"),
-    (dict(size=[60, 80], counts="hb0lQ"), "cut short"),
+    (dict(size=[60, 80], counts=[4801]), "cover 4801 pixels, not 4800"),
+    (dict(size=[60, 80], counts=""), "cover 0 pixels, not 4800"),
+    (dict(size=[60, 80], counts="hb0"), "cover 600 pixels, not 4800"),
+    (dict(size=[60, 80], counts="hb0lQ"), "incomplete"),
     (dict(size=[60, 80], counts="o" * 50), "damaged"),
     (dict(size=[60, 80], counts="not runs!"), "damaged"),
-    (dict(size=[60, 80], counts=[-10, 4810]), "a run is -10"),
-    (dict(size=[60, 80], counts=[0.5, 4799.5]), "not a whole number"),
+    (dict(size=[60, 80], counts=[-10, 4810]), "a run must be 0 or more, not -10"),
+    (dict(size=[60, 80], counts=[0.5, 4799.5]), "must be a whole number"),
     (dict(size=[60, 80]), "no counts"), (dict(size=4800, counts=[4800]), "for a photo of 4800"),
-    ([square, None], "no number"),
-    ([[value / 70 for value in (0, 0, 75, 0, 75, 50)]], "from 0 to 1"),
+    ([square, None], "not a number"),
+    ([[value / 70 for value in (0, 0, 75, 0, 75, 50)]], "fractions"),
                                              (dict(counts=[4800]), "for a photo of")])
 def test_what_cannot_be_right_is_said(outline, reason):
     with pytest.raises(ValueError, match=reason): clean_segmentation(outline, shape)
@@ -274,6 +292,12 @@ def test_photos_of_one_name_in_two_folders_make_two_pairs(tmp_path):
     assert pair_name("/data/a.b.jpg") == "data-a.b"
 
 
+@pytest.mark.parametrize("start", ["//data/", "C:/", "C:", "../../", "//host/share/"])
+def test_the_name_of_a_pair_leads_nowhere_else(start):
+    name = pair_name(f"{start}cam0/p.jpg")
+    assert name.endswith("cam0-p") and not set(name) & set("/:.")
+
+
 def test_a_photo_listed_twice_gets_the_people_of_both_records(tmp_path):
     data = content(2)
     data["images"][1]["file_name"] = "p0.jpg"
@@ -286,8 +310,7 @@ def test_a_photo_listed_twice_gets_the_people_of_both_records(tmp_path):
 def test_photos_that_differ_in_their_ending_are_named(tmp_path):
     data = content(2)
     data["images"][1]["file_name"] = "p0.png"
-    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ in nothing but the "
-                      "ending"):
+    with pytest.warns(UserWarning, match="image 2: p0.png and p0.jpg differ only in the ending"):
         coco = open_coco(write(tmp_path / "coco", data), "train")
     assert list(coco.imgs) == [1]
 

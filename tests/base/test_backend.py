@@ -65,8 +65,8 @@ def test_a_backend_that_is_not_installed_is_named(machine):
 def test_jax_trains_but_does_not_export(machine):
     machine({}, backend="jax")
     with mock.patch("importlib.util.find_spec", return_value=object()): check_backend()
-    with pytest.raises(ValueError, match='the variable KERAS_BACKEND says "jax"; training needs '
-                       '"tensorflow"'):
+    with pytest.raises(ValueError, match='the variable KERAS_BACKEND says "jax", but training '
+                       'needs "tensorflow"'):
         check_backend(exports=True)
 
 

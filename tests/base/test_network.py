@@ -72,7 +72,7 @@ def reds(height=300, width=400) -> np.ndarray:
 def test_a_network_of_others_is_fed_as_it_wants(tmp_path, known, how):
     path = write_known_network(tmp_path / "other.onnx", known, **how)
     with pytest.warns(NetworkNotice,
-                      match=f"other.onnx: taken for {known.name}.*{known.licence[:3]}"):
+                      match=f"other.onnx: recognised as {known.name}.*{known.licence[:3]}"):
         remover = Remover(path, 1)
     assert remover.image_size == (known.side, known.side) and remover.threshold == 0.5
     answer, photo = remover.answer(reds()), reds(known.side, known.side)
@@ -102,7 +102,7 @@ def test_a_map_that_lies_on_one_side_of_half_is_not_stretched(tmp_path, red):
 
 
 @pytest.mark.parametrize("name, how, said", [
-    ("U2-Net", dict(sides=(321, 320)), "takes x batch×3×321×320 and gives y .* 5 more; use one of"),
+    ("U2-Net", dict(sides=(321, 320)), "takes x batch×3×321×320 and gives y .* 5 more; use a file"),
     ("BiRefNet", dict(names=("input", "output")), "if it is BiRefNet.*input_image and output"),
     ("MODNet", dict(names=("img", "matte")), "if it is MODNet.*names input and output"),
     ("MODNet", dict(kind="DOUBLE"), "512×512 of double"),
@@ -164,9 +164,9 @@ def test_what_is_there_is_used_without_a_word(machine, provider, first):
 
 
 @pytest.mark.parametrize("provider, cuda, said", [
-    ("openvino", "works", "openvino is not there.*CPU does the work.*onnxruntime-openvino"),
-    ("cuda", "fails", "CUDA.* does not work here.*CPU does the work: CUDA failure 100.*detected$"),
-    ("auto", "dropped", "CUDA.* does not work here.*CPU does the work: its libraries")])
+    ("openvino", "works", "openvino is not available.*CPU is used; install onnxruntime-openvino"),
+    ("cuda", "fails", "CUDA.* does not work here.*CPU is used: CUDA failure 100.*detected$"),
+    ("auto", "dropped", "CUDA.* does not work here.*CPU is used: its libraries")])
 def test_a_processor_that_is_not_there_is_one_line(machine, capfd, provider, cuda, said):
     machine(cuda)
     with pytest.warns(NetworkNotice, match=said) as notices:
@@ -176,7 +176,7 @@ def test_a_processor_that_is_not_there_is_one_line(machine, capfd, provider, cud
 
 
 def test_an_unknown_processor_and_a_damaged_file_are_errors(machine, tmp_path):
-    with pytest.raises(ModelError, match="provider is auto, cpu, cuda.* not 'gpu'"):
+    with pytest.raises(ModelError, match="provider must be auto, cpu, cuda.* not 'gpu'"):
         open_model(shipped_model(), 1, "gpu")
     (tmp_path / "net.onnx").write_bytes(b"no network")
     with pytest.raises(ModelError, match="net.onnx: damaged"):

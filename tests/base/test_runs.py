@@ -177,7 +177,7 @@ def test_a_run_begun_before_the_renames_goes_on_with_the_metric_it_watched(pairs
     found, person = np.asarray(net.predict_on_batch(frames)) >= 0.5, masks == 1
     iou = (found & person).sum() / (found | person).sum()
     assert history[1]["val_iou"] == pytest.approx(iou, abs=1e-4)
-    with pytest.raises(RunError, match="encoder_share was 1.0, is 0.5"):
+    with pytest.raises(RunError, match="encoder_share was 1.0, now 0.5"):
         tiny_run(pairs, tmp_path, 2, encoder_lr_scale=0.5)
 
 

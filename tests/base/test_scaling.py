@@ -173,7 +173,7 @@ def test_a_scheduler_that_cannot_be_used_is_one_line(photos, tmp_path):
     for said, source, start in (("tcp://127.0.0.1:9", photos, ""),
                                 ('pip install "bg-remover[scale]"', photos, "import sys; "
                                  "sys.modules['distributed'] = None"),
-                                ("leave --scheduler out", photos / "0/00.png", "")):
+                                ("leave out --scheduler", photos / "0/00.png", "")):
         begun = time.monotonic()
         done = command("remove", source, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9",
                        start=start)
@@ -209,16 +209,16 @@ def test_many_small_photos_are_few_calls_and_large_ones_stay_alone(tmp_path):
 
 def test_a_worker_that_does_not_see_the_folders_says_so(photos, tmp_path):
     hide = lambda: (photos.exists() and photos.rename(tmp_path / "hidden")) and None
-    with pytest.raises(FolderError, match="a worker there does not see .*shared"):
+    with pytest.raises(FolderError, match="the worker there does not see .*shared"):
         list(remove_folder(photos, tmp_path / "out", Stub(), executor=AtOnce(hide)))
-    with pytest.raises(FolderError, match="not seen from .*shared"):
+    with pytest.raises(FolderError, match="not visible on .*shared"):
         make_batch([], prepare_pair, tmp_path / "nowhere")
 
 
 def test_a_worker_with_another_network_is_refused(photos, tmp_path):
     model = Path(shutil.copy(shipped_model(), tmp_path / "model.onnx"))
     folders._open_once.cache_clear()
-    with pytest.raises(FolderError, match="another network"):
+    with pytest.raises(FolderError, match="a different network"):
         list(remove_folder(photos, tmp_path / "out", model,
                            executor=AtOnce(lambda: model.write_bytes(b"of another version"))))
 
@@ -242,11 +242,11 @@ def test_a_background_is_read_anew_when_it_has_changed_and_refused_when_it_chang
 
 def test_an_executor_that_fails_is_no_photos_affair(photos, tmp_path):
     def fail(): raise ModuleNotFoundError("No module named 'bg_remover'")
-    with pytest.raises(FolderError, match="workers gave up .ModuleNotFoundError: No module named "
+    with pytest.raises(FolderError, match="workers failed .ModuleNotFoundError: No module named "
                        "'bg_remover'"):
         list(remove_folder(photos, tmp_path / "out", Stub(), executor=AtOnce(fail)))
     with concurrent.futures.ThreadPoolExecutor(1) as closed: pass
-    with pytest.raises(FolderError, match="workers gave up .RuntimeError: cannot schedule"):
+    with pytest.raises(FolderError, match="workers failed .RuntimeError: cannot schedule"):
         list(remove_folder(photos, tmp_path / "out", Stub(), executor=closed))
 
 

@@ -125,7 +125,7 @@ def test_a_model_from_outside_the_scope_is_refused(tmp_path):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with pytest.raises(RunError, match="strategy.scope"): run(tmp_path / "given", strategy=strategy)
     with strategy.scope(): net = tiny_net()
-    with pytest.raises(RunError, match="give that same strategy"):
+    with pytest.raises(RunError, match="give the same strategy"):
         run(tmp_path / "forgotten", net=net)
     assert not list(tmp_path.iterdir())
 

@@ -36,7 +36,7 @@ def test_cores_without_linux(tmp_path, monkeypatch):
 
 
 def fill(step, folder):
-    with pytest.raises(DataError, match="not one pair"): # `step` writes none
+    with pytest.raises(DataError, match="no pair could be made"): # `step` writes none
         pairs.fill_folder(folder, list(range(8)), step, {"size": 9})
 
 

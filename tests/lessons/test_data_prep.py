@@ -140,6 +140,19 @@ def test_native_size_keeps_photo_and_mask_as_they_are(tmp_path):
         assert np.array_equal(read_mask(dest / f"masks/{name}.png"), person_mask(coco, image_id))
 
 
+def test_a_frame_is_a_jpeg_whatever_the_photo_was(tmp_path):
+    photo = np.full((8, 12, 3), 200, np.uint8)
+    (tmp_path / "frames").mkdir(), (tmp_path / "masks").mkdir()
+    for name in ("a.png", "b.jpg"): # by its bytes, not by its name
+        path = tmp_path / name
+        write_image(tmp_path / "photo.webp", photo)
+        path.write_bytes((tmp_path / "photo.webp").read_bytes())
+        data_prep.prepare_pair(data_prep.Job(path, [], (8, 12)), tmp_path, None)
+        frame = tmp_path / f"frames/{path.stem}.jpg"
+        assert frame.read_bytes()[:3] == b"\xff\xd8\xff"
+        assert np.abs(read_image(frame).astype(int) - photo).max() <= 3
+
+
 def test_size_is_height_then_width(tmp_path):
     dest = prepare_pairs(samples, "val", tmp_path, size=(40, 60), limit=1)
     assert read_mask(next((dest / "masks").iterdir())).shape == (40, 60)
@@ -253,14 +266,14 @@ def test_many_problems_make_a_short_message(tmp_path):
 
 
 def test_a_folder_without_photos_or_annotations_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="instances_val2017.json: no such file; download_coco"):
+    with pytest.raises(DataError, match="instances_val2017.json: no such file; download it"):
         prepare_pairs(tmp_path, "val", tmp_path / "pairs")
     root = copy_coco(tmp_path)
     for path in (root / "val2017").iterdir(): path.unlink()
-    with pytest.raises(DataError, match="not one pair could be made.*no such file"):
+    with pytest.raises(DataError, match="no pair could be made.*no such file"):
         prepare_pairs(root, "val", tmp_path / "pairs")
     (root / "val2017").rmdir()
-    with pytest.raises(DataError, match="val2017: no such folder; download_coco"):
+    with pytest.raises(DataError, match="val2017: no such folder; download it with"):
         prepare_pairs(root, "val", tmp_path / "other")
     annotations = root / "annotations/instances_val2017.json"
     annotations.write_bytes(annotations.read_bytes()[:1000])
@@ -270,9 +283,9 @@ def test_a_folder_without_photos_or_annotations_says_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("changes, message", [
-    (dict(size=(128, 128)), r"size was \[256, 256\], is \[128, 128\]"),
+    (dict(size=(128, 128)), r"size was \[256, 256\], now \[128, 128\]"),
                                               (dict(size=None), "size was"),
-                                              (dict(split="train"), "split was val, is train")])
+                                              (dict(split="train"), "split was val, now train")])
 def test_a_folder_is_not_mixed(tmp_path, changes, message):
     asked = dict(root=samples, split="val", dest=tmp_path, limit=2)
     prepare_pairs(**asked)
@@ -289,19 +302,19 @@ def test_other_annotations_or_somebody_elses_folder_are_refused(tmp_path):
     with pytest.raises(DataError, match="annotations was"):
         prepare_pairs(root, "val", tmp_path / "pairs", limit=2)
     (tmp_path / "mine/frames").mkdir(parents=True)
-    with pytest.raises(DataError, match="mine: has frames or masks that were not prepared here"):
+    with pytest.raises(DataError, match="mine: has frames or masks that bg_remover did not make"):
         prepare_pairs(root, "val", tmp_path / "mine")
 
 
 @pytest.mark.parametrize("wrong", [256, (256,), (256, 256, 3), (0, 256)])
 def test_a_wrong_size_is_said_so(tmp_path, wrong):
-    with pytest.raises(ValueError, match="give \\(height, width\\)"):
+    with pytest.raises(ValueError, match="must be \\(height, width\\)"):
         prepare_pairs(samples, "val", tmp_path, size=wrong)
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_wrong_limit_is_said_so(tmp_path, limit):
-    with pytest.raises(ValueError, match="limit is"):
+    with pytest.raises(ValueError, match="limit must be"):
         prepare_pairs(samples, "val", tmp_path, limit=limit)
 
 
@@ -363,5 +376,5 @@ def test_annotations_without_people_are_refused(tmp_path):
     with pytest.raises(DataError, match="person"): prepare_pairs(root, "val", tmp_path / "pairs")
     content = json.loads(path.read_text().replace('"human"', '"person"'))
     path.write_text(json.dumps(content | dict(annotations=[])))
-    with pytest.raises(DataError, match="not one pair could be made; nobody is on the photos"):
+    with pytest.raises(DataError, match="no pair could be made; there is nobody"):
         prepare_pairs(root, "val", tmp_path / "pairs")

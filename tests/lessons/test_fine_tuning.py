@@ -73,7 +73,7 @@ def test_own_photos_may_have_any_name(tmp_path, mine):
     (source / "photos/folder.jpg").mkdir()
     (source / "photos/dead.jpg").symlink_to(source / "nowhere.jpg")
     shutil.copy(source / "masks/0.png", source / "masks/dead.png")
-    with pytest.warns(UserWarning, match="dead.jpg: a link that leads nowhere"):
+    with pytest.warns(UserWarning, match="dead.jpg: a broken link"):
         pairs = prepare_own(source, tmp_path / "pairs")
     names = by_photo(pairs / "frames")
     assert odd in names and "dead" not in names and sorted(sum(hold_out(list(names)),
@@ -291,7 +291,7 @@ def test_runs_of_earlier_versions_go_on(run, pairs, tmp_path, exported):
 
 def test_a_run_refuses_another_share_and_other_masks(run, pairs, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "run")
-    with pytest.raises(RunError, match="name a new run folder"):
+    with pytest.raises(RunError, match="choose a new run folder"):
         fine_tune(pairs, folder, **tiny, holdout_fraction=0.5)
     changed = shutil.copytree(pairs, tmp_path / "pairs")
     write_mask(changed / "masks/0.png", 255 - read_mask(changed / "masks/0.png"))
@@ -343,5 +343,5 @@ def test_few_photos_show_nothing(tmp_path):
 def test_a_small_difference_says_how_many_photos_could_show_it():
     result = dict(photos=12, difference=0.02, low=-0.03, high=0.07, scatter=0.09)
     said = "12 photos cannot show a difference this small"
-    assert explain_difference(result) == f"{said}; about 78 held out could"
+    assert explain_difference(result) == f"{said}; about 78 held-out photos could"
     assert explain_difference(result | dict(difference=0.0)) == said

@@ -391,7 +391,7 @@ def test_masks_of_any_form_are_converted_once(folder, as_given):
                          [(0, 2), (0, 1, 255), (0, 254, 255), (0, 0.5), (-1, 0, 1), (0, 100)])
 def test_a_mask_with_other_values_is_refused(values):
     mask = np.resize(np.array(values), (20, 20, 1))
-    with pytest.raises(PairError, match="a mask holds 0 and 1, or 0, 128 and 255, not"):
+    with pytest.raises(PairError, match="a mask must hold 0 and 1, or 0, 128 and 255, not"):
         batches([(np.zeros((20, 20, 3), np.uint8), mask)], (16, 16))[0]
 
 

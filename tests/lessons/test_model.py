@@ -78,9 +78,9 @@ def test_what_is_no_rgb_photo_is_refused(model, bad):
     (dict(image_size=(250, 256)), "multiples of 32"),
                                                (dict(image_size=(256, 0)), "multiples of 32"),
                                                (dict(image_size=(256,)), "multiples of 32"),
-    (dict(decoder_filters=(64,)), "two to five stages"),
+    (dict(decoder_filters=(64,)), "two to five numbers"),
                                                (dict(decoder_filters=(64,) * 6), "two to five "
-                                                "stages")])
+                                                "numbers")])
 def test_settings_no_network_can_have(settings, message):
     with pytest.raises(ValueError, match=message): build_unet(encoder_weights=None, **settings)
 
@@ -128,7 +128,7 @@ def test_the_shipped_network_at_another_size_has_the_same_weights(shipped):
     ("person.json",
      lambda path: path.write_text(json.dumps(json.loads(path.read_text())
                                              | dict(decoder_filters=[8] * 5))),
-     "person.weights.h5: damaged, or of another network")])
+     "person.weights.h5: damaged, or made for another network")])
 @pytest.mark.filterwarnings("ignore:Skipping nested container") # Keras, before it raises
 def test_a_spoilt_shipped_network_is_named(tmp_path, name, spoil, message):
     for file in ("person.json", "person.weights.h5"): shutil.copy(shipped_dir / file, tmp_path)

@@ -437,7 +437,7 @@ def test_blur_blurs(red_remover):
                          [(0, 0, 256), (-1, 0, 0), (1, 2), (0.5, 0.5, 0.5), (1, 2, 3, 4),
                           ("a", "b", "c")])
 def test_wrong_colours_are_refused(red_remover, background):
-    with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
+    with pytest.raises(ValueError, match="integers from 0 to 255"):
         red_remover.replace(red_disc(), background)
 
 

@@ -2,6 +2,7 @@
 with a stored picture."""
 import datetime
 import itertools
+import tracemalloc
 
 import cv2
 import matplotlib
@@ -51,6 +52,7 @@ def rows(val_ious, **more):
     (np.array([[0.0, 0.5, 1.0]], np.float32), [[0, 127, 255]]),
     (np.array([[-3.0, 100.7, 300.0]]), [[0, 100, 255]]),
     (np.zeros((1, 2), np.uint8), [[0, 0]]),
+    (np.uint8([[[1, 0, 1]]]), [[[1, 0, 1]]]), # a nearly black photo
 ])
 def test_to_pixels_takes_masks_probabilities_and_bytes(image, wanted):
     pixels = show.to_pixels(image)
@@ -72,6 +74,19 @@ def test_checkerboard_squares_alternate_and_alpha_mixes():
     assert board[1, 1].tolist() == [255] * 3
     assert board[0, 2].tolist() == board[2, 0].tolist() == [204] * 3
     assert board[3, 3].tolist() == [round(255 * 127 / 255)] * 3
+
+
+def test_checkerboard_is_laid_by_rows_and_columns_in_little_memory():
+    for height, width, square in ((37, 25, 12), (5, 30, 1), (300, 200, 7)):
+        board = show.on_checkerboard(np.zeros((height, width, 4), np.uint8), square)
+        rows, columns = np.indices((height, width)) // square
+        assert (board == np.where((rows + columns) % 2, 204, 255)[..., None]).all()
+    clear = np.zeros((500, 800, 4), np.uint8)
+    tracemalloc.start()
+    show.on_checkerboard(clear)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 500 * 800, "bytes; a frame of a film has 8 million pixels"
 
 
 def test_checkerboard_passes_on_what_has_no_alpha():
@@ -199,6 +214,12 @@ def test_rank_pairs_scores_as_metrics_does_and_sorts(pairs):
         assert value == score(predict(frame), mask)["iou"]
     # the right edge counts against `good` alone: elsewhere it is crowd
     assert [value for _, value in ranked] == [0, 0.5, 0.8]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32]) # from `Pairs`, from `batches`
+def test_a_nearly_black_frame_stays_black(kind):
+    frame, mask = show.read_pair([(np.ones((4, 6, 3), kind), np.ones((4, 6, 1), kind))], 0)
+    assert frame.dtype == np.uint8 and (frame == 1).all() and (mask == 255).all()
 
 
 def test_rank_pairs_leaves_out_small_people():
@@ -438,7 +459,8 @@ def test_a_bad_upload_says_so_and_the_next_one_works(tmp_path):
     write_image(tmp_path / "mine.png", photo(60, 100))
     data = (tmp_path / "mine.png").read_bytes()
     box = show.try_photo(lambda image: np.dstack([image, left_half(*image.shape[:2])]))
-    for bad, reason in ((data[:-20], "cut short"), (b"not a photo", "not a photo"), (b"", "empty")):
+    for bad, reason in ((data[:-20], "incomplete"), (b"not a photo", "not a photo"),
+                        (b"", "empty")):
         upload(box, "bad.png", bad)
         assert box.children[1].value.startswith("bad.png: ") and reason in box.children[1].value
     upload(box, "mine.png", data)

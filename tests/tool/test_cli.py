@@ -120,12 +120,12 @@ def test_several_photos_go_into_a_folder(tmp_path, call):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{person.name}.png",
                                                                     f"{other.name}.png"}
     again = call("remove", person, other, "out")
-    assert again.returncode == 0 and b"2 there already" in again.stderr
+    assert again.returncode == 0 and b"2 already done" in again.stderr
     assert "need a folder" in refused(call("remove", person, other, "one.png"), 2)
     (tmp_path / "twin").mkdir()
     shutil.copy(other, tmp_path / "twin" / person.name)
     assert "the result of both" in refused(call("remove", person, f"twin/{person.name}", "out/"), 2)
-    assert "several photos at once are files" in refused(call("remove", person, samples, "out/"), 2)
+    assert "combined with other photos" in refused(call("remove", person, samples, "out/"), 2)
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     mixed = call("remove", "bad.jpg", person, "mixed/")
     assert mixed.returncode == 1 and b"1 done, 1 failed" in mixed.stderr
@@ -144,7 +144,7 @@ def test_nothing_is_replaced_unasked(tmp_path, content, source):
     (tmp_path / "there.png").write_bytes(content)
     done = command("remove", person if source == "file" else "-", tmp_path / "there.png",
                    input=person.read_bytes())
-    assert "is there already; --overwrite replaces it" in refused(done, 1)
+    assert "already exists; use --overwrite to replace it" in refused(done, 1)
     assert (tmp_path / "there.png").read_bytes() == content
 
 
@@ -196,7 +196,7 @@ def test_a_folder_is_mirrored_told_of_and_gone_on_with(tmp_path, holiday):
                                                                      "two.jpg.png"]
     again = command("remove", holiday, tmp_path / "out")
     assert again.returncode == 1 and again.stdout == b""
-    assert b"2 there already, 1 failed" in again.stderr
+    assert b"2 already done, 1 failed" in again.stderr
 
 
 def test_messages_name_options_as_a_shell_has_them(tmp_path, holiday, call):
@@ -212,7 +212,7 @@ def test_a_disk_that_is_full_is_one_line(call, monkeypatch):
         if path.suffix == ".png": raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, data)
     monkeypatch.setattr(storage, "write_bytes", full)
-    assert "start again" in refused(call("remove", samples, "out"), 1)
+    assert "try again" in refused(call("remove", samples, "out"), 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to the limit")
@@ -245,7 +245,7 @@ def test_the_longest_name_gets_a_result_too(tmp_path, call):
     photo.write_bytes(person.read_bytes())
     assert call("remove", photo).returncode == 0
     assert len([path for path in tmp_path.iterdir() if path.name.endswith(".cutout.png")]) == 1
-    assert "choose a shorter one" in refused(call("remove", photo, "y" * 260 + ".png"), 2)
+    assert "choose a shorter name" in refused(call("remove", photo, "y" * 260 + ".png"), 2)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a file that never ends")
@@ -257,8 +257,8 @@ def test_a_stream_without_end_is_refused_by_its_beginning(tmp_path, call):
 
 
 def test_what_the_system_refuses_is_said_with_the_file_and_a_hint(tmp_path, call):
-    for name, target, hint in (("dead.jpg", "nowhere.jpg", "leads nowhere"),
-                               ("round.jpg", "round.jpg", "in a circle")):
+    for name, target, hint in (("dead.jpg", "nowhere.jpg", "broken link"),
+                               ("round.jpg", "round.jpg", "back to itself")):
         (tmp_path / name).symlink_to(target)
         message = refused(call("remove", name, "out.png"), 1)
         assert message.startswith(f"bg-remover: {name}: ") and hint in message
@@ -360,11 +360,11 @@ def test_progress_is_for_terminals_alone(tmp_path, holiday):
     (["remove", person, "out.png", "--model", person], "not an ONNX file"),
     (["remove", person, "out.png", "--workers", "0"], "--workers"),
     (["remove", person, "out.png", "--workers", "4"],
-     "a folder is shared out; leave --workers out"),
-    (["remove", person, person, "out/", "--workers", "4"], "leave --workers out"),
-    (["remove", person, "out.webm", "--workers", "4"], "leave --workers out"),
+     "work on a folder can be shared; leave out --workers"),
+    (["remove", person, person, "out/", "--workers", "4"], "leave out --workers"),
+    (["remove", person, "out.webm", "--workers", "4"], "leave out --workers"),
     (["remove", samples, "out", "--scheduler", "tcp://127.0.0.1:9", "--workers", "4"],
-     "leave --workers out"),
+     "leave out --workers"),
     (["remove", person, "out.png", "--format", "bmp"], "bmp"),
     (["remove", person, "-", "--json"], "--json"),
     (["remove", "-", "folder/"], "standard input"),
@@ -374,7 +374,7 @@ def test_progress_is_for_terminals_alone(tmp_path, holiday):
     (["remove", person, "out.png", "--background", ""], "an argument is empty"),
     (["remove", person, "out.png", "--model="], "an argument is empty"),
     (["train", "", "run"], "an argument is empty"),
-    (["remove", samples, samples], "holds the photos"),
+    (["remove", samples, samples], "contains the photos"),
     (["evaluate", "nowhere", "nowhere"], "nowhere: no such folder"),
     (["export", "run", "out.pb"], ".onnx")])
 def test_a_wrong_call_is_one_line_and_status_2(call, tmp_path, arguments, said):
@@ -479,7 +479,7 @@ def test_from_own_photos_to_an_own_network_to_a_cut_out(run, tmp_path):
     folder, done = run
     assert done.returncode == 0, done.stderr.decode()
     said = done.stdout.decode()
-    assert re.search(r"photos held out: 1, mean IoU 0\.\d{3} before, 0\.\d{3} after", said)
+    assert re.search(r"held-out photos: 1, mean IoU 0\.\d{3} before, 0\.\d{3} after", said)
     assert "1 photo cannot show which network is better" in said and "use it with" not in said
     assert b"epoch 1 of 1" in done.stderr
     assert all(line.startswith(b"bg-remover: ")
@@ -526,6 +526,17 @@ def test_prepare_takes_coco_and_own_photos(mine, tmp_path, call):
     assert count.startswith("5 pairs")
     assert summary.startswith("5 photos; person: smallest ") and summary.endswith("own/pairs.jpg")
     assert "put your photos into photos" in refused(call("prepare", tmp_path, tmp_path / "none"), 1)
+
+
+def test_prepare_refuses_what_is_for_the_other_kind_of_data(mine, tmp_path, call):
+    for option in (("--limit", 1), ("--split", "val")):
+        message = refused(call("prepare", mine, tmp_path / "pairs", *option), 2)
+        assert f"{option[0]} is for COCO" in message
+    for option in (("--longest", 64), ("--person", 0), ("--class", "human")):
+        message = refused(call("prepare", samples.parent, tmp_path / "pairs", *option), 2)
+        assert f"{option[0]} is for your own photos" in message
+    assert not (tmp_path / "pairs").exists()
+    assert "no such folder" in refused(call("prepare", "nowhere", "pairs", "--split", "val"), 1)
 
 
 # --- masks of any tool, measured
@@ -599,7 +610,7 @@ def test_masks_in_folders_are_scored_and_a_dead_link_is_named(tmp_path):
     scores, problems = score_masks(tmp_path / "masks", tmp_path / "truth")
     assert {name: score["iou"] for name, score in scores.items()} == {"cam0/1": 1, "cam1/1": 0,
                                                                       "é": 1}
-    assert len(problems) == 1 and "2.png: No such file or directory (a link" in problems[0]
+    assert len(problems) == 1 and "2.png: No such file or directory (a broken link" in problems[0]
 
 
 def test_sixteen_bits_and_solid_alpha_are_masks_too(tmp_path):
@@ -622,7 +633,7 @@ def test_a_closed_stream_is_no_reason_to_fail(tmp_path, closed):
 
 
 def test_the_size_of_a_training_is_checked_first(call, tmp_path, mine):
-    assert "--image-size 50 is no multiple of 32" in refused(call("train", mine, "run",
+    assert "--image-size must be a multiple of 32" in refused(call("train", mine, "run",
                                                                   "--image-size", "50"), 2)
     assert not (tmp_path / "run").exists()
 
@@ -631,7 +642,7 @@ def test_masks_of_other_photos_are_no_result(call, tmp_path):
     for folder, name in (("masks", "a.png"), ("truth", "b.png")):
         (tmp_path / folder).mkdir()
         write_mask(tmp_path / folder / name, np.full((4, 4), 255, np.uint8))
-    assert "not one mask has the name of a true one" in refused(call("evaluate", "masks", "truth"),
+    assert "no mask has the same name as a true one" in refused(call("evaluate", "masks", "truth"),
                                                                 2)
 
 
@@ -643,8 +654,21 @@ def test_one_photo_needs_no_out(tmp_path):
     assert command("remove", photo, "--mask", "--format",
                    "webp").returncode == 0 and (tmp_path / "me.mask.webp").exists()
     again = command("remove", photo)
-    assert again.returncode == 0 and b"there already" in again.stderr
+    assert again.returncode == 0 and b"already done" in again.stderr
     assert command("remove", tmp_path).returncode == 2, "a folder needs a folder for its results"
+
+
+def test_a_result_of_another_photo_is_not_taken_for_ones_own(tmp_path, call):
+    shutil.copy(person, tmp_path / "a.jpg")
+    write_image(tmp_path / "a.png", read_image(person)[::-1])
+    (tmp_path / "a.txt").write_text("a note")
+    assert call("remove", "a.jpg").returncode == 0
+    result = (tmp_path / "a.cutout.png").read_bytes()
+    assert "may be the result of a.jpg" in refused(call("remove", "a.png"), 2)
+    assert (tmp_path / "a.cutout.png").read_bytes() == result
+    assert call("remove", "a.png", "other.png").returncode == 0
+    (tmp_path / "a.png").rename(tmp_path / "b.png")
+    assert call("remove", "a.jpg").returncode == 0, "nobody else has this result"
 
 
 def test_a_film_is_cut_out_by_the_same_command(tmp_path):
@@ -663,7 +687,7 @@ def test_a_film_is_cut_out_by_the_same_command(tmp_path):
                          (["--keep-metadata"], "--keep-metadata is"),
                          (["-f", "png"], "--format is"), (["--largest", "50"], "--largest is")):
         wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.webm", *option)
-        assert f"{said} for photos; leave it out for a film" in refused(wrong, 2)
+        assert f"{said} only for photos; leave it out for a film" in refused(wrong, 2)
     wrong = command("remove", tmp_path / "clip.mp4", tmp_path / "out.mp4")
     assert wrong.returncode != 0 and b"background" in wrong.stderr
     assert not (tmp_path / "out.mp4").exists()
@@ -696,7 +720,7 @@ def test_a_network_of_others_says_its_licence_once(tmp_path, call):
         done = call("remove", *arguments, *model)
         lines = done.stderr.decode().splitlines()
         assert done.returncode == 0 and len(lines) == 1 + (arguments[0] != person), lines
-        assert lines[0] == "bg-remover: other.onnx: taken for U2-Net (Apache-2.0)"
+        assert lines[0] == "bg-remover: other.onnx: recognised as U2-Net (Apache-2.0)"
     assert len({path.read_bytes() for path in tmp_path.glob(f"*/{person.name}.png")}) == 1
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / f"all/{person.name}.png").read_bytes()
 
@@ -709,7 +733,7 @@ def test_threads_and_processors_by_hand(tmp_path, call, monkeypatch):
     monkeypatch.setattr(removal, "open_model", note)
     for arguments in ([person, "out.png"], [photos, "out"]):
         done = call("remove", *arguments, "--threads", 1, "--provider", "openvino")
-        assert done.returncode == 0 and done.stderr.count(b"openvino is not there") == 1
+        assert done.returncode == 0 and done.stderr.count(b"openvino is not available") == 1
     assert opened == [(1, "openvino", 1)] * 2
     for arguments in ([], ["--workers", 2]):
         done = call("remove", photos, "out", "--overwrite", "--threads", 2, *arguments)

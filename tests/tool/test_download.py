@@ -89,7 +89,7 @@ def test_dropped_connections_are_resumed_where_they_broke(server, tmp_path):
 
 def test_a_later_call_goes_on_with_what_an_earlier_one_left(server, tmp_path):
     server.faults = ["drop"] + ["drop at once"] * 3
-    with pytest.raises(DownloadError, match="no new byte in 2 tries.*call again"):
+    with pytest.raises(DownloadError, match="no new data in 2 tries.*try again"):
         fetch(f"{server.address}/file", tmp_path / "file", tries=2)
     assert not (tmp_path / "file").exists()
     server.faults.clear()
@@ -135,13 +135,13 @@ def test_a_wrong_address_fails_at_once_and_is_named(server, tmp_path, path, mess
 def test_no_server_at_all(server, tmp_path):
     address = server.address
     server.shutdown(), server.server_close()
-    with pytest.raises(DownloadError, match="no new byte in 5 tries"):
+    with pytest.raises(DownloadError, match="no new data in 5 tries"):
         fetch(f"{address}/file", tmp_path / "file")
 
 
 @pytest.mark.parametrize("extra, message",
                          [(b"", "SHA-1"),
-                          (b"x", f"{len(payload) + 1} bytes came, {len(payload)} were expected")])
+                          (b"x", f"got {len(payload) + 1} bytes, expected {len(payload)}")])
 def test_wrong_content_is_not_kept_and_the_next_call_starts_anew(server, tmp_path, extra, message):
     good = hashlib.sha1(payload).hexdigest()
     server.files["/file"] = payload[:-1] + b"?" + extra
@@ -175,9 +175,11 @@ def make_zip(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name",
-                         ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil",
-                          "\\\\host\\share\\evil"])
+outside = ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil",
+           "\\\\host\\share\\evil"]
+
+
+@pytest.mark.parametrize("name", outside)
 def test_an_archive_with_a_member_outside_is_refused_before_anything_is_written(tmp_path, name):
     hostile = make_zip(tmp_path / "hostile.zip", {"good.txt": b"good", name: b"evil"})
     with pytest.raises(DownloadError, match="hostile.zip.*outside"):
@@ -269,10 +271,22 @@ def test_photos_that_do_not_come_are_counted_and_fetched_next_time(server, tmp_p
     assert sorted(path.name for path in (tmp_path / "val2017").iterdir()) == names
 
 
+@pytest.mark.parametrize("name", outside)
+def test_a_photo_that_would_land_outside_is_not_even_asked_for(server, tmp_path, name):
+    record = dict(id=7, file_name=name, coco_url=f"{server.address}/file")
+    assert "image 7" in (problem := download.fetch_photo(record, tmp_path / "a/b"))
+    assert "outside" in problem and not server.requests and not list(tmp_path.rglob("*"))
+
+
+def test_a_photo_without_an_address_is_named(tmp_path):
+    problem = download.fetch_photo(dict(id=7, file_name="a.jpg"), tmp_path)
+    assert "image 7: no coco_url" in problem and not list(tmp_path.iterdir())
+
+
 def test_download_refuses_what_cannot_work(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="choose one of train, val, test, annotations"):
+    with pytest.raises(ValueError, match="must be one of train, val, test, annotations"):
         download_coco(tmp_path, "validation")
-    with pytest.raises(ValueError, match="only 'train' and 'val' have annotations"):
+    with pytest.raises(ValueError, match="must be 'train' or 'val', not 'test': only"):
         download_coco(tmp_path, "test", limit=5)
     monkeypatch.setitem(download.coco_zips, "val", CocoZip("x.zip", "x", 10**18, None))
     with pytest.raises(DownloadError, match="GB free, 2000000000.0 GB needed"):

@@ -5,8 +5,10 @@ import errno
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 import warnings
 import zipfile
@@ -22,7 +24,7 @@ from bg_remover.images import read_image, read_mask
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own
 from bg_remover.tool.own_data import read_class_names, read_layer, summarize_pairs
-from picture_files import encoded
+from picture_files import chunk, encoded
 
 root = Path(__file__).resolve().parents[2]
 height, width = 40, 60
@@ -286,7 +288,7 @@ def test_a_part_without_people_does_not_stop_the_others(tmp_path):
 def test_pairs_of_two_classes_do_not_mix(tmp_path):
     labelme(tmp_path / "mine")
     prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="Person")
-    with pytest.raises(DataError, match="class_name was Person, is car"):
+    with pytest.raises(DataError, match="class_name was Person, now car"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs", class_name="car")
 
 
@@ -334,10 +336,10 @@ def test_text_is_read_in_utf_16_and_another_code_page_is_named(make, name, tmp_p
     assert len(list((pairs / "masks").iterdir())) == 2
     path.write_text(f"{text}# grün\n", "cp1252")
     if name.startswith("labels"):
-        with pytest.warns(UserWarning, match="a.txt: is not text in UTF-8"):
+        with pytest.warns(UserWarning, match="a.txt: is not UTF-8 text"):
             prepare_own(tmp_path / "mine", pairs)
     else:
-        with pytest.raises(DataError, match=f"{name}: is not text in UTF-8"):
+        with pytest.raises(DataError, match=f"{name}: is not UTF-8 text"):
             prepare_own(tmp_path / "mine", pairs)
 
 
@@ -351,7 +353,7 @@ def test_what_stands_for_no_class_of_voc_is_not_nobody(values, said, tmp_path):
     pixels = values.astype(np.uint16 if values.dtype == np.uint16 else np.uint8)
     Image.fromarray(pixels).save(tmp_path / "mine/SegmentationClass/a.png")
     if said:
-        with pytest.warns(UserWarning, match=f"a.png: the {said} stands for no class"):
+        with pytest.warns(UserWarning, match=f"a.png: the {said} belongs to no class"):
             prepare_own(tmp_path / "mine", tmp_path / "pairs")
     else:
         pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
@@ -382,7 +384,7 @@ def test_a_pair_name_made_twice_is_named(tmp_path):
     same_name_in_two_folders(tmp_path / "mine")
     photo(tmp_path / "mine/photos/cam0-a.jpg"); picture(tmp_path / "mine/masks/cam0-a.png",
                                                         255 * truth)
-    with pytest.warns(UserWarning, match="gives a pair of the same name"):
+    with pytest.warns(UserWarning, match="its pair has the same name"):
         pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["cam0-a", "cam1-a"]
 
@@ -427,7 +429,7 @@ def test_names_are_found_as_macos_and_windows_spell_them(tmp_path):
 def test_a_mask_whose_photo_is_not_there_is_named(make, left, tmp_path):
     make(tmp_path / "mine")
     next(tmp_path.rglob("b.jpg")).rename(tmp_path / "mine/b.CR2")
-    with pytest.warns(UserWarning, match=f"{left}: no photo of this name"):
+    with pytest.warns(UserWarning, match=f"{left}: no photo with this name"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
@@ -449,7 +451,7 @@ def test_an_archive_is_to_be_unpacked_and_its_only_folder_is_looked_into(tmp_pat
     write(tmp_path / "mine/__MACOSX/._export", "x"); write(tmp_path / "mine/.DS_Store", "x")
     assert {own.name for own in find_own(tmp_path / "mine")} == {"a", "b"}
     write(tmp_path / "other/export.zip", "x")
-    with pytest.raises(DataError, match="export.zip, which .*unpack the archive first"):
+    with pytest.raises(DataError, match="export.zip: this .*unpack the archive first"):
         find_own(tmp_path / "other")
     with pytest.raises(DataError, match="export.zip: is a file; .* unpack it"):
         find_own(tmp_path / "other/export.zip")
@@ -509,12 +511,12 @@ def test_inverted_masks_are_a_warning(tmp_path):
 
 @pytest.mark.parametrize("text, word",
                          [("1 0.1 0.1 0.2 0.2", "has boxes"),
-                          ("1 10 10 40 10 40 30", "not from 0 to 1"),
-                          ("person 1", "lines of numbers"),
-                                        ("1 nan nan 0.2 0.2 0.3 0.3", "not from 0 to 1"),
-                          (f"nan {fractions}", "nan is no number of a class"),
-                          (f"inf {fractions}", "inf is no number of a class"),
-                          (f"1.5 {fractions}", "1.5 is no number of a class"),
+                          ("1 10 10 40 10 40 30", "must be fractions"),
+                          ("person 1", "lines must be numbers"),
+                                        ("1 nan nan 0.2 0.2 0.3 0.3", "must be fractions"),
+                          (f"nan {fractions}", "nan is not a class number"),
+                          (f"inf {fractions}", "inf is not a class number"),
+                          (f"1.5 {fractions}", "1.5 is not a class number"),
                           (f"-1 {fractions}", "the class -1 has no name"),
                           (f"7 {fractions}", "the class 7 has no name")])
 def test_an_odd_text_file_loses_one_photo(text, word, tmp_path):
@@ -528,7 +530,7 @@ def test_an_odd_text_file_loses_one_photo(text, word, tmp_path):
 def test_no_label_is_not_nobody(tmp_path):
     yolo(tmp_path / "mine")
     (tmp_path / "mine/labels/a.txt").unlink()
-    with pytest.warns(UserWarning, match="a.jpg: no mask of this name"):
+    with pytest.warns(UserWarning, match="a.jpg: no mask with this name"):
         pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
     write(tmp_path / "mine/labels/a.txt", "") # which says that nobody is there
     prepare_own(tmp_path / "mine", pairs)
@@ -546,7 +548,7 @@ def test_points_of_labelme_are_pairs_and_a_rectangle_may_have_four(tmp_path):
     assert ((read_mask(pairs / "masks/a.png") == 255) != truth).sum() <= 60
     deep = np.c_[corners, np.zeros(4)].tolist() # would be read as other pairs
     write(path, content | dict(shapes=[shape | dict(shape_type="polygon", points=deep)]))
-    with pytest.warns(UserWarning, match="a.json: cannot be used .its points are no pairs"):
+    with pytest.warns(UserWarning, match="a.json: cannot be used .its points are not pairs"):
         prepare_own(tmp_path / "mine", pairs)
 
 
@@ -626,7 +628,7 @@ def test_a_place_or_a_class_of_supervisely_may_be_anything(tmp_path):
 def test_a_photo_missing_from_an_export_is_named(tmp_path):
     cvat_coco(tmp_path / "mine")
     (tmp_path / "mine/images/a.jpg").unlink()
-    with pytest.warns(UserWarning, match="a.jpg: no such photo below"):
+    with pytest.warns(UserWarning, match="a.jpg: no such photo in"):
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
@@ -673,8 +675,8 @@ def test_files_that_were_not_made_here_stay_and_those_of_photos_now_gone_go(tmp_
 
 
 def test_what_is_not_known_says_what_to_give(tmp_path):
-    with pytest.raises(DataError, match="holds nothing.*put your photos into photos, and a mask of "
-                       "each"):
+    with pytest.raises(DataError, match="found nothing.*put your photos into photos, and for "
+                       "each a mask"):
         find_own(tmp_path)
     with pytest.raises(DataError, match="no such folder"): find_own(tmp_path / "none")
 
@@ -766,7 +768,7 @@ def test_a_photo_with_a_finished_mask_gets_no_draft(tmp_path):
 def test_masks_are_not_drafted_as_photos(tmp_path):
     photos_and_masks(tmp_path / "mine")
     for photos, masks in (("mine", "masks2"), ("mine", "mine/masks"), ("mine/photos",) * 2):
-        with pytest.raises(DataError, match="folders of their own; name the folder"):
+        with pytest.raises(DataError, match="separate folders; give the folder"):
             draft_masks(tmp_path / photos, tmp_path / masks, Stub())
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".ora", ".csv")]
 
@@ -774,7 +776,7 @@ def test_masks_are_not_drafted_as_photos(tmp_path):
 def test_a_table_of_somebody_else_stays(tmp_path):
     photo(tmp_path / "photos/a.jpg")
     write(tmp_path / "masks/doubt.csv", "my,own\n1,2\n")
-    with pytest.raises(DataError, match="doubt.csv: is no list of doubt"):
+    with pytest.raises(DataError, match="doubt.csv: is not a list of doubt"):
         draft_masks(tmp_path / "photos", tmp_path / "masks", Stub())
     assert (tmp_path / "masks/doubt.csv").read_text() == "my,own\n1,2\n"
     assert not [*tmp_path.rglob("*.ora")]
@@ -819,11 +821,11 @@ def test_a_painting_that_does_not_fit_is_named(tmp_path):
         with pytest.raises(DataError) as error: prepare_own(tmp_path, tmp_path / "pairs")
         return str(error.value)
     painted(path, {"person": mask, "photo": 255 - right})
-    assert "a.ora: was painted on another photo" in refused()
+    assert "a.ora: was painted on a photo with another name" in refused()
     painted(path, {"person": mask, "photo": right}, (height, width + 10))
     assert "a.ora: the mask is (40, 70), its photo (40, 60)" in refused()
     painted(path, {"mask": mask, "photo": right})
-    assert "a.ora: has the layers mask, photo; one of them has to be named person" in refused()
+    assert "a.ora: has the layers mask, photo; one of them must be named person" in refused()
     path.write_bytes(b"no archive")
     assert "a.ora: cannot be read" in refused()
     painted(path, {"person": mask, "photo": right})
@@ -854,3 +856,44 @@ def test_a_damaged_painting_loses_one_photo(tmp_path):
     data = data.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0")
     path.write_bytes(data) # each part is said to be encrypted
     is_left_out()
+
+
+def peak_memory(function) -> int:
+    "The most bytes that a call takes at a time."
+    tracemalloc.start()
+    try: function()
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
+
+
+def test_photos_inside_the_files_of_labelme_are_not_kept(tmp_path):
+    for number in range(10):
+        photo(tmp_path / f"{number}.jpg")
+        shapes = [dict(label="person", points=[[0, 0], [9, 0], [9, 9]])]
+        write(tmp_path / f"{number}.json", dict(imagePath=f"{number}.jpg", shapes=shapes,
+                                                imageData="A" * 1_000_000))
+    assert peak_memory(lambda: find_own(tmp_path)) < 5_000_000
+
+
+def png_head(height, width) -> bytes:
+    sides = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sides)
+
+
+@pytest.mark.parametrize("part, data, reason", [
+    ("stack.xml", b"<image w='60' h='40'>" + bytes(20_000_000), "its stack.xml would be 20,000,0"),
+    ("data/0.png", png_head(height, width) + bytes(20_000_000), "its data/0.png would be 20,000,0"),
+    ("data/0.png", png_head(20_000, 10_000), "its size is 20000 by 10000")],
+    ids=["a long list", "a long file", "many pixels"])
+def test_a_small_painting_that_would_fill_the_memory_is_one_line(tmp_path, part, data, reason):
+    path = tmp_path / "a.ora"
+    painted(path, {"person": np.dstack([truth * 255] * 4)})
+    with zipfile.ZipFile(path) as file: parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in (parts | {part: data}).items(): file.writestr(name, content)
+    def is_refused():
+        with pytest.raises(DataError, match=f"a.ora: cannot be read .{reason}"):
+            read_layer(path, "person")
+    assert peak_memory(is_refused) < 3_000_000

@@ -39,16 +39,16 @@ def test_a_packed_file_that_does_not_fit_is_refused(folder):
     path, pairs = folder / "all.npy", pairs_of(folder)
     with pytest.raises(PairError, match="all.npy: no such file; make it with"): PackedPairs(path)
     pack_pairs(pairs, path, (20, 30))
-    with pytest.raises(PairError, match=r"holds 10 pairs of \(20, 30\), not 10 of \(30, 20\)"):
+    with pytest.raises(PairError, match=r"has 10 pairs of \(20, 30\), not 10 of \(30, 20\)"):
         pack_pairs(pairs, path, (30, 20))
-    with pytest.raises(PairError, match="holds 10 pairs .* not 5 of"):
+    with pytest.raises(PairError, match="has 10 pairs .* not 5 of"):
         pack_pairs(pairs[:5], path, (20, 30))
     whole = path.read_bytes()
     for data in (whole[:-1], whole[:20], b"", b"PK\x03\x04 an archive"):
         path.write_bytes(data)
-        with pytest.raises(PairError, match="all.npy: damaged or cut short"): PackedPairs(path)
+        with pytest.raises(PairError, match="all.npy: damaged or incomplete"): PackedPairs(path)
     np.save(path, np.zeros(3))
-    with pytest.raises(PairError, match="all.npy: holds no pairs"): PackedPairs(path)
+    with pytest.raises(PairError, match="all.npy: has no pairs"): PackedPairs(path)
 
 
 def test_other_pairs_of_the_same_size_are_not_taken_for_these(folder):

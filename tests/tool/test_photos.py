@@ -21,10 +21,11 @@ from PIL import Image, ImageCms, ImageOps
 
 from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
-from bg_remover.base.photo_files import open_photo
+from bg_remover.base.photo_files import open_photo, read_photo
+from bg_remover.images import read_image
 from bg_remover.tool.photos import Cut, Request, cut_photo
-from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
-from bg_remover.tool.video import Checkerboard
+from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
+                                parse_background)
 from picture_files import chunk
 from stand_in import RedRemover
 
@@ -339,6 +340,19 @@ def test_the_resolution_for_printing_is_kept_on_request(remover, form, options):
         assert max(abs(each - 300) for each in kept) < 0.1 and (dropped is None or dropped[0] < 100)
 
 
+@pytest.mark.parametrize("form", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("density", [0.2, 1e6, 4294967295.0])
+def test_a_resolution_that_no_file_can_hold_is_dropped(remover, form, density):
+    notes = Image.Exif() # the JPEG's own, and the TIFF's
+    notes[0x010F], notes[0x0128], notes[0x011A], notes[0x011B] = "a camera", 2, density, density
+    jpeg = stored(red_photo(), "JPEG", exif=notes)
+    no_jfif = jpeg[:2] + jpeg[20:] # else its resolution would count
+    assert jpeg[2:4] == b"\xff\xe0" and opened(no_jfif).info["dpi"][0] == pytest.approx(density)
+    for data in (no_jfif, stored(red_photo(), "TIFF", dpi=(density, density))):
+        cut = cut_photo(data, remover, form, keep_metadata=True, background=(1, 2, 3))
+        assert cut.found and read_photo(cut.data).dpi is None
+
+
 def test_people_in_a_long_photo_are_found():
     photo = np.ascontiguousarray(cv2.imread(str(samples / "000000343937.jpg"))[..., ::-1])
     (height, width), grey, remover = photo.shape[:2], np.full_like(photo, 128), Remover()
@@ -466,12 +480,12 @@ def test_png_is_the_removers_own_cutout(remover):
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(form="jpg"), "keeps no transparency"),
+    (dict(form="jpg"), "has no transparency"),
                                               (dict(form="jpg", mask=True), "changes the values"),
                                               (dict(mask=True, background=(1, 2, 3)),
                                                "no background"),
     (dict(form="gif"), "'png', 'webp' or 'jpg', not 'gif'"),
-                                              (dict(background=(1, 2, 300)), "whole numbers from 0 "
+                                              (dict(background=(1, 2, 300)), "integers from 0 "
                                                "to 255")])
 def test_what_does_not_go_together(remover, options, message):
     with pytest.raises(ValueError, match=message):
@@ -486,6 +500,12 @@ examples = {Blur: "blur", Colour: "teal", Picture: np.full((30, 20, 3), (60, 99,
 def test_every_kind_of_background_has_an_example():
     assert {type(parse_background(example))
             for example in examples.values()} == set(examples) == set(Background.__subclasses__())
+
+
+def test_the_kinds_of_background_do_not_depend_on_what_is_imported():
+    code = ("from bg_remover.tool.photos import Request; import sys; "
+            "Request(background='checkerboard'); assert 'bg_remover.tool.video' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("kind", examples)
@@ -571,8 +591,8 @@ def test_too_wide_for_webp(remover):
 memory_of_a_photo = """
 import sys
 from bg_remover.tool.photos import cut_photo
-from bg_remover.removal import Background, Blur, Colour, Picture, Remover, parse_background
-from bg_remover.tool.video import Checkerboard
+from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
+                                parse_background)
 def peak():
     lines = open("/proc/self/status")
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -677,11 +697,13 @@ def test_the_limit_can_be_set(remover):
         open_photo(bomb(20_000))
 
 
-def test_the_limit_may_be_higher_than_pillows(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+def test_the_limit_may_be_higher_than_pillows_which_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000) # as a host may have set it
     assert open_photo(bomb(20_000), largest=500_000_000).size == (20_000, 20_000)
     with pytest.raises(ImageError, match="make it smaller"):
         open_photo(bomb(60_000), largest=500_000_000)
+    assert read_image(stored(red_photo(), "PNG")).shape == (60, 90, 3)
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 @given(data=st.binary(max_size=200),

@@ -2,6 +2,7 @@
 photos in order, a few at a time."""
 import asyncio
 import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,8 @@ from PIL import Image
 import bg_remover
 from bg_remover import remove, remove_many
 from bg_remover.base.files import ImageError
-from stand_in import BrightRemover
+from bg_remover.base.network import ModelError, NetworkNotice, known_networks, shipped_model
+from stand_in import BrightRemover, write_known_network
 
 rng = np.random.default_rng(0)
 pixels = rng.integers(0, 60, (40, 60, 3), np.uint8)
@@ -82,8 +84,53 @@ def test_a_bad_photo_is_raised_in_its_place_and_threads_end():
     answers, before = remove_many([pixels, b"no photo", pixels], remover), threading.active_count()
     assert next(answers).shape == (40, 60, 4)
     with pytest.raises(ImageError): next(answers)
+    assert next(answers).shape == (40, 60, 4) # the photo behind it is not lost
+    with pytest.raises(StopIteration): next(answers)
+    assert threading.active_count() <= before
+
+
+def test_many_photos_can_be_left_early():
+    before = threading.active_count()
+    answers = remove_many([pixels] * 9, remover)
+    next(answers)
     answers.close()
-    assert threading.active_count() <= before + 1
+    assert threading.active_count() <= before and not list(answers)
+
+
+def test_wrong_options_are_one_error_for_many_photos():
+    with pytest.raises(ValueError, match="a mask has no background"):
+        remove_many([pixels], remover, mask=True, background="teal")
+
+
+def test_a_network_file_that_has_changed_is_opened_anew(tmp_path):
+    red, path = np.full((64, 64, 3), (250, 0, 0), np.uint8), tmp_path / "run.onnx"
+    modnet = next(known for known in known_networks if known.name == "MODNet")
+    write_known_network(path, modnet) # to which red is a person
+    with pytest.warns(NetworkNotice): before = remove(red, path)
+    assert before[..., 3].all() and np.array_equal(remove(red, str(path)), before)
+    shutil.copy(shipped_model(), path)
+    assert not remove(red, path)[..., 3].any()
+    with pytest.raises(ModelError, match="no such file"): remove(red, tmp_path / "nowhere.onnx")
+
+
+def test_what_is_about_files_is_refused_for_other_photos():
+    for option in (dict(form="webp"), dict(keep_metadata=True), dict(largest=10),
+                   dict(form="webp", quality=5)):
+        for photo in (pixels, Image.fromarray(pixels)):
+            with pytest.raises(ValueError, match=f"{[*option][0]} is about files"):
+                remove(photo, remover, **option)
+
+
+@pytest.mark.parametrize("options", [{}, dict(mask=True), dict(background="teal")])
+def test_a_transparent_photo_is_the_same_as_a_file_and_as_an_image(tmp_path, options):
+    alpha = np.uint8([[0, 90, 200] * 20] * 40)
+    clear = Image.fromarray(np.dstack([np.maximum(pixels, 150), alpha]))
+    for photo in (clear, clear.convert("LA"), clear.convert("P")):
+        photo.save(tmp_path / "photo.png")
+        of_file = remove(tmp_path / "photo.png", remover, **options)
+        of_image = remove(Image.open(tmp_path / "photo.png"), remover, **options)
+        assert np.array_equal(np.asarray(of_file), np.asarray(of_image)), photo.mode
+        if not options: assert np.asarray(of_image)[..., 3].max() == 200
 
 
 def test_beside_an_asynchronous_program():

@@ -92,12 +92,12 @@ def test_the_shape_is_asked_for_as_in_the_command():
 
 
 @pytest.mark.parametrize("query, why", [
-    ("padding=much", "padding is percent"),
+    ("padding=much", "padding cannot be 'much'; give room"),
     ("quality=90", "jpg"),
-    ("mask=perhaps", "mask is true"),
+    ("mask=perhaps", "mask cannot be 'perhaps'; give true"),
     ("feather=nan", "feather"),
     ("keep=dog", "'people' or 'background'"),
-    ("crop=true&keep=background", "not cropped"),
+    ("crop=true&keep=background", "or with cropping"),
 ])
 def test_options_that_make_no_sense_are_named(query, why):
     answer = client().post(f"/remove?{query}", content=photo)
@@ -131,6 +131,8 @@ def test_other_hosts_other_sites_and_other_paths():
     mine = "https://mine.example"
     named = client(origins=(mine,)).post("/remove", content=photo, headers={"origin": mine})
     assert named.headers["access-control-allow-origin"] == mine
+    shown = named.headers["access-control-expose-headers"].split(", ")
+    assert {"X-Found", "X-Share", "X-Note"} <= set(shown), "what its page may read"
 
 
 def test_network_threads_and_processor_are_those_asked_for(monkeypatch):

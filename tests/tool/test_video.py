@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bg_remover.base.films import Film, FilmError, read_frame
+from bg_remover.base.films import Film, FilmError, is_whole_film, read_frame
 from bg_remover.images import write_image
 from bg_remover.metrics import boundary_iou, iou
 from bg_remover.removal import Remover
@@ -218,7 +218,7 @@ def test_hdr_becomes_sdr(tmp_path):
         context.color_trc, context.color_primaries, context.colorspace = 18, 9, 9
     write_film(tmp_path / "in.mkv", [picture] * 3, "ffv1", "yuv420p10le", change=change)
     record = cut(tmp_path / "in.mkv", tmp_path / "out.webm", background=green)
-    assert record.note == "HDR (HLG) became SDR"
+    assert record.note == "HDR (HLG) was converted to SDR"
     frame = read_film(tmp_path / "out.webm")[0][1]
     # a brighter red than in the file
     assert frame[30, 20, 0] > 225 and frame[30, 20, 1:3].max() < 70
@@ -280,7 +280,7 @@ def test_a_film_cut_short_is_done_as_far_as_it_goes(tmp_path, ending):
     record = cut(tmp_path / f"half.{ending}", tmp_path / "out.webm")
     assert len(read_sound(tmp_path / "out.webm")[0]) > 36000 # its sound goes on as far
     assert record.verdict == "done" and 20 < record.frames < 50
-    assert ending == "ts" or "cut off: " in record.note and "of 2.4 seconds" in record.note
+    assert ending == "ts" or "incomplete: " in record.note and "of 2.4 seconds" in record.note
     check_places(tmp_path / "out.webm", record.frames)
 
 
@@ -334,7 +334,7 @@ def test_a_cover_is_no_film(tmp_path):
 
 def test_a_wrong_request_is_refused_before_the_work(tmp_path):
     write_film(tmp_path / "in.mp4", map(square, range(3)))
-    for name, settings, reason in (("out.avi", {}, "ends in"),
+    for name, settings, reason in (("out.avi", {}, "must end in"),
                                    ("in.mp4", dict(overwrite=True), "itself"),
                                    ("out.webm", dict(quality=0), "1 to 100")):
         with pytest.raises(FilmError, match=reason):
@@ -511,7 +511,7 @@ def test_soft_edges_of_a_film(tmp_path):
         soft.append(((alpha > 20) & (alpha < 235)).sum())
     assert soft[1] > 3 * max(20, soft[0])
     for wrong in (dict(feather=-1), dict(padding=2000)):
-        with pytest.raises(FilmError, match="padding is 0 to 1000 percent, feather 0 to 100"):
+        with pytest.raises(FilmError, match="padding must be 0 to 1000 percent"):
             cut(tmp_path / "in.mp4", tmp_path / "no.mov", **wrong)
 
 
@@ -524,11 +524,42 @@ def test_nobody_makes_no_file(tmp_path):
 
 def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
     write_film(tmp_path / "in.mp4", map(square, range(4)))
-    (tmp_path / "out.webm").write_bytes(b"mine")
+    cut(tmp_path / "in.mp4", tmp_path / "out.webm")
+    before = (tmp_path / "out.webm").read_bytes()
     assert cut(tmp_path / "in.mp4", tmp_path / "out.webm").verdict == "skipped"
+    assert (tmp_path / "out.webm").read_bytes() == before
+    (tmp_path / "out.webm").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="out.webm: already exists, but is not a finished"):
+        cut(tmp_path / "in.mp4", tmp_path / "out.webm")
     assert (tmp_path / "out.webm").read_bytes() == b"mine"
     assert cut(tmp_path / "in.mp4", tmp_path / "out.webm", overwrite=True).verdict == "done"
     check_places(tmp_path / "out.webm", 4)
+
+
+@kinds
+def test_a_film_that_is_not_whole_is_not_taken_for_finished(tmp_path, ending):
+    write_film(tmp_path / "in.mp4", map(square, range(30)), sounds=[("aac", 440)])
+    dest = tmp_path / f"out.{ending}"
+    assert cut(tmp_path / "in.mp4", dest).verdict == "done"
+    assert cut(tmp_path / "in.mp4", dest).verdict == "skipped"
+    data = dest.read_bytes()
+    for part in (0, 1, len(data) // 3, len(data) // 2, len(data) - 1):
+        dest.write_bytes(data[:part])
+        with pytest.raises(FileExistsError, match="not a finished film"):
+            cut(tmp_path / "in.mp4", dest)
+    for size in range(0, min(len(data), 1500), 20): # somewhere in its header
+        dest.write_bytes(data[:size])
+        assert not is_whole_film(dest), size
+    sound_only(dest)
+    with pytest.raises(FileExistsError, match="not a finished film"): cut(tmp_path / "in.mp4", dest)
+
+
+@kinds
+def test_the_ending_may_be_in_capitals(tmp_path, ending):
+    write_film(tmp_path / "in.mp4", map(square, range(3)))
+    dest = tmp_path / f"OUT.{ending.upper()}"
+    assert cut(tmp_path / "in.mp4", dest, background=green).output == dest
+    assert len(read_film(dest)[0]) == 3
 
 
 @pytest.mark.browser
