@@ -173,7 +173,7 @@ def read_settings(
     except (json.JSONDecodeError, UnicodeDecodeError): noted = None # damaged
     if isinstance(noted, dict) and noted: return noted
     raise FolderError(f"{path}: damaged, or not written by bg_remover, so it is left as it is; "
-                      "name another folder, or move this file away")
+                      "choose another folder, or move this file away")
 
 
 def write_settings(

@@ -523,9 +523,9 @@ def test_results_of_another_network_are_not_taken_for_these(photos, tmp_path):
     for same in (Remover(), None, tmp_path / "same.onnx"):
         assert verdicts(remove_folder(photos, tmp_path / "out", same))["skipped"]
     for other in networks[1:]:
-        with pytest.raises(FolderError, match="network was .*, is"):
+        with pytest.raises(FolderError, match="network was .*, now"):
             remove_folder(photos, tmp_path / "out", other)
-    with pytest.raises(FolderError, match="network was .*, is careful"):
+    with pytest.raises(FolderError, match="network was .*, now careful"):
         remove_folder(photos, tmp_path / "out", careful=True)
 
 

@@ -635,7 +635,7 @@ def test_a_photo_missing_from_an_export_is_named(tmp_path):
 def test_another_class_into_the_same_folder_is_refused(tmp_path):
     cvat_coco(tmp_path / "mine")
     pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
-    with pytest.raises(DataError, match="other settings .*class_name was None, is Person"):
+    with pytest.raises(DataError, match="other settings .*class_name was None, now Person"):
         prepare_own(tmp_path / "mine", pairs, class_name="Person")
     settings = json.loads((pairs / "settings.json").read_text())
     for name in ("made_by", "person", "class_name"): del settings[name]
@@ -643,7 +643,7 @@ def test_another_class_into_the_same_folder_is_refused(tmp_path):
     (pairs / "made.json").unlink()
     before = (pairs / "masks/a.png").stat().st_mtime_ns
     assert (prepare_own(tmp_path / "mine", pairs) / "masks/a.png").stat().st_mtime_ns == before
-    with pytest.raises(DataError, match="class_name was None, is Person"):
+    with pytest.raises(DataError, match="class_name was None, now Person"):
         prepare_own(tmp_path / "mine", pairs, class_name="Person")
 
 

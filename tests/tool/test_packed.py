@@ -54,12 +54,12 @@ def test_a_packed_file_that_does_not_fit_is_refused(folder):
 def test_other_pairs_of_the_same_size_are_not_taken_for_these(folder):
     pairs = pairs_of(folder)
     pack_pairs(pairs[:5], folder / "all.npy", (20, 30))
-    with pytest.raises(PairError, match="all.npy: holds other pairs; name another file"):
+    with pytest.raises(PairError, match="all.npy: has other pairs; choose another file"):
         pack_pairs(pairs[5:], folder / "all.npy", (20, 30))
     lists = [[pairs[number]] for number in (0, 1)]
     pack_pairs(lists[0], folder / "list.npy", (20, 30))
     pack_pairs([pairs[0]], folder / "list.npy", (20, 30))
-    with pytest.raises(PairError, match="list.npy: holds other pairs"):
+    with pytest.raises(PairError, match="list.npy: has other pairs"):
         pack_pairs(lists[1], folder / "list.npy", (20, 30))
 
 
