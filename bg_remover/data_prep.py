@@ -17,6 +17,7 @@ from .base.annotations import (annotation_file, encode_annotation, explain_size,
                                          open_coco, pair_name, report_problems)
 from .base.files import DataError, file_sha1, one_photo_lost, write_bytes
 from .base.pairs import fill_folder, finished_names
+from .base.photo_files import file_kind
 from .images import read_image, resize_image, resize_mask, write_image, write_mask
 
 import numpy as np
@@ -117,10 +118,10 @@ def prepare_pair(
     frame = read_frame(job, size)
     try: mask = draw_mask(job.annotations, job.shape, size)
     except DataError as error: raise DataError(f"{job.photo}: {error}") from error
-    frame_path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
-    if size is None: write_bytes(frame_path, job.photo.read_bytes()) # no second loss by JPEG
-    else: write_image(frame_path, frame)
-    write_mask(dest / "masks" / f"{frame_path.stem}.png", mask)
+    path = dest / "frames" / f"{job.name or job.photo.stem}.jpg"
+    data = b"" if size else job.photo.read_bytes() # a JPEG is not compressed twice
+    write_bytes(path, data) if file_kind(data) == "JPEG" else write_image(path, frame)
+    write_mask(dest / "masks" / f"{path.stem}.png", mask)
 
 def open_jobs(root: Path, split: str, dest: Path, limit: int | None = None) -> list[Job]:
     "The pairs that are still to be made."

@@ -108,7 +108,7 @@ def starting_point(
                         decoder_filters=(64, 48, 32, 24, 16))
         return build_unet(**settings), settings
     folder = resources.files("bg_remover") / "weights" if start is None else finished_run(start)
-    settings = json.loads((folder / "person.json").read_text())
+    settings = run_note(folder, "person.json")
     if image_size: settings["image_size"] = image_size
     return pretrained_unet(start, image_size), settings
 
@@ -157,7 +157,7 @@ def _keep_split(run_dir: Path, parts: dict[str, Pairs], fraction: float) -> dict
         note = now | dict(holdout_fraction=fraction)
         write_bytes(path, json.dumps(note, indent=1).encode())
         return parts
-    note = json.loads(path.read_text())
+    note = run_note(run_dir, "pairs.json")
     same_photos = note["trained"] | note["held_out"] == now["trained"] | now["held_out"]
     if not same_photos or note.get("holdout_fraction", fraction) != fraction:
         raise RunError(f"{run_dir}: this run was started with other photos or masks; "

@@ -27,6 +27,7 @@ def read_image(
     factor: int = 1, # 2, 4 or 8: decode it so many times smaller, which saves time with a JPEG
 ) -> np.ndarray: # RGB, uint8, H×W×3
     "Read a photo the right way up. Any file becomes 8-bit sRGB, on white where it is transparent."
+    if factor not in _smaller: raise ValueError(f"factor is {factor!r}: choose 1, 2, 4 or 8")
     return read_rgb(source, _smaller[factor])
 
 # %% ../nbs/01_images.ipynb #visualization-11

@@ -160,8 +160,11 @@ def bootstrap_interval(
     seed: int = 0, # of the random numbers
 ) -> tuple[float, float]: # low and high end
     "95 % interval of a mean over photos."
-    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
+    random, count = np.random.default_rng(seed), len(values)
+    rows = max(1, 100_000 // max(1, count)) # at a time; more would only take memory
+    means = [random.choice(values, (min(rows, draws - start), count)).mean(axis=1)
+             for start in range(0, draws, rows)]
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
     return float(low), float(high)
 
 # %% ../nbs/02_metrics.ipynb #metrics-33c

@@ -27,10 +27,12 @@ from .metrics import calibration_error, mask_boundary, score
 def to_pixels(
     image: np.ndarray, # photo, mask or probability: bool, 0/1, float in 0–1, or anything in 0–255
 ) -> np.ndarray: # uint8 H×W, H×W×3 or H×W×4
-    "Turn anything worth looking at into bytes: where nothing is above 1, 1 is white."
+    """Turn anything worth looking at into bytes: where nothing is above 1, 1 is white. A photo of
+    bytes stays as it is, however dark."""
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1: image = image[..., 0]
-    if image.max(initial=0) <= 1: image = image * 255.0
+    is_photo = image.ndim == 3 and image.dtype == np.uint8
+    if not is_photo and image.max(initial=0) <= 1: image = image * 255.0
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -108,7 +110,8 @@ def read_pair(
     if mask.max(initial=0) <= 128: # from `Pairs` 0, 1, 128; from `batches` 0, 1, one half
         mask = np.where((mask == 128) | (mask == 0.5), 128, mask * 255.0)
     paths = getattr(pairs, "mask_paths", None)
-    frame, mask = to_pixels(frame), read_mask(paths[index]) if paths else to_pixels(mask)
+    frame = np.clip(frame, 0, 255).astype(np.uint8) # `batches` has floats
+    mask = read_mask(paths[index]) if paths else to_pixels(mask)
     if frame.shape[:2] != mask.shape:
         name = paths[index] if paths else f"pair {index}"
         raise ValueError(f"{name}: the frame is {frame.shape[:2]}, its mask {mask.shape}; "

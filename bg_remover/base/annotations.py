@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['whole_number', 'clean_photo', 'clean_annotation', 'clean_all', 'clean_category', 'pair_name', 'without_clashes',
-           'check_content', 'report_problems', 'explain_size', 'annotation_file', 'read_json', 'open_coco',
-           'flatten_polygons', 'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation',
+           'without_strays', 'check_content', 'report_problems', 'explain_size', 'annotation_file', 'read_json',
+           'open_coco', 'flatten_polygons', 'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation',
            'encode_annotation']
 
 # %% ../../nbs/base/annotations.ipynb #annotations-imports
@@ -17,7 +17,7 @@ import os
 import warnings
 from collections import Counter
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 import cv2
 from pycocotools import mask as runs
@@ -28,6 +28,8 @@ from .files import DataError, ImageError, decode_image, read_orientation
 # %% ../../nbs/base/annotations.ipynb #annotations-number
 def whole_number(value, name: str) -> int:
     "A whole number, also where it is written as text or with a point."
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError): return int(value) # exact, as no large float is
     try: number = float(value)
     except (TypeError, ValueError): number = math.nan
     if number.is_integer() and not isinstance(value, bool): return int(number)
@@ -38,7 +40,7 @@ def clean_photo(record: dict, folder: Path) -> dict:
     name = record.get("file_name")
     if not isinstance(name, str): raise ValueError("no file_name")
     name = name.replace("\\", "/") # as Windows writes it
-    if PurePosixPath(name).name in ("", "..") or "\0" in name:
+    if PureWindowsPath(name.lstrip("/")).name in ("", "..") or "\0" in name:
         raise ValueError(f"file_name is {name!r}, which is not a file name")
     sides = [record.get(side) for side in ("height", "width")]
     if None in sides:
@@ -83,8 +85,8 @@ def clean_category(record: dict) -> dict:
 
 def pair_name(file_name: str) -> str:
     "The name of a photo's pair: cam0/frame1.jpg becomes cam0-frame1."
-    parts = PurePosixPath(file_name).with_suffix("").parts
-    return "-".join(part for part in parts if part not in ("/", ".."))
+    path = PureWindowsPath(file_name.lstrip("/")).with_suffix("") # knows C: on any system
+    return "-".join(part for part in path.parts if part not in (path.anchor, ".."))
 
 def without_clashes(photos: list[dict]) -> tuple[list[dict], list[str]]: # photos, problems
     "The photos without those whose pair would have the name of another one's."
@@ -95,6 +97,16 @@ def without_clashes(photos: list[dict]) -> tuple[list[dict], list[str]]: # photo
     return good, [f"image {one['id']}: {one['file_name']} and {other} differ only in the ending "
                   "or a slash; rename one of the two"
                   for one, other in zip(photos, others) if one["file_name"] != other]
+
+def without_strays(annotations: list[dict], photos: list[dict]) -> tuple[list[dict], list[str]]:
+    "The annotations of these photos; a line says how many there are of no photo."
+    known = {one["id"] for one in photos}
+    strays = [one for one in annotations if one["image_id"] not in known]
+    good = [one for one in annotations if one["image_id"] in known]
+    if not strays: return good, []
+    first, more = strays[0], len(strays) - 1
+    return good, [f"annotation {first['id']}: no image that can be used has its image_id, "
+                  f"{first['image_id']}" + (f"; {more:,} more are like it" if more else "")]
 
 def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # content, problems
     "The valid records of a COCO file, and a line for each that is left out."
@@ -114,9 +126,8 @@ def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # cont
     good["images"] = [record for record in good["images"] if times[record["id"]] == 1]
     good["images"], odd = without_clashes(good["images"])
     problems += odd
-    known = {record["id"] for record in good["images"]}
-    good["annotations"] = [one for one in good["annotations"] if one["image_id"] in known]
-    return content | good, problems
+    good["annotations"], odd = without_strays(good["annotations"], good["images"])
+    return content | good, problems + odd
 
 # %% ../../nbs/base/annotations.ipynb #annotations-open
 def report_problems(

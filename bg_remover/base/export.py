@@ -100,12 +100,19 @@ def _with_free_sides(proto):
     return free
 
 # %% ../../nbs/base/export.ipynb #training-50
+def _as_half(values: np.ndarray) -> np.ndarray: # of the same shape
+    "The values as float16; as they are where one is too large for it, as a variance may be."
+    with np.errstate(over="ignore"): half = values.astype(np.float16)
+    return half if np.isfinite(half).all() else values
+
+
 def _halve(graph):
     "Store the large weights as float16, each followed by a cast back that a runtime folds away."
     from onnx import TensorProto, helper, numpy_helper
     for weight in list(graph.initializer):
         if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < 64: continue
-        values = numpy_helper.to_array(weight).astype(np.float16)
+        values = _as_half(numpy_helper.to_array(weight))
+        if values.dtype != np.float16: continue
         half = numpy_helper.from_array(values, f"{weight.name}_half")
         graph.initializer.remove(weight)
         graph.initializer.append(half)
@@ -133,7 +140,7 @@ def save_half_weights(
 
 
 def _copy_half(copy, name: str, item):
-    "Copy one group or one array of an HDF5 file, arrays as float16."
+    "Copy one group or one array of an HDF5 file, arrays as float16 where they fit."
     if not hasattr(item, "shape"): return copy.require_group(name).attrs.update(item.attrs)
     compression = "gzip" if item.size > 1000 else None
-    copy.create_dataset(name, data=item[()].astype(np.float16), compression=compression)
+    copy.create_dataset(name, data=_as_half(item[()]), compression=compression)

@@ -9,27 +9,37 @@ __all__ = ['mask_plane', 'person_class', 'read_any_mask', 'check_fractions']
 import os
 from pathlib import Path
 
-from .files import ImageError, NamedBytes, decode_image, is_mask
-from .files import one_photo_lost, source_name
+from .files import ImageError, NamedBytes, decode_image, is_mask, one_photo_lost
+from .files import open_picture, read_orientation, source_name, turn_upright
+from .photo_files import largest_photo
 
 import cv2
 import numpy as np
 
 # %% ../../nbs/base/masks.ipynb #masks-palette
+def _check_size(picture, name: str):
+    "Raise an `ImageError` before memory is taken for a mask larger than any photo we cut."
+    if picture.width * picture.height <= largest_photo: return
+    raise ImageError(f"{name}: {picture.width}×{picture.height} pixels, more than the "
+                     f"{largest_photo:,} allowed; make it smaller")
+
+
 # uint8 H×W; None if the file has no palette of colours
-def _palette_plane(data: bytes) -> np.ndarray | None:
-    "The class numbers of an image with a palette."
-    import io
-    from PIL import Image
-    if not data.startswith(b"\x89PNG") and data[:3] != b"GIF" and data[:2] != b"BM": return None
+def _palette_plane(data: bytes, name: str) -> np.ndarray | None:
+    "The class numbers of an image with a palette, upright."
+    try: picture = open_picture(data)
+    # Pillow's errors share no narrower class, and OpenCV will say what is wrong
+    except Exception: return None
+    _check_size(picture, name)
+    has_numbers = picture.format in ("PNG", "GIF", "BMP") and picture.mode == "P"
+    if not has_numbers or "transparency" in picture.info: return None
     try:
-        image = Image.open(io.BytesIO(data))
-        if image.mode != "P" or "transparency" in image.info: return None
-        colours = np.array(image.getpalette("RGB")).reshape(-1, 3)
-        numbers = np.asarray(image)
-    except (OSError, SyntaxError, ValueError): return None # OpenCV will say what is wrong
+        colours = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+        numbers = np.asarray(picture)
+    except (OSError, SyntaxError, ValueError): return None # too
     used = colours[np.minimum(np.unique(numbers), len(colours) - 1)]
-    return None if (np.ptp(used, axis=1) == 0).all() else numbers
+    if (np.ptp(used, axis=1) == 0).all(): return None
+    return np.ascontiguousarray(turn_upright(numbers, read_orientation(data)))
 
 
 def _eight_bits(pixels: np.ndarray, name: str) -> np.ndarray: # uint8, the same shape
@@ -66,7 +76,7 @@ def mask_plane(
     name = source_name(source)
     with one_photo_lost(name):
         if not isinstance(source, bytes): source = NamedBytes(Path(source).read_bytes(), name)
-    numbers = _palette_plane(source)
+    numbers = _palette_plane(source, name)
     if numbers is not None: return numbers, True
     pixels = _eight_bits(decode_image(source, cv2.IMREAD_UNCHANGED), name)
     if pixels.ndim == 2: return pixels, False

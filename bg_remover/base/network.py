@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['known_networks', 'ModelError', 'NetworkNotice', 'KnownNetwork', 'recognise_network', 'AdaptedSession',
            'choose_providers', 'open_model', 'shipped_model', 'answer_long', 'Look', 'choose_looks', 'look_size',
-           'min_peak', 'mean_look']
+           'min_peak', 'mean_look', 'network_fingerprint']
 
 # %% ../../nbs/base/network.ipynb #network-imports
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -370,3 +371,20 @@ def mean_look(
     if len(answers) == 1: return answers[0]
     size = answers[-1].shape[::-1] # as OpenCV has it, the width first
     return np.mean([cv2.resize(np.ascontiguousarray(each), size) for each in answers], axis=0)
+
+# %% ../../nbs/base/network.ipynb #network-fingerprint
+def network_fingerprint(
+    network, # open, such as a `Remover`
+) -> str:
+    """What the answers of a network depend on: its file, how often it looks, and those of its
+    limits that are not the file's."""
+    file, its = getattr(network, "model", None), getattr(network, "description", {})
+    is_careful, kind = len(getattr(network, "looks", ())) > 1, type(network)
+    usual = dict(threshold=its.get("threshold"), min_peak_probability=min_peak(its, is_careful))
+    parts = [] if kind.__module__.startswith("bg_remover.") else [kind.__name__]
+    parts += ["careful"] * is_careful
+    parts += [f"{name}={getattr(network, name)}" for name, value in usual.items()
+              if getattr(network, name) != value]
+    if file is None: return " ".join(parts)
+    with open(file, "rb") as content: checksum = hashlib.file_digest(content, "sha256").hexdigest()
+    return " ".join([*parts, checksum])

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .files import ImageError, NamedBytes, all_scans_are_there, check_name
-from .files import decode_image, is_complete, read_orientation, source_name
-from .files import turn_upright
+from .files import decode_image, is_complete, open_picture, photo_formats
+from .files import read_orientation, source_name, turn_upright
 
 import cv2
 import numpy as np
@@ -91,7 +91,6 @@ def _plain_png(data: bytes, chunks: list) -> bytes:
 # %% ../../nbs/base/photo_files.ipynb #photo-files-formats
 # pixels; cutting a photo takes up to 18 bytes of memory for each, 32 for WebP
 largest_photo = 100_000_000
-_formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 # what goes wrong is raised, so it need not be printed
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -100,18 +99,14 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 def _photo_formats() -> tuple[str, ...]:
     "What is taken for a photo; HEIC, the format of many phones, where pillow-heif is installed."
     try: import pillow_heif
-    except ImportError: return _formats
+    except ImportError: return photo_formats
     pillow_heif.register_heif_opener()
-    return *_formats, "HEIF"
+    return *photo_formats, "HEIF"
 
 
-def _try_to_open(data: bytes, kind: str, largest: int):
+def _try_to_open(data: bytes, kind: str):
     "Open a file; for the usual kinds nothing more has to be imported."
-    from PIL import Image
-    limit = Image.MAX_IMAGE_PIXELS # Pillow has a limit of its own
-    if limit and largest > 2 * limit: Image.MAX_IMAGE_PIXELS = largest
-    picture = Image.open(io.BytesIO(data),
-                         formats=_photo_formats() if kind in ("HEIF", "AVIF") else _formats)
+    picture = open_picture(data, _photo_formats() if kind in ("HEIF", "AVIF") else photo_formats)
     picture.has_transparency_data # raises where a palette is missing
     return picture
 
@@ -136,7 +131,7 @@ def check_kind(
     "Raise an `ImageError` that says what a file is, where it is no photo that we read."
     kind = file_kind(head)
     if kind == "TIFF" and name.lower().endswith(raw_suffixes): kind = "raw"
-    if kind not in (*_formats, "HEIF"): raise ImageError(f"{name}: {_why_refused(kind, head)}")
+    if kind not in (*photo_formats, "HEIF"): raise ImageError(f"{name}: {_why_refused(kind, head)}")
     return kind
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-tiff
@@ -211,7 +206,7 @@ def open_photo(
     if kind == "PNG": data = _plain_png(data, _png_chunks(data))
     if kind == "TIFF": data = _from_largest_page(data)
     too_large = f"more than the {largest:,} allowed; make it smaller, or raise `largest`"
-    try: picture = _try_to_open(data, kind, largest)
+    try: picture = _try_to_open(data, kind)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: its pixels are {too_large}") from error
     except Exception as error: # Pillow's errors share no narrower class

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['RunError', 'finished_run', 'run_note', 'save_weights', 'read_history', 'write_history', 'RunFolder', 'Plateau',
-           'WholeSetIoU', 'describe_run', 'open_run', 'StopOnNaN', 'run_callbacks']
+           'WholeSetIoU', 'describe_batches', 'describe_run', 'open_run', 'StopOnNaN', 'run_callbacks']
 
 # %% ../../nbs/base/runs.ipynb #runs-imports
 import contextlib
 import csv
+import functools
 import io
 import json
 import math
@@ -20,6 +21,7 @@ import keras
 from keras import ops
 
 from .files import write_bytes
+from .pairs import pairs_digest
 from .storage import check_settings, read_settings
 
 # %% ../../nbs/base/runs.ipynb #training-25
@@ -40,7 +42,10 @@ def run_note(
 ) -> dict: # empty for what is not there, as in runs of an earlier version
     "What a run noted about itself."
     path = None if run_dir is None else Path(run_dir) / name
-    return json.loads(path.read_text()) if path and path.exists() else {}
+    try: note = json.loads(path.read_text()) if path and path.exists() else {}
+    except (json.JSONDecodeError, UnicodeDecodeError): note = None
+    if isinstance(note, dict): return note
+    raise RunError(f"{path}: damaged; restore the file, or choose a new run_dir")
 
 # %% ../../nbs/base/runs.ipynb #training-19
 @contextlib.contextmanager
@@ -161,6 +166,25 @@ class WholeSetIoU(keras.metrics.Metric):
     def get_config(self): return super().get_config() | dict(threshold=self.threshold)
 
 # %% ../../nbs/base/runs.ipynb #training-25x
+def _describe(value) -> str:
+    "An argument in words: functions by their names, with what is given to them beforehand."
+    if isinstance(value, functools.partial):
+        given = [f"{name}={_describe(one)}" for name, one in value.keywords.items()]
+        return f"{_describe(value.func)}({', '.join([*map(_describe, value.args), *given])})"
+    if isinstance(value, (tuple, list)): return f"({', '.join(map(_describe, value))})"
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else str(value)
+
+
+def describe_batches(
+    train_batches, # from `batches`
+) -> dict: # of values that json can hold; None: others made them, and do not say
+    "Which pairs a network sees, and how they are varied."
+    how = getattr(train_batches.read_one, "keywords", {})
+    augment, size = how.get("augment"), how.get("image_size")
+    return dict(photos=pairs_digest(how.get("pairs")), augment=augment and _describe(augment),
+                paste=how.get("paste"), batch_image_size=size and list(size))
+
+
 def describe_run(
     model: keras.Model, # as it will be trained
     train_batches, # from `batches`
@@ -174,7 +198,7 @@ def describe_run(
     order = {name: getattr(train_batches, name) for name in names}
     return dict(model=model.name, image_size=model.input_shape[1:3],
                 trainable=len(model.trainable_variables), precision=model.compute_dtype,
-                learning_rate=rate, **settings, **order)
+                learning_rate=rate, **settings, **order, **describe_batches(train_batches))
 
 
 def open_run(
@@ -195,6 +219,8 @@ def open_run(
     if not run.pooled: settings["metric"] = "IoU per photo"
     for old, new in dict(encoder_share="encoder_lr_scale").items(): # names in older folders
         if old in noted: settings[old] = settings.pop(new)
+    if noted and "photos" not in noted: # a run of an earlier version
+        for name in describe_batches(train_batches): settings.pop(name)
     check_settings(path, settings, RunError,
                    "choose a new run_dir, or use the old settings", write=writes)
     return run

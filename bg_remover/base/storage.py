@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -160,12 +161,19 @@ def holds(
     return f"{str(other).rstrip('/')}/".startswith(f"{str(folder).rstrip('/')}/")
 
 # %% ../../nbs/base/storage.ipynb #storage-settings
+_maker = "bg_remover" # says in a file of settings that it is ours
+
+
 def read_settings(
     path: Path, # a json file, on a disk or in a store
-) -> dict: # empty if there is no such file, or nobody can read it
-    "What a folder was made with."
-    try: return json.loads(read_whole(path))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError): return {}
+) -> dict: # empty if there is no such file
+    "What a folder was made with. A `FolderError` for a file that does not say so."
+    try: noted = json.loads(read_whole(path))
+    except FileNotFoundError: return {}
+    except (json.JSONDecodeError, UnicodeDecodeError): noted = None # damaged
+    if isinstance(noted, dict) and noted: return noted
+    raise FolderError(f"{path}: damaged, or not written by bg_remover, so it is left as it is; "
+                      "choose another folder, or move this file away")
 
 
 def write_settings(
@@ -173,12 +181,14 @@ def write_settings(
     settings: dict, # values that json can hold
 ):
     "Note what a folder is made with; what is noted already is not written again."
-    if read_settings(path) != settings: write_whole(path, json.dumps(settings, indent=1).encode())
+    noted = settings | dict(made_by=_maker)
+    if read_settings(path) != noted: write_whole(path, json.dumps(noted, indent=1).encode())
 
 
 def _shorten(value) -> str:
     "A value in a message: a checksum is too long to read."
-    return text if len(text := str(value)) <= 40 else f"{text[:8]}…"
+    text = re.sub(r"\w{33,}", lambda word: word[0][:8] + "…", str(value))
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def check_settings(
@@ -189,15 +199,20 @@ def check_settings(
     overwrite: bool = False, # accept other settings; write them again when the folder is finished
     write: bool = True, # False only checks
 ):
-    "Note what a folder is made with, or refuse to mix it with something else."
+    """Note what a folder is made with, or refuse to mix it with something else. What is not
+    noted counts as None."""
     settings, before = json.loads(json.dumps(settings)), read_settings(path)
-    changed = [f"{name} was {_shorten(before[name])}, now {_shorten(value)}"
-               for name, value in settings.items() if before.get(name, value) != value]
+    maker, earlier = before.pop("made_by", None), len(before.keys() & settings.keys()) > 1
+    if before and maker != _maker and not earlier: # earlier versions did not say who made it
+        raise error(f"{path}: not written by bg_remover, so it is left as it is; choose another "
+                    "folder")
+    changed = [f"{name} was {_shorten(before.get(name))}, now {_shorten(settings.get(name))}"
+               for name in (settings | before if before else ())
+               if before.get(name) != settings.get(name)]
     if changed and not overwrite:
         raise error(f"{path.parent}: made with other settings ({'; '.join(changed)}); {remedy}")
     # Until the last old result is replaced, the folder fits no settings at all.
     if write: write_settings(path, dict.fromkeys(settings) if changed else settings)
-
 
 # %% ../../nbs/base/storage.ipynb #storage-claim
 def claim_folder(
@@ -210,9 +225,12 @@ def claim_folder(
         raise DataError(f"{dest}: has frames or masks that bg_remover did not make; choose another "
                         "folder")
     dest.mkdir(parents=True, exist_ok=True)
-    check_settings(path, settings, DataError, "choose another folder, or delete this one")
+    # where no pair could be made, other settings may help
+    is_empty = not any(any(dest.glob(f"{part}/[!.]*")) for part in ("frames", "masks"))
+    check_settings(path, settings, DataError, "choose another folder, or delete this one",
+                   is_empty)
+    if is_empty: write_settings(path, json.loads(json.dumps(settings)))
     # after the settings: a killed call can go on
     for name in ("frames", "masks"): (dest / name).mkdir(exist_ok=True)
     for left in (*dest.glob("frames/.*.part"), *dest.glob("masks/.*.part")): # of killed runs
         if time.time() - left.stat().st_mtime > 600: left.unlink(missing_ok=True)
-

@@ -128,12 +128,12 @@ def fetch(
         time.sleep(retry_seconds * (1 + tries - left))
 
 # %% ../../nbs/tool/download.ipynb #download-refuse
-def _refuse_outside(name: str, zip_path: Path):
-    "Raise for a member that would land outside the folder it is unpacked to."
+def _refuse_outside(name: str, source: str | Path):
+    "Raise for a file of an archive or of annotations that would land outside its folder."
     path = PureWindowsPath(name) # knows slash, backslash and C: alike, on any system
     if path.anchor or ".." in path.parts:
-        raise DownloadError(f"{zip_path}: its member {name!r} would land outside the folder; "
-                            "do not trust this archive")
+        raise DownloadError(f"{source}: its file {name!r} would land outside the folder; "
+                            "do not trust it")
 
 # %% ../../nbs/tool/download.ipynb #download-extract
 def extract_zip(
@@ -161,8 +161,13 @@ def fetch_photo(
 ) -> str | None: # what went wrong
     "Download one photo, and read it once to see that it is whole."
     path = folder / record["file_name"]
-    if path.exists(): return None
-    try: read_image(fetch(record["coco_url"], path, tries=3))
+    try:
+        _refuse_outside(record["file_name"], f"image {record['id']}")
+        if path.exists(): return None
+        if not record.get("coco_url"):
+            raise DownloadError(f"image {record['id']}: no coco_url says where to fetch "
+                                f"{path.name}; download without a limit, or put it into {folder}")
+        read_image(fetch(record["coco_url"], path, tries=3))
     except DownloadError as error: return str(error)
     except ImageError as error:
         path.unlink()

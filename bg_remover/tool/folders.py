@@ -24,7 +24,7 @@ from pathlib import Path, PurePath
 
 from ..base.files import FolderError, ImageError, NamedBytes, check_name, is_complete
 from ..base.files import explain_os_error, lacks_memory, remove_leftovers
-from ..base.network import NetworkNotice, open_model, shipped_model
+from ..base.network import NetworkNotice, network_fingerprint
 from ..base.photo_files import file_kind, raw_suffixes
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
 from ..base.storage import open_folder, read_start, read_whole, results_mark, walk_store
@@ -55,8 +55,9 @@ _first_and_last = {".png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
 def is_finished(
     path: str | os.PathLike, # a .png, .webp or .jpg file, or one that is not there
 ) -> bool:
-    "Whether a result is there and goes on to its end."
+    "Whether a result is there and goes on to its end. What ends otherwise is no result of ours."
     suffix = Path(path).suffix.lower()
+    if suffix not in (".webp", *_first_and_last): return False
     if is_stream(path): return False # reading it would wait for ever
     try:
         with open(path, "rb") as file:
@@ -120,6 +121,14 @@ def _in_the_way(dest: Path) -> str:
             "overwrite=True to replace it")
 
 # %% ../../nbs/tool/folders.ipynb #folders-13b
+def _one_request(request: Request | None, wanted: dict, **usual) -> Request:
+    "What is wanted, said in one of two ways."
+    if request and wanted:
+        raise TypeError(f"request and {', '.join(wanted)}: give one of the two; a request says "
+                        "all of it")
+    return request or Request(**usual | wanted)
+
+
 def remove_file(
     source: str | os.PathLike, # a photo on a disk
     # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
@@ -133,7 +142,10 @@ def remove_file(
     what cannot be written is an error."""
     for path in (source, dest): check_name(path, FolderError)
     source, dest = Path(source), Path(dest)
-    request = request or Request(**{"form": dest.suffix[1:].lower()} | wanted)
+    request = _one_request(request, wanted, form=dest.suffix[1:].lower())
+    if dest.suffix.lower() != f".{request.form}" and not is_stream(dest):
+        raise ValueError(f"{dest}: does not end in .{request.form}, the format you asked for; "
+                         "rename it, or ask for another form")
     if dest.exists() and source.exists() and dest.samefile(source):
         raise FolderError(f"{dest}: is the photo itself; choose another name")
     if not overwrite and is_finished(dest): return Record(source, dest, "skipped")
@@ -159,8 +171,9 @@ def find_photos(
     folder: str | os.PathLike, # where photos lie, in folders or not; on a disk or in a store
     leave_out: Path | None = None, # a folder not to look into
 ) -> Iterator[Path]:
-    """The photos in a folder and its folders, in order, without folders of results; and folders
-    that cannot be read, so that they are not missed in silence."""
+    """The photos in a folder and its folders, in order, without folders of results and folders
+    behind links, which may lead in a circle; and folders that cannot be read, so that they are
+    not missed in silence."""
     folder, unreadable = open_folder(folder), []
     if not isinstance(folder, Path):
         for here, names in walk_store(folder, leave_out):
@@ -286,11 +299,15 @@ def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]
     return look
 
 # %% ../../nbs/tool/folders.ipynb #folders-21
-def _network_of(model: str | os.PathLike | Remover | None) -> str:
-    "What a network is known by: the checksum of its file."
-    if isinstance(model, Remover): return type(model).__name__
-    with open(shipped_model() if model is None else model, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _open_here(model: str | os.PathLike | Remover | None, stays: bool,
+               hardware: tuple[int, str, bool]) -> Remover:
+    """The network, opened in this process. Raises where what is wrong with it concerns all
+    photos, or where one that is open would have to leave this process."""
+    if not isinstance(model, Remover): return Remover(model, *hardware)
+    if hasattr(model, "session") and not stays:
+        raise TypeError("an open network cannot be sent to other processes; give its .onnx file, or "
+                        "None")
+    return model
 
 # %% ../../nbs/tool/folders.ipynb #folders-25
 Job = tuple[Path, Path] # a photo, and its result
@@ -305,7 +322,8 @@ def _open_once(model: str | os.PathLike | None, network: str, at_home: bool,
         cv2.setNumThreads(hardware[0] or 1)
         # whoever started the work has heard which network it is, but not what this machine lacks
         warnings.filterwarnings("ignore", ".*recognised as", NetworkNotice)
-    if _network_of(model) == network: return Remover(model, hardware[0] or 1, *hardware[1:])
+    remover = Remover(model, hardware[0] or 1, *hardware[1:])
+    if network_fingerprint(remover) == network: return remover
     raise FolderError(f"{platform.node()}: the worker there has a different network; "
                       "install the same version of bg_remover")
 
@@ -326,7 +344,7 @@ class _FolderTask:
     source: Path
     dest: Path
     model: str | os.PathLike | Remover | None
-    network: str # the checksum of the network's file
+    network: str # its fingerprint
     request: Request
     overwrite: bool
     # threads of each worker's network (0: one), what it runs on, whether it looks several times
@@ -402,16 +420,6 @@ def _finish(task: _FolderTask, records: Iterator[Record], settings: dict,
         if isinstance(dest, Path): remove_leftovers(dest) # of workers that died
 
 
-def _check_model(model: str | os.PathLike | Remover | None, stays: bool, provider: str):
-    """Raise where what is wrong with a network concerns all photos, or where one that is open
-    would have to leave this process."""
-    if hasattr(model, "session") and not stays:
-        raise TypeError("an open network cannot be sent to other processes; give its .onnx file, "
-                        "or None")
-    if not isinstance(model, Remover):
-        open_model(shipped_model() if model is None else model, 1, provider)
-
-
 def _absolute(given):
     "A file by its whole path, for workers that stand elsewhere; all else as it is."
     return Path(given).absolute() if isinstance(given, (str, os.PathLike)) else given
@@ -444,19 +452,18 @@ def remove_folder(
 ) -> Iterator[Record]: # as they finish
     """Cut the people out of all photos of a folder. One bad photo stops nothing; what is
     finished is not done again."""
-    source, dest, request = open_folder(source), open_folder(dest), request or Request(**wanted)
+    source, dest, request = open_folder(source), open_folder(dest), _one_request(request, wanted)
     # its workers may stand elsewhere
     if executor: source, dest, model = map(_absolute, (source, dest, model))
     alone = executor is None and workers in (None, 1)
     stays = alone or isinstance(executor, concurrent.futures.ThreadPoolExecutor)
-    opened = model
-    if alone and not isinstance(model, Remover): opened = Remover(model, threads, provider, careful)
-    else: _check_model(model, stays, "cpu" if executor else provider) # other machines have others
-    network = _network_of(model)
-    looks = "careful " if careful or len(getattr(model, "looks", ())) > 1 else ""
-    settings = dict(network=looks + network, **request.settings())
+    # other machines have other hardware
+    here = (threads, provider) if alone else (1, "cpu" if executor else provider)
+    opened = _open_here(model, stays, (*here, careful))
+    network = network_fingerprint(opened)
+    settings = dict(network=network, **request.settings())
     _prepare_folders(source, dest, settings, overwrite)
-    task = _FolderTask(source, dest, opened, network, request, overwrite,
+    task = _FolderTask(source, dest, opened if alone else model, network, request, overwrite,
                        (threads, provider, careful), os.getpid())
     jobs = _jobs(source, dest, request.form, overwrite)
     # a store that does not answer says so now

@@ -35,7 +35,8 @@ from ..base.files import DataError, ImageError, NamedBytes, decode_image
 from ..base.files import explain_os_error, find_pictures, is_mask, one_photo_lost
 from ..base.files import one_spelling, picture_endings, write_bytes
 from ..base.masks import check_fractions, mask_plane, read_any_mask
-from ..base.storage import claim_folder
+from ..base.photo_files import largest_photo
+from ..base.storage import claim_folder, read_settings, write_settings
 from ..data_prep import draw_mask
 from ..images import read_image, read_mask, resize_image, resize_mask
 from ..images import write_image, write_mask
@@ -84,9 +85,9 @@ class ColouredFile:
                          "--person 15 for the command")
 
 
-def _check_size(height: int, width: int):
+def _check_size(height: int, width: int, largest: int = 2**30):
     "Raise a `ValueError` for a size that no photo has, before memory is taken for it."
-    if not 0 < height * width <= 2**30: raise ValueError(f"its size is {height} by {width}")
+    if not 0 < height * width <= largest: raise ValueError(f"its size is {height} by {width}")
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,33 @@ class Own(NamedTuple):
 _not_saved = b"bg_remover: a draft that nobody has saved yet" # any other program drops this comment
 
 
+def _unpack(file: zipfile.ZipFile, name: str, largest: int) -> bytes:
+    "A member of an archive, unless it says that it is larger unpacked than it can have reason to."
+    size = file.getinfo(name).file_size # zipfile reads no more than that
+    if size <= largest: return file.read(name)
+    raise ValueError(f"its {name} would be {size:,} bytes large unpacked")
+
+
+def _unpack_layer(file: zipfile.ZipFile, name: str) -> bytes: # of a PNG
+    "The file of a layer, no larger than its pixels would be without compression."
+    with file.open(name) as part: head = part.read(24)
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    _check_size(height, width, largest_photo)
+    return _unpack(file, name, 8 * height * width + 2**20)
+
+
 def _open_painting(path: Path, name: str) -> tuple[ElementTree.Element, np.ndarray, list[str]]:
     "What the list of an OpenRaster file says of a layer, its pixels, and the size of the whole."
     with zipfile.ZipFile(path) as file:
         if file.comment == _not_saved:
             raise DataError(f"{path}: a draft that nobody has saved yet; open it, correct the "
                             "layer person, and save it, even if nothing was wrong")
-        stack = ElementTree.fromstring(file.read("stack.xml"))
+        stack = ElementTree.fromstring(_unpack(file, "stack.xml", 2**20))
         layers = {layer.get("name"): layer for layer in stack.iter("layer")}
         if name not in layers:
             raise DataError(f"{path}: has the layers {', '.join(map(str, layers))}; one of them "
                             f"must be named {name}")
-        data = NamedBytes(file.read(layers[name].get("src", "")), path)
+        data = NamedBytes(_unpack_layer(file, layers[name].get("src", "")), path)
     return layers[name], decode_image(data, cv2.IMREAD_UNCHANGED), [stack.get("h"), stack.get("w")]
 
 
@@ -157,7 +173,7 @@ def read_layer(
 
 def _place_layer(pixels: np.ndarray, place: list[int], height: int, width: int) -> np.ndarray:
     "A layer's pixels where they lie (y, x) in the whole picture: uint8 H×W×4."
-    _check_size(height, width)
+    _check_size(height, width, largest_photo)
     if pixels.dtype == np.uint16: pixels = np.uint8(pixels >> 8)
     if pixels.ndim == 2: pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     to_rgba = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGBA
@@ -577,8 +593,10 @@ def _contents(files: Iterable[Path]) -> tuple[dict, list[Own]]: # by file; those
     "What JSON files hold. One that cannot be read stops nothing."
     contents, damaged = {}, []
     for path in files:
-        try: contents[path] = read_json(path)
-        except DataError as error: damaged.append(Own(path.stem, path, error))
+        try: content = read_json(path)
+        except DataError as error: damaged.append(Own(path.stem, path, error)); continue
+        if isinstance(content, dict): content.pop("imageData", None) # the whole photo, as text
+        contents[path] = content
     return contents, damaged
 
 
@@ -815,6 +833,41 @@ def picture_pairs(
     if len(tiles) % 2: tiles.append(np.full_like(tiles[0], 255))
     return np.vstack([np.hstack(tiles[place:place + 2]) for place in range(0, len(tiles), 2)])
 
+# %% ../../nbs/tool/own_data.ipynb #own-data-up-to-date
+def _files_of(dest: Path, name: str) -> tuple[Path, Path]: # frame, mask
+    return dest / "frames" / f"{name}.jpg", dest / "masks" / f"{name}.png"
+
+
+def _bring_up_to_date(found: list[Own], dest: Path, longest: int) -> dict[str, str]:
+    "Make the pairs that are missing or old; name → problem."
+    note, problems = dest / "made.json", {}
+    names = {own.name for own in found}
+    made = set(read_settings(note).get("names", names)) # earlier versions did not note them
+    made |= {name for name in names if not any(path.exists() for path in _files_of(dest, name))}
+    write_settings(note, dict(names=sorted(made))) # before the files, so that none is forgotten
+    for own in found:
+        try:
+            if own.name not in made: raise _taken(own, dest)
+            prepare_own_pair(own, dest, longest)
+        except (ImageError, DataError) as error: problems[own.name] = str(error)
+    return problems
+
+
+def _taken(own: Own, dest: Path) -> DataError:
+    path = next(path for path in _files_of(dest, own.name) if path.exists())
+    return DataError(f"{path}: was not made from {own.photo}, so it is left as it is; move it away")
+
+
+def _keep_only(dest: Path, names: set[str]) -> list[str]: # a line for each that is not ours
+    "Drop the pairs that were made here from what is now gone; name what was not made here."
+    note = dest / "made.json"
+    for name in set(read_settings(note)["names"]) - names:
+        for path in _files_of(dest, name): path.unlink(missing_ok=True)
+    write_settings(note, dict(names=sorted(names)))
+    paths = sorted([*dest.glob("frames/[!.]*"), *dest.glob("masks/[!.]*")])
+    return [f"{path}: was not made here, and is left as it is; move it away" for path in paths
+            if path.stem not in names]
+
 # %% ../../nbs/tool/own_data.ipynb #own-data-prepare
 def prepare_own(
     source: str | os.PathLike, # a folder in one of the layouts
@@ -824,19 +877,15 @@ def prepare_own(
     class_name: str | None = None, # of people, where classes have names; None: "person"
 ) -> Path: # dest, with frames/*.jpg, masks/*.png and pairs.jpg
     "Make pairs from your own photos and masks. Call it again, and it makes what changed."
-    found, dest, problems = find_own(source, person, class_name), Path(dest), {}
-    given = dict(person=person, class_name=class_name)
-    given = {name: value for name, value in given.items() if value is not None}
-    claim_folder(dest, dict(kind="own photos", longest=longest) | given)
-    for own in found:
-        try: prepare_own_pair(own, dest, longest)
-        except (ImageError, DataError) as error: problems[own.name] = str(error)
+    found, dest = find_own(source, person, class_name), Path(dest)
+    claim_folder(dest, dict(kind="own photos", longest=longest, person=person,
+                            class_name=class_name))
+    problems = _bring_up_to_date(found, dest, longest)
     if len(problems) == len(found):
         first = next(iter(problems.values()))
         raise DataError(f"{source}: no pair could be made; the first problem: {first}")
-    for left in (*dest.glob("frames/*"), *dest.glob("masks/*")): # of photos now gone
-        if left.stem not in {own.name for own in found} - problems.keys(): left.unlink()
-    report_problems(list(problems.values()), "Fix them and try again.")
+    strangers = _keep_only(dest, {own.name for own in found} - problems.keys())
+    report_problems([*problems.values(), *strangers], "Fix them and try again.")
     summary = summarize_pairs(dest)
     if "inverted" in summary: warnings.warn(f"{dest}: {summary}", stacklevel=2)
     write_image(dest / "pairs.jpg", picture_pairs(dest))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..base.pairs import pairs_digest
 from ..generator import PairError, Pairs, batches, ignored
 
 # %% ../../nbs/tool/packed.ipynb #packed-class
@@ -22,13 +23,14 @@ class PackedPairs:
         self.path = Path(path)
         if not self.path.exists():
             raise PairError(f"{path}: no such file; make it with `pack_pairs`")
-        try: packed = np.load(path, mmap_mode="r")
+        try: packed = np.lib.format.open_memmap(path, mode="r")
         except ValueError as error:
             raise PairError(f"{path}: damaged or incomplete ({error}); delete it and make it again "
                             "with `pack_pairs`") from error
         if packed.dtype.names != ("frame", "mask"):
             raise PairError(f"{path}: has no pairs; give a file made by `pack_pairs`")
         self.count, self.kind, self.offset = len(packed), packed.dtype, packed.offset
+        self.digest = (*packed.dtype.fields["frame"], None)[2] # older files have none
 
     def __len__(self) -> int: return self.count
 
@@ -57,14 +59,18 @@ def pack_pairs(
 ) -> PackedPairs:
     "Decode every pair once, into one file of bare pixels."
     path, part = Path(path), Path(f"{path}.{os.getpid()}.part")
-    frame, mask = ("frame", np.uint8, (*image_size, 3)), ("mask", np.uint8, (*image_size, 1))
-    kind = np.dtype([frame, mask])
+    digest = pairs_digest(pairs)
+    frame, mask = (digest, "frame") if digest else "frame", "mask" # a title goes into the file, too
+    kind = np.dtype([(frame, np.uint8, (*image_size, 3)), (mask, np.uint8, (*image_size, 1))])
     if not path.exists():
         try:
             write_pairs(pairs, part, kind, image_size)
             os.replace(part, path)
         finally: part.unlink(missing_ok=True)
     packed = PackedPairs(path)
-    if (len(packed), packed.kind) == (len(pairs), kind): return packed
+    same_form = all(packed.kind[name] == kind[name] for name in kind.names)
+    if len(packed) == len(pairs) and same_form:
+        if packed.digest in (None, digest): return packed
+        raise PairError(f"{path}: has other pairs; choose another file, or delete this one")
     raise PairError(f"{path}: has {len(packed)} pairs of {packed.kind['frame'].shape[:2]}, not "
                     f"{len(pairs)} of {tuple(image_size)}; choose another file, or delete this one")

@@ -22,9 +22,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from .. import __version__
-from ..base.files import file_sha1, write_bytes
+from ..base.files import write_bytes
 from ..base.films import Film, FilmError, is_whole_film, open_film, read_frame
 from ..base.films import read_packets
+from ..base.network import network_fingerprint
 from ..images import Photo, resize_image
 from ..removal import (Background, Remover, alpha_from, estimate_foreground,
                                 parse_background, replace_background)
@@ -266,7 +267,7 @@ def _people_box(film: Film, request: FilmRequest, folder: Path, remover: Remover
                 alpha = _frame_alpha(frame, remover.threshold, request.feather)
                 seen = alpha if seen is None else np.maximum(seen, alpha)
         box = [[side.start, side.stop] for side in crop_box(seen, request)]
-        write_bytes(path, json.dumps(box, default=int).encode())
+        write_bytes(path, json.dumps(box).encode())
     return tuple(slice(*side) for side in json.loads(path.read_bytes()))
 
 
@@ -382,11 +383,9 @@ class FilmRecord:
 
 def _hidden_folder(source: Path, dest: Path, remover: Remover, request: FilmRequest) -> Path:
     "The folder for the segments of exactly this result, beside it."
-    model, state = getattr(remover, "model", None), source.stat()
-    network = file_sha1(model) if model else type(remover).__name__
-    if len(getattr(remover, "looks", ())) > 1: network = f"careful {network}"
+    state = source.stat()
     film = [str(source.resolve()), state.st_size, state.st_mtime_ns]
-    settings = json.dumps([film, network, request.settings()])
+    settings = json.dumps([film, network_fingerprint(remover), request.settings()])
     name = hashlib.sha1(settings.encode()).hexdigest()[:12]
     folder = dest.with_name(f".{dest.name}-{name}.segments")
     folder.mkdir(exist_ok=True)

@@ -108,15 +108,13 @@ def test_an_odd_record_is_one_line_and_the_rest_is_used(tmp_path, change, line, 
     lambda data: data["categories"][0].update(name=" Person "),
     lambda data: data["annotations"][0].update(iscrowd="0", image_id="1", category_id=1.0),
     lambda data: [one.update(id=7) for one in data["annotations"]],
-    lambda data: data["annotations"].append(dict(id=9, image_id=99, category_id=1, iscrowd=0,
-                                                 segmentation=[square])),
     lambda data: data["categories"].insert(0, dict(id=5, name="person", supercategory="none")),
     lambda data: (data["categories"].append(dict(id=3, name="Person")),
                   data["annotations"][2].update(category_id=3)),
 ])
 def test_what_can_be_understood_is(tmp_path, change):
-    """Numbers as text, sizes from the photo itself, ids that repeat or are not there, annotations
-    of no photo, a photo listed twice, two categories named person."""
+    """Numbers as text, sizes from the photo itself, ids that repeat or are not there, a photo
+    listed twice, two categories named person."""
     data = content()
     change(data)
     coco, problems = opened(write(tmp_path, data))
@@ -124,6 +122,25 @@ def test_what_can_be_understood_is(tmp_path, change):
     for number in range(3):
         columns = np.nonzero(person_mask(coco, number + 1).any(axis=0))[0]
         assert columns[0] == 10 + 5 * number and len(person_annotations(coco, number + 1)) == 1
+
+
+@pytest.mark.parametrize("written", [int, str])
+def test_an_id_too_large_for_a_float_keeps_its_people(tmp_path, written):
+    data, large = content(), 2**53 + 1
+    data["images"][0]["id"] = written(large)
+    data["annotations"][0]["image_id"] = large
+    coco, problems = opened(write(tmp_path, data))
+    assert not problems and person_mask(coco, large).any()
+
+
+@pytest.mark.parametrize("count, end", [(1, "image_id, 99"), (1500, "1,499 more are like it")])
+def test_annotations_of_no_photo_are_one_line(tmp_path, count, end):
+    data = content()
+    data["annotations"] += [dict(data["annotations"][0], id=9, image_id=99)] * count
+    coco, problems = opened(write(tmp_path, data))
+    line, = problems
+    assert line.startswith("annotation 9: no image") and line.endswith(end)
+    assert person_ids(coco) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -273,6 +290,12 @@ def test_photos_of_one_name_in_two_folders_make_two_pairs(tmp_path):
     pairs = prepare_pairs(root, "train", tmp_path / "pairs", size=None)
     assert sorted(path.stem for path in (pairs / "masks").iterdir()) == ["cam0-p", "cam1-p", "p0"]
     assert pair_name("/data/a.b.jpg") == "data-a.b"
+
+
+@pytest.mark.parametrize("start", ["//data/", "C:/", "C:", "../../", "//host/share/"])
+def test_the_name_of_a_pair_leads_nowhere_else(start):
+    name = pair_name(f"{start}cam0/p.jpg")
+    assert name.endswith("cam0-p") and not set(name) & set("/:.")
 
 
 def test_a_photo_listed_twice_gets_the_people_of_both_records(tmp_path):

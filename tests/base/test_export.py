@@ -91,6 +91,37 @@ def test_half_weights_load_back(unet, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.fixture(scope="module")
+def wide_network() -> keras.Model:
+    "A network whose batch normalisation has seen numbers that float16 cannot hold."
+    image = keras.Input((8, 8, 3))
+    planes = keras.layers.Conv2D(64, 1)(image)
+    normalized = keras.layers.BatchNormalization()
+    answer = keras.layers.Conv2D(1, 1, activation="sigmoid")(normalized(keras.ops.relu(planes)))
+    model = keras.Model(image, answer)
+    normalized.moving_variance.assign(np.float32([1e5, 1] * 32))
+    normalized.moving_mean.assign(np.float32([1e5, 0] * 32))
+    return model
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_too_large_for_half_are_exported_whole(wide_network, tmp_path):
+    export_onnx(wide_network, tmp_path / "net.onnx", half=True)
+    pixels = rng.uniform(0, 255, (1, 8, 8, 3)).astype("float32")
+    answer, wanted = answers(opened(tmp_path / "net.onnx"), wide_network, pixels)
+    assert np.abs(answer - wanted).max() < 0.01
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_too_large_for_half_are_saved_whole(wide_network, tmp_path):
+    pixels = rng.uniform(0, 255, (1, 8, 8, 3)).astype("float32")
+    wanted = keras.ops.convert_to_numpy(wide_network(pixels))
+    save_half_weights(wide_network, tmp_path / "half.weights.h5")
+    again = keras.models.clone_model(wide_network)
+    again.load_weights(tmp_path / "half.weights.h5")
+    assert np.abs(keras.ops.convert_to_numpy(again(pixels)) - wanted).max() < 0.01
+
+
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "resnet18"])
 def test_one_file_answers_at_any_size_as_a_network_built_for_it(backbone, tmp_path):
     small, large = (build_unet(backbone, (side, 2 * side), None, decoder) for side in (32, 64))

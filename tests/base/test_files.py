@@ -33,16 +33,29 @@ def test_a_mask_is_turned_as_its_photo_is(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BigTIFF", "WEBP", "AVIF"])
 def test_any_mask_is_turned_as_its_photo_is(orientation, form):
     mask = np.zeros((40, 60), np.uint8)
     mask[:10, :20] = 255
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(mask, form, exif=exif)
+    options = dict(big_tiff=True) if form == "BigTIFF" else {}
+    data = encoded(mask, form.removeprefix("Big"), exif=exif, **options)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L"))
     assert (read_any_mask(data) == np.uint8(upright >= 128) * 255).all()
     assert (np.uint8(read_image(data)[..., 0] >= 128) == np.uint8(upright >= 128)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_class_numbers_are_turned_as_their_photo_is(orientation):
+    numbers = np.zeros((40, 60), np.uint8)
+    numbers[:10, :20] = 1
+    picture, exif, file = Image.fromarray(numbers), Image.Exif(), io.BytesIO()
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    exif[0x0112] = orientation
+    picture.save(file, "PNG", exif=exif)
+    red = read_image(file.getvalue())[..., 0]
+    assert (read_any_mask(file.getvalue()) == red).all()
 
 
 def test_bytes_may_have_a_name():
@@ -248,3 +261,11 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
             "files.write_bytes(sys.argv[1], b'new')")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
     assert done.returncode != 0 and path.read_bytes() == b"old"
+
+
+def test_only_folders_of_pairs_are_left_out_of_the_pictures(tmp_path):
+    for name in ("cam0/a.jpg", "pairs/frames/b.jpg", "pairs/masks/b.png", "c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"a picture")
+    for folder in ("cam0", "pairs"): (tmp_path / folder / "settings.json").write_text("{}")
+    assert files.find_pictures(tmp_path).keys() == {"c", "cam0/a"}

@@ -1,6 +1,8 @@
 """Masks of any tool: the person is found, or the file is refused by name with its values; never
 silently nobody."""
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -9,6 +11,8 @@ from PIL import Image
 
 from bg_remover.base.files import ImageError, NamedBytes
 from bg_remover.base.masks import check_fractions, read_any_mask
+from bg_remover.metrics import score_masks
+from picture_files import chunk
 
 person = np.zeros((60, 80), np.uint8)
 person[10:50, 20:60] = 1
@@ -144,3 +148,18 @@ def test_masks_that_cannot_be_right_together():
                                          "mine") and "inverted" not in check_fractions([0.1, 0.8,
                                                                                         0.2],
                                                                                        "mine")
+
+
+@pytest.mark.parametrize("colour_type", [0, 3]) # grey, palette
+def test_a_small_file_that_would_fill_the_memory_is_one_line(tmp_path, colour_type):
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 1, colour_type, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes([0, 0, 0, 255, 0, 0])) if colour_type else b""
+    bomb = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette
+            + chunk(b"IDAT", zlib.compress(bytes(2501 * 10_000))) + chunk(b"IEND", b""))
+    for folder in ("mine", "true"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "good.png").write_bytes(readable["white"])
+    (tmp_path / "true/bomb.png").write_bytes(bomb)
+    scores, (problem,) = score_masks(tmp_path / "mine", tmp_path / "true")
+    assert scores["good"]["iou"] == 1
+    assert "bomb.png: 20000×10000 pixels, more than the 100,000,000 allowed" in problem

@@ -1,6 +1,8 @@
 """A run folder: interruption and resume, folders of other settings, damaged files, a loss that
 is not a number."""
+import functools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from bg_remover.base.runs import RunError, read_history, save_weights
-from bg_remover.generator import Pairs, batches
+from bg_remover.base.runs import RunError, open_run, read_history, run_note, save_weights
+from bg_remover.generator import Pairs, augment_pair, batches, view_steps
 from bg_remover.training import WholeSetIoU, photo_jaccard_loss, train
 from tiny_training import pairs, tiny_net, tiny_run
 
@@ -22,16 +24,16 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import tiny_training as test
 from bg_remover.generator import Pairs, batches
-from bg_remover.images import resize_image, resize_mask
 from bg_remover.training import train
 folder, run_dir, reads = Path({folder!r}), Path({run_dir!r}), 0
-def augment(frame, mask, image_size, rng):
-    global reads
-    reads += stream.epoch == 1
-    if reads > {allowed}: os.kill(os.getpid(), signal.SIGKILL)
-    return resize_image(frame, image_size), resize_mask(mask, image_size).reshape(*image_size, 1)
-pairs = Pairs(folder / "frames", folder / "masks")
-stream = batches(pairs, (32, 32), batch_size=4, shuffle=True, seed=5, augment=augment)
+class Deadly(Pairs):
+    def __getitem__(self, index):
+        global reads
+        reads += stream.epoch == 1
+        if reads > {allowed}: os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+pairs, deadly = (kind(folder / "frames", folder / "masks") for kind in (Pairs, Deadly))
+stream = batches(deadly, (32, 32), batch_size=4, shuffle=True, seed=5)
 train(test.tiny_net(), stream, batches(pairs, (32, 32), batch_size=4), run_dir, 3,
       learning_rate=1e-2, verbose=0)
 """
@@ -98,6 +100,28 @@ def test_other_frozen_layers_and_other_pairs_are_refused(pairs, tmp_path):
               batches(some, (32, 32)), tmp_path, 2, learning_rate=1e-2)
 
 
+def test_other_photos_and_other_augmentation_are_refused(pairs, tmp_path):
+    data = Pairs(pairs / "frames", pairs / "masks", count=4)
+    def begin(photos=data, augment=augment_pair, **how):
+        stream = batches(photos, (32, 32), batch_size=4, augment=augment, **how)
+        return open_run(tmp_path, tiny_net(), stream, 1e-2, photo_jaccard_loss)
+    begin()
+    others = Pairs(pairs / "frames", pairs / "masks", start=4, count=4)
+    views = functools.partial(augment_pair, steps=view_steps)
+    for other, name in ((dict(photos=others), "photos"), (dict(paste=0.5), "paste"),
+                        (dict(augment=None), "augment"), (dict(augment=views), "augment")):
+        with pytest.raises(RunError, match=f"other settings .{name} was "): begin(**other)
+    shutil.copytree(pairs, tmp_path / "moved")
+    begin(Pairs(tmp_path / "moved/frames", tmp_path / "moved/masks", count=4))
+
+
+def test_a_damaged_note_of_a_run_is_named(tmp_path):
+    for text in (b"{", b"[]", b"\xff"):
+        (tmp_path / "pairs.json").write_bytes(text)
+        with pytest.raises(RunError, match="pairs.json: damaged; restore"):
+            run_note(tmp_path, "pairs.json")
+
+
 def test_left_over_weights_of_a_killed_run_are_removed(pairs, tmp_path):
     (tmp_path / ".0123.weights.h5").write_bytes(b"half")
     tiny_run(pairs, tmp_path, 1)
@@ -143,6 +167,7 @@ def test_a_run_begun_before_the_renames_goes_on_with_the_metric_it_watched(pairs
     settings = json.loads(path.read_text())
     del settings["metric"]
     settings["encoder_share"] = settings.pop("encoder_lr_scale")
+    for name in ("photos", "augment", "paste", "batch_image_size", "made_by"): del settings[name]
     path.write_text(json.dumps(settings))
     net, history = tiny_run(pairs, tmp_path, 2)
     assert [row["epoch"] for row in history] == [1, 2]

@@ -140,6 +140,19 @@ def test_native_size_keeps_photo_and_mask_as_they_are(tmp_path):
         assert np.array_equal(read_mask(dest / f"masks/{name}.png"), person_mask(coco, image_id))
 
 
+def test_a_frame_is_a_jpeg_whatever_the_photo_was(tmp_path):
+    photo = np.full((8, 12, 3), 200, np.uint8)
+    (tmp_path / "frames").mkdir(), (tmp_path / "masks").mkdir()
+    for name in ("a.png", "b.jpg"): # by its bytes, not by its name
+        path = tmp_path / name
+        write_image(tmp_path / "photo.webp", photo)
+        path.write_bytes((tmp_path / "photo.webp").read_bytes())
+        data_prep.prepare_pair(data_prep.Job(path, [], (8, 12)), tmp_path, None)
+        frame = tmp_path / f"frames/{path.stem}.jpg"
+        assert frame.read_bytes()[:3] == b"\xff\xd8\xff"
+        assert np.abs(read_image(frame).astype(int) - photo).max() <= 3
+
+
 def test_size_is_height_then_width(tmp_path):
     dest = prepare_pairs(samples, "val", tmp_path, size=(40, 60), limit=1)
     assert read_mask(next((dest / "masks").iterdir())).shape == (40, 60)

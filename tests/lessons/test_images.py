@@ -60,6 +60,11 @@ def test_decoded_smaller_a_photo_is_turned_and_rgb_all_the_same(photo, factor):
     assert result.shape == expected.shape and np.abs(result.astype(int) - expected).mean() < 4
 
 
+def test_a_photo_is_decoded_smaller_by_a_few_factors_only(photo):
+    with pytest.raises(ValueError, match="factor is 3: choose 1, 2, 4 or 8"):
+        read_image(encoded(photo, "JPEG"), 3)
+
+
 def odd_formats():
     "Name → how Pillow stores our photo in it; how far colours may drift."
     half = np.uint8(255) * (np.indices((40, 60))[1] < 30)

@@ -1,5 +1,6 @@
 """Metrics against plain NumPy and naive oracles."""
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bg_remover.metrics import (Figure, boundary_iou, calibration_error, dice, figures, iou,
-                                mask_boundary, reliability, score, soft_iou, summarize)
+from bg_remover.metrics import (Figure, bootstrap_interval, boundary_iou, calibration_error, dice,
+                                figures, iou, mask_boundary, reliability, score, soft_iou,
+                                summarize)
 
 quick = settings(max_examples=60, deadline=None)
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -227,3 +229,18 @@ def test_calibration_error_of_kept_and_of_broken_promises():
     assert calibration_error(reliability(np.full((4, 4), 0.9),
                                          np.zeros((4, 4), np.uint8))) == pytest.approx(0.9)
     assert calibration_error(reliability(np.eye(3), np.uint8(255) * np.eye(3, dtype=np.uint8))) == 0
+
+
+@pytest.mark.parametrize("count", [1, 7, 333])
+def test_an_interval_is_that_of_all_draws_at_once(count):
+    values = np.random.default_rng(count).random(count)
+    at_once = np.random.default_rng(5).choice(values, (1000, count)).mean(axis=1)
+    assert bootstrap_interval(values, 1000, 5) == tuple(np.percentile(at_once, (2.5, 97.5)))
+
+
+def test_an_interval_of_many_photos_takes_little_memory():
+    tracemalloc.start()
+    bootstrap_interval(np.ones(2000), draws=1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000

@@ -52,6 +52,7 @@ def rows(val_ious, **more):
     (np.array([[0.0, 0.5, 1.0]], np.float32), [[0, 127, 255]]),
     (np.array([[-3.0, 100.7, 300.0]]), [[0, 100, 255]]),
     (np.zeros((1, 2), np.uint8), [[0, 0]]),
+    (np.uint8([[[1, 0, 1]]]), [[[1, 0, 1]]]), # a nearly black photo
 ])
 def test_to_pixels_takes_masks_probabilities_and_bytes(image, wanted):
     pixels = show.to_pixels(image)
@@ -213,6 +214,12 @@ def test_rank_pairs_scores_as_metrics_does_and_sorts(pairs):
         assert value == score(predict(frame), mask)["iou"]
     # the right edge counts against `good` alone: elsewhere it is crowd
     assert [value for _, value in ranked] == [0, 0.5, 0.8]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32]) # from `Pairs`, from `batches`
+def test_a_nearly_black_frame_stays_black(kind):
+    frame, mask = show.read_pair([(np.ones((4, 6, 3), kind), np.ones((4, 6, 1), kind))], 0)
+    assert frame.dtype == np.uint8 and (frame == 1).all() and (mask == 255).all()
 
 
 def test_rank_pairs_leaves_out_small_people():

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 
 from bg_remover import __version__, removal
 from bg_remover.base import storage
-from bg_remover.tool import folders
 from bg_remover.tool.cli import app, main
 from bg_remover.base.files import by_photo
 from bg_remover.base.masks import read_any_mask
@@ -731,7 +730,7 @@ def test_threads_and_processors_by_hand(tmp_path, call, monkeypatch):
     def note(path, threads=0, provider="cpu"):
         opened.append((threads, provider, cv2.getNumThreads()))
         return open_model(path, threads, provider)
-    for module in (removal, folders): monkeypatch.setattr(module, "open_model", note)
+    monkeypatch.setattr(removal, "open_model", note)
     for arguments in ([person, "out.png"], [photos, "out"]):
         done = call("remove", *arguments, "--threads", 1, "--provider", "openvino")
         assert done.returncode == 0 and done.stderr.count(b"openvino is not available") == 1

@@ -175,9 +175,11 @@ def make_zip(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name",
-                         ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil",
-                          "\\\\host\\share\\evil"])
+outside = ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "C:evil", "..\\evil",
+           "\\\\host\\share\\evil"]
+
+
+@pytest.mark.parametrize("name", outside)
 def test_an_archive_with_a_member_outside_is_refused_before_anything_is_written(tmp_path, name):
     hostile = make_zip(tmp_path / "hostile.zip", {"good.txt": b"good", name: b"evil"})
     with pytest.raises(DownloadError, match="hostile.zip.*outside"):
@@ -267,6 +269,18 @@ def test_photos_that_do_not_come_are_counted_and_fetched_next_time(server, tmp_p
     server.files |= {f"/val2017/{names[0]}": gone, f"/val2017/{names[1]}": cut}
     download_coco(tmp_path, "val", 3, server.address)
     assert sorted(path.name for path in (tmp_path / "val2017").iterdir()) == names
+
+
+@pytest.mark.parametrize("name", outside)
+def test_a_photo_that_would_land_outside_is_not_even_asked_for(server, tmp_path, name):
+    record = dict(id=7, file_name=name, coco_url=f"{server.address}/file")
+    assert "image 7" in (problem := download.fetch_photo(record, tmp_path / "a/b"))
+    assert "outside" in problem and not server.requests and not list(tmp_path.rglob("*"))
+
+
+def test_a_photo_without_an_address_is_named(tmp_path):
+    problem = download.fetch_photo(dict(id=7, file_name="a.jpg"), tmp_path)
+    assert "image 7: no coco_url" in problem and not list(tmp_path.iterdir())
 
 
 def test_download_refuses_what_cannot_work(tmp_path, monkeypatch):

@@ -27,8 +27,9 @@ from bg_remover.base.files import FolderError
 from bg_remover.tool.folders import (Record, find_photos, is_finished, output_path, remove_file,
                                      remove_folder)
 from bg_remover.images import read_image, write_image
-from bg_remover.base.network import ModelError
+from bg_remover.base.network import ModelError, shipped_model
 from bg_remover.removal import Remover
+from bg_remover.tool.photos import Request
 from stand_in import BrightRemover as Stub
 
 samples = Path(__file__).resolve().parents[2] / "nbs/samples/mini_coco/val2017"
@@ -321,6 +322,23 @@ def test_a_result_with_a_large_ending_is_found_again(photos, tmp_path):
         assert remove_file(photos / "a.jpg", tmp_path / "A.PNG", Stub()).verdict == verdict
 
 
+@pytest.mark.parametrize("name, form", [("a.jpeg", "jpg"), ("a.png", "webp"), ("a", "png")])
+def test_an_ending_that_is_not_the_form_is_refused(photos, tmp_path, name, form):
+    how = dict(background=(1, 2, 3), form=form)
+    for wanted in (dict(request=Request(**how)), how):
+        with pytest.raises(ValueError, match=rf"{name}: does not end in \.{form}"):
+            remove_file(photos / "a.jpg", tmp_path / name, Stub(), **wanted)
+    assert not (tmp_path / name).exists() and not is_finished(photos / "x.jpeg")
+
+
+def test_a_request_and_other_wishes_are_refused(photos, tmp_path):
+    for call in (lambda **how: remove_file(photos / "a.jpg", tmp_path / "a.png", Stub(), **how),
+                 lambda **how: remove_folder(photos, tmp_path / "out", Stub(), **how)):
+        with pytest.raises(TypeError, match="request and mask: give one of the two"):
+            call(request=Request(), mask=True)
+    assert not (tmp_path / "a.png").exists() and not (tmp_path / "out").exists()
+
+
 def test_empty_names_are_refused(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(photos)
     before = contents(photos)
@@ -480,7 +498,7 @@ def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
                       (dict(keep_metadata=True), "keep_metadata")):
         with pytest.raises(FolderError, match=f"made with other settings.*{name} was .*overwrite"):
             remove_folder(photos, tmp_path / "out", Stub(), **how)
-    with pytest.raises(FolderError, match="network was BrightRemover, now "):
+    with pytest.raises(FolderError, match="network was BrightRemover.*, now "):
         remove_folder(photos, tmp_path / "out")
     assert contents(tmp_path / "out") == before
     # what it does not change, it may
@@ -494,6 +512,21 @@ def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True,
                                   overwrite=True))["done"]
     assert verdicts(remove_folder(photos, tmp_path / "out", Stub(), mask=True))["skipped"]
+
+
+def test_results_of_another_network_are_not_taken_for_these(photos, tmp_path):
+    shutil.copy(shipped_model(), tmp_path / "same.onnx")
+    (photos / "in here/a.jpg").write_bytes(somebody.read_bytes())
+    networks = Remover(), Remover(careful=True), Remover()
+    networks[2].threshold = 0.9
+    assert verdicts(remove_folder(photos, tmp_path / "out", networks[0]))["done"] == ["a.jpg"]
+    for same in (Remover(), None, tmp_path / "same.onnx"):
+        assert verdicts(remove_folder(photos, tmp_path / "out", same))["skipped"]
+    for other in networks[1:]:
+        with pytest.raises(FolderError, match="network was .*, now"):
+            remove_folder(photos, tmp_path / "out", other)
+    with pytest.raises(FolderError, match="network was .*, now careful"):
+        remove_folder(photos, tmp_path / "out", careful=True)
 
 
 # --- disks

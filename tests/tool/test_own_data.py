@@ -5,8 +5,10 @@ import errno
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 import warnings
 import zipfile
@@ -17,12 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bg_remover.base.files import DataError, ImageError
+from bg_remover.base.files import DataError, FolderError, ImageError
 from bg_remover.images import read_image, read_mask
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own
 from bg_remover.tool.own_data import read_class_names, read_layer, summarize_pairs
-from picture_files import encoded
+from picture_files import chunk, encoded
 
 root = Path(__file__).resolve().parents[2]
 height, width = 40, 60
@@ -630,6 +632,48 @@ def test_a_photo_missing_from_an_export_is_named(tmp_path):
         prepare_own(tmp_path / "mine", tmp_path / "pairs")
 
 
+def test_another_class_into_the_same_folder_is_refused(tmp_path):
+    cvat_coco(tmp_path / "mine")
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    with pytest.raises(DataError, match="other settings .*class_name was None, now Person"):
+        prepare_own(tmp_path / "mine", pairs, class_name="Person")
+    settings = json.loads((pairs / "settings.json").read_text())
+    for name in ("made_by", "person", "class_name"): del settings[name]
+    (pairs / "settings.json").write_text(json.dumps(settings)) # as an earlier version wrote it
+    (pairs / "made.json").unlink()
+    before = (pairs / "masks/a.png").stat().st_mtime_ns
+    assert (prepare_own(tmp_path / "mine", pairs) / "masks/a.png").stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="class_name was None, now Person"):
+        prepare_own(tmp_path / "mine", pairs, class_name="Person")
+
+
+@pytest.mark.parametrize("text, error", [('{"precious": 1}', DataError), ("[]", FolderError),
+                                         ("{}", FolderError), ("{", FolderError)])
+def test_settings_of_another_program_are_left_as_they_are(text, error, tmp_path):
+    photos_and_masks(tmp_path / "mine")
+    write(tmp_path / "project/settings.json", text)
+    with pytest.raises(error, match="settings.json: .*not written by bg_remover, .* another"):
+        prepare_own(tmp_path / "mine", tmp_path / "project")
+    assert (tmp_path / "project/settings.json").read_text() == text
+
+
+def test_files_that_were_not_made_here_stay_and_those_of_photos_now_gone_go(tmp_path):
+    photos_and_masks(tmp_path / "mine")
+    pairs = prepare_own(tmp_path / "mine", tmp_path / "pairs")
+    photo(pairs / "frames/mine.jpg")
+    before = (pairs / "frames/mine.jpg").read_bytes()
+    (tmp_path / "mine/photos/a.jpg").unlink()
+    (tmp_path / "mine/masks/a.png").unlink()
+    with pytest.warns(UserWarning, match="mine.jpg: was not made here"):
+        prepare_own(tmp_path / "mine", pairs)
+    assert {path.name for path in pairs.rglob("*/*")} == {"b.jpg", "b.png", "mine.jpg"}
+    photo(tmp_path / "mine/photos/mine.jpg")
+    picture(tmp_path / "mine/masks/mine.png", 255 * truth)
+    with pytest.warns(UserWarning, match="frames/mine.jpg: was not made from .*photos/mine.jpg"):
+        prepare_own(tmp_path / "mine", pairs)
+    assert (pairs / "frames/mine.jpg").read_bytes() == before
+
+
 def test_what_is_not_known_says_what_to_give(tmp_path):
     with pytest.raises(DataError, match="found nothing.*put your photos into photos, and for "
                        "each a mask"):
@@ -812,3 +856,44 @@ def test_a_damaged_painting_loses_one_photo(tmp_path):
     data = data.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0")
     path.write_bytes(data) # each part is said to be encrypted
     is_left_out()
+
+
+def peak_memory(function) -> int:
+    "The most bytes that a call takes at a time."
+    tracemalloc.start()
+    try: function()
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
+
+
+def test_photos_inside_the_files_of_labelme_are_not_kept(tmp_path):
+    for number in range(10):
+        photo(tmp_path / f"{number}.jpg")
+        shapes = [dict(label="person", points=[[0, 0], [9, 0], [9, 9]])]
+        write(tmp_path / f"{number}.json", dict(imagePath=f"{number}.jpg", shapes=shapes,
+                                                imageData="A" * 1_000_000))
+    assert peak_memory(lambda: find_own(tmp_path)) < 5_000_000
+
+
+def png_head(height, width) -> bytes:
+    sides = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sides)
+
+
+@pytest.mark.parametrize("part, data, reason", [
+    ("stack.xml", b"<image w='60' h='40'>" + bytes(20_000_000), "its stack.xml would be 20,000,0"),
+    ("data/0.png", png_head(height, width) + bytes(20_000_000), "its data/0.png would be 20,000,0"),
+    ("data/0.png", png_head(20_000, 10_000), "its size is 20000 by 10000")],
+    ids=["a long list", "a long file", "many pixels"])
+def test_a_small_painting_that_would_fill_the_memory_is_one_line(tmp_path, part, data, reason):
+    path = tmp_path / "a.ora"
+    painted(path, {"person": np.dstack([truth * 255] * 4)})
+    with zipfile.ZipFile(path) as file: parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in (parts | {part: data}).items(): file.writestr(name, content)
+    def is_refused():
+        with pytest.raises(DataError, match=f"a.ora: cannot be read .{reason}"):
+            read_layer(path, "person")
+    assert peak_memory(is_refused) < 3_000_000

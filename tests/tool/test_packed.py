@@ -43,10 +43,24 @@ def test_a_packed_file_that_does_not_fit_is_refused(folder):
         pack_pairs(pairs, path, (30, 20))
     with pytest.raises(PairError, match="has 10 pairs .* not 5 of"):
         pack_pairs(pairs[:5], path, (20, 30))
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(PairError, match="all.npy: damaged or incomplete"): PackedPairs(path)
+    whole = path.read_bytes()
+    for data in (whole[:-1], whole[:20], b"", b"PK\x03\x04 an archive"):
+        path.write_bytes(data)
+        with pytest.raises(PairError, match="all.npy: damaged or incomplete"): PackedPairs(path)
     np.save(path, np.zeros(3))
     with pytest.raises(PairError, match="all.npy: has no pairs"): PackedPairs(path)
+
+
+def test_other_pairs_of_the_same_size_are_not_taken_for_these(folder):
+    pairs = pairs_of(folder)
+    pack_pairs(pairs[:5], folder / "all.npy", (20, 30))
+    with pytest.raises(PairError, match="all.npy: has other pairs; choose another file"):
+        pack_pairs(pairs[5:], folder / "all.npy", (20, 30))
+    lists = [[pairs[number]] for number in (0, 1)]
+    pack_pairs(lists[0], folder / "list.npy", (20, 30))
+    pack_pairs([pairs[0]], folder / "list.npy", (20, 30))
+    with pytest.raises(PairError, match="list.npy: has other pairs"):
+        pack_pairs(lists[1], folder / "list.npy", (20, 30))
 
 
 def test_packing_that_fails_leaves_nothing_behind(folder):

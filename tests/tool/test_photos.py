@@ -22,6 +22,7 @@ from PIL import Image, ImageCms, ImageOps
 from bg_remover.base import photo_files
 from bg_remover.base.files import ImageError
 from bg_remover.base.photo_files import open_photo, read_photo
+from bg_remover.images import read_image
 from bg_remover.tool.photos import Cut, Request, cut_photo
 from bg_remover.removal import (Background, Blur, Checkerboard, Colour, Picture, Remover,
                                 parse_background)
@@ -696,11 +697,13 @@ def test_the_limit_can_be_set(remover):
         open_photo(bomb(20_000))
 
 
-def test_the_limit_may_be_higher_than_pillows(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+def test_the_limit_may_be_higher_than_pillows_which_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000) # as a host may have set it
     assert open_photo(bomb(20_000), largest=500_000_000).size == (20_000, 20_000)
     with pytest.raises(ImageError, match="make it smaller"):
         open_photo(bomb(60_000), largest=500_000_000)
+    assert read_image(stored(red_photo(), "PNG")).shape == (60, 90, 3)
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 @given(data=st.binary(max_size=200),
