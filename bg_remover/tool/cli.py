@@ -450,7 +450,7 @@ _Keep = Annotated[Literal["people", "background"], typer.Option(
 _Feather = Annotated[float, typer.Option(
     min=0, max=100, metavar="PIXELS", help="Soften the edges.")]
 _Careful = Annotated[bool, typer.Option(
-    "--careful", help="Look twice at each photo: better masks, half as fast.")]
+    "--careful", help="Look twice at each photo: better masks, more time.")]
 _Quality = Annotated[int | None, typer.Option(
     min=1, max=100, help="Quality of webp, jpg and films.  [default: 90, 93 and 75]")]
 
