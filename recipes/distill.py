@@ -1,4 +1,4 @@
-"""Can the U-Net learn what several networks agree on? Label photos with their mean, and train on it.
+"""Can the U-Net learn what several networks agree on? Train it on photos labelled by their mean.
 
     python recipes/distill.py label DATA OUT SECOND.onnx DEEPLAB.tflite FOLDER
     python recipes/distill.py train DATA OUT RUN FOLDER [--precision mixed_bfloat16]
