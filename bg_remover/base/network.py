@@ -383,8 +383,8 @@ def network_fingerprint(
     usual = dict(threshold=its.get("threshold"), min_peak_probability=min_peak(its, is_careful))
     parts = [] if kind.__module__.startswith("bg_remover.") else [kind.__name__]
     parts += ["careful"] * is_careful
-    parts += [f"{name}={getattr(network, name)}" for name, value in usual.items()
-              if getattr(network, name) != value]
+    mine = {name: getattr(network, name, value) for name, value in usual.items()}
+    parts += [f"{name}={value}" for name, value in mine.items() if value != usual[name]]
     if file is None: return " ".join(parts)
     with open(file, "rb") as content: checksum = hashlib.file_digest(content, "sha256").hexdigest()
     return " ".join([*parts, checksum])
