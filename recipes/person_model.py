@@ -360,8 +360,8 @@ def recipe_facts(data: Path, sources: dict[str, int]) -> dict: # of the card
                 sources="\n".join(f"- {source_names[name]}: {count:,}"
                                   for name, count in sources.items()),
                 chosen=len(split_rows(data, "choose")), phases="\n".join(map(describe, phases)),
-                patience=patience, affordable=affordable, kinds=kinds_table(), false_alarms=false_alarms(),
-                licences=licences)
+                patience=patience, affordable=affordable, kinds=kinds_table(),
+                false_alarms=false_alarms(), licences=licences)
 
 
 def choice_facts(by_side: dict[int, tuple[float, float]], side: int, by_ends: dict[str, float],

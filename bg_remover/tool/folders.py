@@ -305,8 +305,8 @@ def _open_here(model: str | os.PathLike | Remover | None, stays: bool,
     photos, or where one that is open would have to leave this process."""
     if not isinstance(model, Remover): return Remover(model, *hardware)
     if hasattr(model, "session") and not stays:
-        raise TypeError("an open network cannot be sent to other processes; give its .onnx file, or "
-                        "None")
+        raise TypeError("an open network cannot be sent to other processes; give its .onnx file, "
+                        "or None")
     return model
 
 # %% ../../nbs/tool/folders.ipynb #folders-25
