@@ -217,10 +217,12 @@ def test_a_worker_that_does_not_see_the_folders_says_so(photos, tmp_path):
 
 def test_a_worker_with_another_network_is_refused(photos, tmp_path):
     model = Path(shutil.copy(shipped_model(), tmp_path / "model.onnx"))
+    other = model.read_bytes().replace(b'"kind": "person"', b'"kind": "nobody"')
+    assert other != model.read_bytes()
     folders._open_once.cache_clear()
     with pytest.raises(FolderError, match="a different network"):
         list(remove_folder(photos, tmp_path / "out", model,
-                           executor=AtOnce(lambda: model.write_bytes(b"of another version"))))
+                           executor=AtOnce(lambda: model.write_bytes(other))))
 
 
 def test_a_background_is_read_anew_when_it_has_changed_and_refused_when_it_changes(photos,
