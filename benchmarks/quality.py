@@ -24,9 +24,9 @@ of crowds are ignored.
                    person (Wilson interval)
     ms             median time from a photo in memory to its probability, all cores
 
-Thresholds are 0.5, but for the second line: there ours takes the threshold stored in its file. Ours
-is measured as `Remover.probability` gives it: doubtful regions left out, refined; so its
-milliseconds hold more than the network. Writes benchmarks/results/quality.csv (this table) and
+Thresholds are 0.5, except in the second line, where ours takes the one stored in its file. Ours is
+measured as `Remover.probability` gives it: doubtful regions left out, refined; so its milliseconds
+hold more than the network. Writes benchmarks/results/quality.csv (this table) and
 benchmarks/results/quality_photos.csv (IoU of each photo). What is left out keeps the figures that
 these files hold of it.
 """

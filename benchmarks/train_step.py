@@ -103,7 +103,7 @@ def in_new_process(what: str, way: str, backbone: str):
 
 # floating-point operations of one batch, by the type of TensorFlow's operation
 def multiplications(net) -> Counter:
-    """Two for each multiplication of a convolution: forward, to its input (but for the first,
+    """Two for each multiplication of a convolution: forward, to its input (except the first,
     whose input is the photo) and to its filter."""
     import keras
     counts = Counter()

@@ -79,7 +79,7 @@ def s3(tmp_path_factory) -> str:
 
 
 def files_below(folder: Path, patterns: list[str]):
-    "The files in a folder and its folders, but for those that a pattern names."
+    "The files in a folder and its folders, except those that a pattern names."
     for path in folder.iterdir():
         if any(path.relative_to(root).match(pattern) for pattern in patterns): continue
         if path.is_dir(): yield from files_below(path, patterns)

@@ -84,7 +84,7 @@ def write_film(path, frames, codec: str = "libx264", pix_fmt: str = "yuv420p", t
 
 
 def write_sound(film, track, hertz: int, start: float, end: float):
-    "A tone from `start` to `end`, silent but for the middle fifth of a second of each second."
+    "A tone from `start` to `end`, silent except in the middle fifth of a second of each second."
     seconds = np.arange(int(start * 48000), int(end * 48000)) / 48000
     wave = np.float32(0.5 * np.sin(2 * np.pi * hertz * seconds) * (abs(seconds % 1 - 0.5) < 0.1))
     for first in range(0, len(wave), 960):

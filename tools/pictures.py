@@ -155,7 +155,7 @@ def draw():
 
 
 def is_current(name: str, picture: np.ndarray) -> bool:
-    "Whether the stored picture shows the same, but for what another processor rounds."
+    "Whether the stored picture shows the same, except for what another processor rounds."
     if not (images / name).exists(): return False
     with tempfile.TemporaryDirectory() as folder:
         write_image(Path(folder) / name, picture) # JPEG changes it, too

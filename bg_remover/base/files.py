@@ -308,7 +308,7 @@ picture_endings = re.compile(r"(\.(p?jpe?g|jpe|jf?if|mpo|a?png|webp|gif|bmp|dib|
 
 
 def find_pictures(
-    # searched with the folders in it, but for prepared pairs and folders behind links
+    # searched with its subfolders, except prepared pairs and folders behind links
     folder: Path,
     is_wanted: Callable[[str], bool] = picture_endings.search, # of a file's name
 ) -> dict[str, list[Path]]: # name, such as "cam0/1" → the files of this name

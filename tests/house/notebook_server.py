@@ -29,7 +29,7 @@ def ask(opened: str, what: str, content: dict | None = None,
     return json.loads(answer) if answer else None
 
 
-# its outputs, as a notebook stores them, but for the pieces of text, which are not joined
+# its outputs, as a notebook stores them, except for pieces of text, which are not joined
 async def _one(socket, source: str) -> list[dict]:
     "Run one cell."
     header = dict(msg_id=uuid.uuid4().hex, msg_type="execute_request", session="lab", username="",

@@ -385,7 +385,7 @@ def test_in_colab_the_first_cell_brings_package_and_samples(name, tmp_path):
 # Sizes
 
 def test_code_lines_are_short(project_files):
-    "But for what nbdev exports: the notebook has it too, except `__all__`, which nbdev writes."
+    "What nbdev exports is left out: the notebook has it too, and nbdev writes `__all__`."
     exported = set(package.rglob("*.py"))
     long = [f"{path.relative_to(root)}: {line}" for path in project_files
             if path.suffix in (".py", ".js", ".css", ".ipynb") and path not in exported

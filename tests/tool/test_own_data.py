@@ -472,7 +472,7 @@ def test_a_file_that_cannot_be_used_does_not_stop_the_others(text, tmp_path):
 def test_a_file_that_may_not_be_read_loses_one_photo(make, name, tmp_path, monkeypatch):
     make(tmp_path / "mine")
     read = Path.read_bytes
-    def refuse(path): # as the system does, but for the administrator, who may run the tests
+    def refuse(path): # as the system does, except for the administrator, who may run the tests
         if path.name == name: raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return read(path)
     monkeypatch.setattr(Path, "read_bytes", refuse)
