@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from arguments import recipe_parser
-from compare_networks import choose, peaks, quality, thresholds
+from compare_networks import Mean, choose, peaks, quality, scan, thresholds
 
 from bg_remover.base.network import Look, look_size, mean_look
+from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, resize_image
 from bg_remover.metrics import bootstrap_interval, score
-from bg_remover.removal import Network, hysteresis_threshold, refine
+from bg_remover.removal import Network
 
 whole, mirrored = Look(), Look(mirrored=True)
 shaped, both = Look(keeps_shape=True), Look(mirrored=True, keeps_shape=True)
@@ -36,70 +37,60 @@ ways = {  # looks, and the side of a square with as many pixels
 sources = {"choose": "pairs", "coco-more": "extra", "ccp": "extra"}  # and where their photos lie
 
 
-def photos_of(data: Path, source: str) -> list[tuple[Path, Path]]:  # frames and masks
+class Way(Mean):
+    "The mean of one network's answers to some looks."
+    def __init__(self, network: Network, looks: list[tuple[Look, int]]):
+        self.network, self.looks = network, looks
+
+    def answer(self, photo: np.ndarray) -> np.ndarray:
+        sides = iter([side for _, side in self.looks])
+        def see(image, look):
+            side = next(sides) * (12 / 13 if look.keeps_shape else 1)  # `look_size` adds a twelfth
+            size = look_size(look, (side, side), image.shape[:2])
+            pixels = np.float32(resize_image(image, size))[None]
+            return self.network.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
+        return np.float32(mean_look(see, photo, [look for look, _ in self.looks]))
+
+
+def photos_of(data: Path, source: str) -> Pairs:
     "The photos of `choose`, or of a source that is new to the network; of many, every fifth."
     folder = data / sources[source]
     with open(folder / "index.csv", newline="") as file:
-        names = [row["name"] for row in csv.DictReader(file) if source in (row["split"],
-                                                                           row["source"])]
-    return [(folder / f"frames/{name}.jpg", folder / f"masks/{name}.png")
-            for name in names[::5 if len(names) > 200 else 1]]
+        names = [row["name"] for row in csv.DictReader(file)
+                 if source in (row["split"], row["source"])]
+    names = names[::5 if len(names) > 200 else 1]
+    return Pairs(folder / "frames", folder / "masks", names=names)
 
 
-def answer(network: Network, way: list[tuple[Look, int]], photo: np.ndarray) -> np.ndarray:
-    "The mean of the network's answers to all looks of a way."
-    sides = [side for _, side in way]
-    def see(image, look):
-        side = sides.pop(0)
-        if look.keeps_shape: side = side * 12 / 13  # `look_size` adds a twelfth
-        size = look_size(look, (side, side), image.shape[:2])
-        pixels = np.float32(resize_image(image, size))[None]
-        return network.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
-    return np.float32(mean_look(see, photo, [look for look, _ in way]))
+def ious_at(way: Way, pairs: Pairs, peak: float, threshold: float) -> np.ndarray:  # one a photo
+    "IoU of each photo at its own size."
+    return np.array([score(way.probability(read_image(frame), peak), read_mask(mask),
+                           threshold)["iou"]
+                     for frame, mask in zip(pairs.frame_paths, pairs.mask_paths)])
 
 
-def scan(network: Network, way: list, photos: list, peaks, thresholds) -> np.ndarray:
-    "IoU of each photo for all limits: peaks × thresholds × photos."
-    found = np.zeros((len(peaks), len(thresholds), len(photos)))
-    for place, (frame, mask) in enumerate(photos):
-        photo, mask = read_image(frame), read_mask(mask)
-        coarse = answer(network, way, photo)
-        for row, peak in enumerate(peaks):
-            probability = refine(hysteresis_threshold(coarse, peak), photo)
-            found[row, :, place] = [score(probability, mask, each)["iou"] for each in thresholds]
-    return found
-
-
-def false_alarms(network: Network, way: list, data: Path, peak: float, threshold: float) -> float:
-    "The share of photos without people in which somebody is found."
-    alarms = []
-    for path in quality.photos_without_people(data):
-        photo = read_image(path)
-        probability = refine(hysteresis_threshold(answer(network, way, photo), peak), photo)
-        alarms.append((probability >= threshold).mean() >= quality.alarm_share)
-    return float(np.mean(alarms))
-
-
-def describe(network: Network, way: list, data: Path, first: dict) -> dict:
+def describe(way: Way, data: Path, first: dict) -> dict:
     "The row of one way; `first` gets the IoUs of the first one."
-    ious = scan(network, way, photos_of(data, "choose"), peaks, thresholds)
+    ious = scan(way, photos_of(data, "choose"))
     place, best = choose(ious)
     peak, threshold = peaks[place], thresholds[best]
     row = dict(threshold=threshold, peak=peak, choose=ious[place, best].mean())
     for source in sources:
-        mine = ious[place, best] if source == "choose" else scan(
-            network, way, photos_of(data, source), [peak], [threshold])[0, 0]
+        mine = (ious[place, best] if source == "choose"
+                else ious_at(way, photos_of(data, source), peak, threshold))
         gain = mine - first.setdefault(source, mine)
         low, high = bootstrap_interval(gain)
         row |= {f"{source} gain": gain.mean(), f"{source} low": low, f"{source} high": high}
-    return row | {"false alarms": false_alarms(network, way, data, peak, threshold)}
+    alarms = [(way.probability(read_image(path), peak) >= threshold).mean() >= quality.alarm_share
+              for path in quality.photos_without_people(data)]
+    return row | {"false alarms": float(np.mean(alarms))}
 
 
 def main():
     options = recipe_parser(__doc__, "data", "out").parse_args()
     network, table, first = Network(), [], {}
-    for name, way in ways.items():
-        table.append(dict(looks=name) | describe(network, way, options.data, first))
+    for name, looks in ways.items():
+        table.append(dict(looks=name) | describe(Way(network, looks), options.data, first))
         print(*(f"{value:.4f}" if isinstance(value, float) else value
                 for value in table[-1].values()), flush=True)
         quality.write_table(options.out, table)
