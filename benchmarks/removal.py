@@ -29,7 +29,7 @@ was.
                   and how near to the true people (ISNet cuts out other things than people, too)
 
 peers.py installs rembg and fetches ISNet; where that fails, their rows are left out.
---without-rembg does not try. ISNet is twelve times as large as our network and cuts out other
+--without-rembg does not try. ISNet is eight times as large as our file and cuts out other
 things than people, too: the comparison is with what one would use instead, not with an equal.
 rembg's default is now RMBG-2.0, a network of about 1 GB for non-commercial use. It, BiRefNet and
 ViTMatte are downloads from GitHub that this script does not try to get, so nothing here says how

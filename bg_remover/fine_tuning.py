@@ -98,6 +98,9 @@ def split_pairs(
     return {part: Pairs(*folders, names=chosen) for part, chosen in both}
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-starting-point
+_shipped = resources.files("bg_remover") / "weights" # laid out like a finished run
+
+
 def starting_point(
     start: str | os.PathLike | None = None, # a finished run, or one of `BACKBONES`; None: shipped
     image_size: tuple[int, int] | None = None, # (height, width), multiples of 32; None: as it was
@@ -107,7 +110,7 @@ def starting_point(
         settings = dict(backbone=start, image_size=image_size or (256, 256),
                         decoder_filters=(64, 48, 32, 24, 16))
         return build_unet(**settings), settings
-    folder = resources.files("bg_remover") / "weights" if start is None else finished_run(start)
+    folder = _shipped if start is None else finished_run(start)
     settings = run_note(folder, "person.json")
     if image_size: settings["image_size"] = image_size
     return pretrained_unet(start, image_size), settings
@@ -130,15 +133,18 @@ def export_run(
 ):
     "Write the network of a finished run as one .onnx file for `Remover`."
     run_dir, pairs = finished_run(run_dir), run_note(run_dir, "pairs.json")
-    limits = run_note(run_dir, "start.json") or _limits(Remover())
+    limits = run_note(run_dir, "start.json") or _limits(None)
     if threshold is not None: limits["threshold"] = threshold
     if min_peak_probability is not None: limits["min_peak_probability"] = min_peak_probability
     photos = {part: len(pairs.get(part, ())) for part in ("trained", "held_out")}
     export_onnx(pretrained_unet(run_dir), path, half=True, photos=photos, **limits)
 
 
-def _limits(network: Remover) -> dict:
-    "From which probability on a network calls a pixel, and a region, a person."
+def _limits(start: str | os.PathLike | None) -> dict: # empty for one of `BACKBONES`
+    "From which probability on the network of a start calls a pixel, and a region, a person."
+    if start in BACKBONES: return {}
+    if start is None: return run_note(_shipped, "start.json") # the U-Net's, without a second opinion
+    network = network_today(start)
     careful = min_peak(network.description, careful=True)
     return dict(threshold=network.threshold, min_peak_probability=network.min_peak_probability,
                 careful_min_peak_probability=careful)
@@ -234,7 +240,7 @@ def fine_tune(
             more_callbacks)
     if start not in BACKBONES:
         model.set_weights(part_of_the_way(old, model.get_weights()))
-    _save_finished(model, run_dir, settings, {} if start in BACKBONES else _limits(today))
+    _save_finished(model, run_dir, settings, _limits(start))
     return compare_networks(today, Remover(run_dir / "model.onnx"), parts["held_out"])
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-fit

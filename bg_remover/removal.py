@@ -38,7 +38,7 @@ class Network:
         self.image_size = tuple(self.description["image_size"]) # (height, width)
         self.threshold = self.description["threshold"] # person from this probability on
         self.min_peak_probability = min_peak(self.description, careful) # of a region
-        self.looks = choose_looks(self.session, careful)
+        self.looks = choose_looks(self.session, self.description, careful)
 
     def answer(self, photo: Photo) -> np.ndarray: # float32 in 0–1, at the network's size
         "The probability of a person for each pixel of the network's small copy of the photo."

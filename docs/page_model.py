@@ -344,10 +344,21 @@ def tiles(height: Value, width: Value) -> tuple[Value, Value, Value]:
     return length, count, graph.Round(as_type(until(count), double) * step)
 
 
+def look_size(height: Value, width: Value, area: int) -> tuple[Value, Value]:
+    "`look_size` of a network that keeps a photo's shape."
+    graph, double = height.graph, TensorProto.DOUBLE
+    ratio = as_type(height, double) / as_type(width, double)
+    root = graph.Sqrt(graph.Clip(ratio, np.float64(0.5), np.float64(2)))
+    cells = (graph.Round(each) for each in (root * np.float64(area**0.5 / 32),
+                                            np.float64(area**0.5 / 32) / root))
+    return tuple(graph.Max(as_type(each, TensorProto.INT64), whole(1)) * whole(32)
+                 for each in cells)
+
+
 # float32 height×width
-def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[int, int]) -> Value:
+def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, area: int) -> Value:
     "`Network.answer`: the network itself, between its input and its output."
-    small = stretch_image(pixels, *[graph.Identity(whole(each)) for each in size])
+    small = stretch_image(pixels, *look_size(side(pixels, 0), side(pixels, 1), area))
     seen = graph.Unsqueeze(graph.Transpose(small, perm=[1, 2, 0]), whole(0))
     inner = onnx.compose.add_prefix_graph(network.graph, "network/")
     graph.nodes += [helper.make_node("Identity", [seen.name], [inner.input[0].name]), *inner.node]
@@ -355,9 +366,9 @@ def answer(graph: Graph, pixels: Value, network: onnx.ModelProto, size: tuple[in
     return graph.Squeeze(Value(graph, inner.output[0].name), whole(0, 3))
 
 
-# float32 tiles×edge×edge
+# float32 tiles×rows×columns
 def answers(photo: Value, length: Value, count: Value, starts: Value, lies: Value,
-            network: onnx.ModelProto, edge: int) -> Value:
+            network: onnx.ModelProto, area: int) -> Value:
     "The network's answers to the tiles of a photo, one after another."
     body, number = Graph(), Graph.counter
     tile = Value(body, f"tile{number}")
@@ -367,7 +378,7 @@ def answers(photo: Value, length: Value, count: Value, starts: Value, lies: Valu
     first = body.Concat(start, whole(0), axis=0)
     last = body.Concat(start + length, body.Min(side(pixels, 0), side(pixels, 1)), axis=0)
     first, last = (body.Where(lies, body.Gather(ends, whole(1, 0)), ends) for ends in (first, last))
-    part = answer(body, body.Slice(pixels, first, last, whole(0, 1)), network, (edge, edge))
+    part = answer(body, body.Slice(pixels, first, last, whole(0, 1)), network, area)
     more = body.Identity(Value(body, f"go{number}"))
     ends = [(tile.name, TensorProto.INT64), (f"go{number}", TensorProto.BOOL),
             (more.name, TensorProto.BOOL), (part.name, TensorProto.FLOAT)]
@@ -387,51 +398,57 @@ def either(condition: Value, then, otherwise) -> Value: # functions that make a 
     return condition.graph.If(condition, then_branch=branches[0], else_branch=branches[1])
 
 
-def joined(parts: Value, places: Value, rows: Value, edge: int) -> Value: # float32 rows×edge
+def joined(parts: Value, places: Value, rows: Value) -> Value: # float32 rows×columns
     """Answers to tiles as one: where two overlap, the one whose middle is nearer counts more.
     One after another: ScatterND adds in several threads at once, and loses some."""
-    graph, body, row, number = parts.graph, Graph(), np.arange(edge), Graph.counter
-    weight = np.float32(np.minimum(row, row[::-1]) + 1)[:, None]
+    graph, body, number = parts.graph, Graph(), Graph.counter
+    edge, columns = side(parts, 1), side(parts, 2)
+    row = until(edge)
+    nearer = graph.Min(row, edge - whole(1) - row) + whole(1)
+    weight = graph.Unsqueeze(as_float(nearer), whole(1))
     names = [f"{name}{number}" for name in ("tile", "go", "sum")]
     tile, go, sums = (Value(body, name) for name in names)
-    part, place, rows_here = (Value(body, each.name) for each in (parts, places, rows))
+    part, place, below, weight = (Value(body, each.name)
+                                  for each in (parts, places, rows - edge, weight))
     weighted = body.Gather(part, tile) * weight
     with_weights = body.Concat(weighted, weight, axis=1) # in the last column
     place = body.Unsqueeze(body.Gather(place, tile), whole(0))
-    around = body.Concat(place, whole(0), rows_here - whole(edge) - place, whole(0), axis=0)
+    around = body.Concat(place, whole(0), below - place, whole(0), axis=0)
     ends = [*names, body.Identity(go).name, (sums + body.Pad(with_weights, around)).name]
     kinds = [TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT]
     ends = [helper.make_tensor_value_info(name, kind, None if kind == TensorProto.FLOAT else [])
             for name, kind in zip(ends, kinds + kinds[1:])]
     loop = helper.make_graph(body.nodes, "join", ends[:3], ends[3:], body.constants)
-    nothing = graph.Expand(np.float32(0), graph.Concat(rows, whole(edge + 1), axis=0))
+    nothing = graph.Expand(np.float32(0), graph.Concat(rows, columns + whole(1), axis=0))
     sums = graph.Loop(graph.Squeeze(graph.Shape(places)), np.array(True), nothing, body=loop)
-    columns = lambda first, last: graph.Slice(sums, whole(first), whole(last), whole(1))
-    return columns(0, edge) / columns(edge, edge + 1)
+    weighted = graph.Slice(sums, whole(0), columns, whole(1))
+    return weighted / graph.Slice(sums, columns, columns + whole(1), whole(1))
 
 
-def answer_in_tiles(photo: Value, network: onnx.ModelProto, edge: int) -> Value: # float32 1×h×w
+def answer_in_tiles(photo: Value, network: onnx.ModelProto, area: int) -> Value: # float32 1×h×w
     "What `Remover` asks the network: about a photo, or as `answer_long` about parts of a long one."
     graph, double = photo.graph, TensorProto.DOUBLE
     height, width = side(photo, 0), side(photo, 1)
     lies, (length, count, starts) = graph.Greater(width, height), tiles(height, width)
-    parts = answers(photo, length, count, starts, lies, network, edge)
-    scale = np.float64(edge) / as_type(length, double)
+    parts = answers(photo, length, count, starts, lies, network, area)
+    edge = graph.Where(lies, side(parts, 2), side(parts, 1)) # of an answer, along the longer side
+    scale = as_type(edge, double) / as_type(length, double)
     in_answer = lambda pixels: as_type(graph.Round(pixels * scale), TensorProto.INT64)
     rows = in_answer(as_type(graph.Max(height, width), double))
-    places = graph.Min(in_answer(starts), rows - whole(edge))
+    places = graph.Min(in_answer(starts), rows - edge)
 
-    def turned(branch): # rows lie along the longer side
-        inner = Value(branch, parts.name)
-        upright = branch.Where(Value(branch, lies.name), branch.Transpose(inner, perm=[0, 2, 1]),
-                               inner)
-        whole_answer = joined(upright, Value(branch, places.name), Value(branch, rows.name), edge)
-        same = lambda inside: inside.Identity(Value(inside, whole_answer.name))
-        across = lambda inside: inside.Transpose(Value(inside, whole_answer.name), perm=[1, 0])
-        return either(Value(branch, branch.Squeeze(Value(branch, lies.name)).name), across, same)
+    def turned_where_it_lies(branch, value, *axes): # a transpose
+        turn = lambda inside: inside.Transpose(Value(inside, value.name), perm=axes)
+        same = lambda inside: inside.Identity(Value(inside, value.name))
+        return either(Value(branch, branch.Squeeze(Value(branch, lies.name)).name), turn, same)
+
+    def together(branch): # rows lie along the longer side
+        upright = turned_where_it_lies(branch, parts, 0, 2, 1)
+        return turned_where_it_lies(branch, joined(upright, Value(branch, places.name),
+                                                   Value(branch, rows.name)), 1, 0)
     alone = lambda branch: branch.Squeeze(Value(branch, parts.name), whole(0))
     is_long = graph.Squeeze(graph.Greater(count, whole(1)))
-    return graph.Unsqueeze(either(is_long, turned, alone), whole(0))
+    return graph.Unsqueeze(either(is_long, together, alone), whole(0))
 
 
 def page_model(path: Path) -> onnx.ModelProto:
@@ -444,8 +461,8 @@ def page_model(path: Path) -> onnx.ModelProto:
     height, width = side(pixels, 0), side(pixels, 1)
     colours = [as_float(graph.Unsqueeze(graph.Gather(pixels, np.int64(i), axis=2), whole(0)))
                for i in range(3)]
-    edge, = set(description["image_size"]) # a square: tiles lie and stand
-    probability = hysteresis_threshold(answer_in_tiles(pixels, network, edge),
+    area = int(np.prod(description["image_size"]))
+    probability = hysteresis_threshold(answer_in_tiles(pixels, network, area),
                                        description.get("min_peak_probability", 0.0))
     alpha = alpha_from(refine(probability, pixels, colours, height, width),
                        description["threshold"])

@@ -1,21 +1,25 @@
 """How should the network look at a photo? Compare sizes, shapes, the mirror image, and their means.
 
-    python recipes/compare_looks.py DATA OUT.csv
+    python recipes/compare_looks.py DATA UNET.onnx OUT.csv
 
-DATA is what person_network.py trains on. Each way to look is a row: the threshold and least peak
+DATA is what person_network.py trains on, UNET.onnx the U-Net without a second opinion
+(`second_opinion.py export … --share 0`). Each way to look is a row: the threshold and least peak
 that `choose` of compare_networks.py takes for it on the 120 photos of `choose`, the IoU there and
 its gain over one look at a square of 384, photo by photo, with its 95 % interval; the same gain on
 130 COCO photos of mostly small people and on 101 street photos, which the shipped network was never
-trained on (bags are left out of the street photos' people, so only the gain counts); and the share
-of 140 photos without people in which somebody is found. OUT.csv is written after each row.
+trained on (bags are left out of the street photos' people, so only the gain counts); and in which
+share of 140 photos without people, and of the photos' parts around people that false_alarms.py
+takes, somebody is found. OUT.csv is written after each row.
 """
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from arguments import recipe_parser
 from compare_networks import Mean, choose, peaks, quality, scan, thresholds
+from false_alarms import around_people, count_alarms
 
 from bg_remover.base.network import Look, look_size, mean_look
 from bg_remover.generator import Pairs
@@ -45,8 +49,7 @@ class Way(Mean):
     def answer(self, photo: np.ndarray) -> np.ndarray:
         sides = iter([side for _, side in self.looks])
         def see(image, look):
-            side = next(sides) * (12 / 13 if look.keeps_shape else 1)  # `look_size` adds a twelfth
-            size = look_size(look, (side, side), image.shape[:2])
+            size = look_size(look, (next(sides),) * 2, image.shape[:2])
             pixels = np.float32(resize_image(image, size))[None]
             return self.network.session.run(["probability"], {"image": pixels})[0][0, ..., 0]
         return np.float32(mean_look(see, photo, [look for look, _ in self.looks]))
@@ -81,19 +84,29 @@ def describe(way: Way, data: Path, first: dict) -> dict:
         gain = mine - first.setdefault(source, mine)
         low, high = bootstrap_interval(gain)
         row |= {f"{source} gain": gain.mean(), f"{source} low": low, f"{source} high": high}
-    alarms = [(way.probability(read_image(path), peak) >= threshold).mean() >= quality.alarm_share
-              for path in quality.photos_without_people(data)]
-    return row | {"false alarms": float(np.mean(alarms))}
+    empty = {"false alarms": map(read_image, quality.photos_without_people(data)),
+             "around people": around_people(data)}
+    for name, photos in empty.items():
+        alarms, count = count_alarms(lambda photo: way.probability(photo, peak), threshold, photos)
+        row[name] = alarms / count
+    return row
+
+
+def compare(ways: Iterable[tuple[dict, Way]], data: Path, out: Path):
+    "Measure the ways in their order, each with the columns that name it; the first is the measure."
+    table, first = [], {}
+    for names, way in ways:
+        table.append(names | describe(way, data, first))
+        print(*(f"{value:.4f}" if isinstance(value, float) else value
+                for value in table[-1].values()), flush=True)
+        quality.write_table(out, table)
 
 
 def main():
-    options = recipe_parser(__doc__, "data", "out").parse_args()
-    network, table, first = Network(), [], {}
-    for name, looks in ways.items():
-        table.append(dict(looks=name) | describe(Way(network, looks), options.data, first))
-        print(*(f"{value:.4f}" if isinstance(value, float) else value
-                for value in table[-1].values()), flush=True)
-        quality.write_table(options.out, table)
+    options = recipe_parser(__doc__, "data", "network", "out").parse_args()
+    network = Network(options.network)
+    compare(((dict(looks=name), Way(network, looks)) for name, looks in ways.items()),
+            options.data, options.out)
 
 
 if __name__ == "__main__": main()

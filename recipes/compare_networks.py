@@ -30,7 +30,7 @@ from bg_remover.removal import Network, hysteresis_threshold, refine
 from bg_remover.training import evaluate
 
 thresholds = tuple(np.arange(0.35, 0.61, 0.05).round(2).tolist())
-peaks = (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+peaks = (0.0, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 class Mean:
@@ -68,9 +68,13 @@ def scan(network: Mean, pairs: Pairs) -> np.ndarray:  # peaks × thresholds × p
     for photo, (frame, mask) in enumerate(zip(pairs.frame_paths, map(read_mask, pairs.mask_paths))):
         frame = read_image(frame)
         answer = network.answer(frame)
+        before = None
         for row, peak in enumerate(peaks):
-            probability = refine(hysteresis_threshold(answer, peak), frame)
-            found[row, :, photo] = [score(probability, mask, each)["iou"] for each in thresholds]
+            kept = hysteresis_threshold(answer, peak)
+            if before is None or not np.array_equal(kept, before):  # most peaks change nothing
+                probability = refine(kept, frame)
+                ious = [score(probability, mask, each)["iou"] for each in thresholds]
+            found[row, :, photo], before = ious, kept
     return found
 
 

@@ -62,9 +62,10 @@ def _check_description(description, session: onnxruntime.InferenceSession):
         peak = description.get(name, 0)
         if type(peak) not in (int, float) or not 0 <= peak < 1:
             raise ValueError(f"{name} must be a number from 0 to below 1, not {peak!r}")
-    for name, only in (("fit", "stretch"), ("colour", "RGB 0-255")):
-        if description.get(name) != only:
-            raise ValueError(f"{name} must be {only!r}, not {description.get(name)!r}")
+    for name, known in (("fit", ("stretch", "keep shape")), ("colour", ("RGB 0-255",))):
+        if description.get(name) not in known:
+            raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, not "
+                             f"{description.get(name)!r}")
     for ends, wanted, depth in ((session.get_inputs(), "image", 3),
                                 (session.get_outputs(), "probability", 1)):
         fits = [(end.name, end.type) for end in ends] == [(wanted, "tensor(float)")]
@@ -327,15 +328,16 @@ class Look(NamedTuple):
 
 
 def choose_looks(
-    session, # from `open_model`
-    careful: bool, # look a second time
+    session, # from `open_model`, as
+    description: dict, # is; its `fit` says what the network is used to
+    careful: bool, # look a second time, at the mirror image
 ) -> list[Look]:
     "How to look at a photo. Only a network that takes any size can keep a photo's shape."
-    if not careful: return [Look()]
     ours = isinstance(session, onnxruntime.InferenceSession)
     sides = session.get_inputs()[0].shape[1:3] if ours else [0]
     any_size = not any(isinstance(side, int) for side in sides) # then they have names
-    return [Look(), Look(mirrored=True, keeps_shape=any_size)]
+    first = Look(keeps_shape=any_size and description["fit"] == "keep shape")
+    return [first, Look(mirrored=True, keeps_shape=any_size)] if careful else [first]
 
 
 def look_size(
@@ -343,11 +345,11 @@ def look_size(
     image_size: tuple[int, int], # (height, width) that the network is used at
     photo_size: tuple[int, int], # (height, width)
 ) -> tuple[int, int]: # height and width of the copy that the network sees
-    "The network's size, or one in the photo's shape whose sides are a twelfth longer on average."
+    "The network's size, or one in the photo's shape with about as many pixels."
     if not look.keeps_shape: return image_size
     ratio = np.clip(photo_size[0] / photo_size[1], 0.5, 2) # longer photos are seen in tiles
-    side = 13 / 12 * np.sqrt(np.prod(image_size))
-    return tuple(32 * round(each / 32) for each in (side * ratio**0.5, side / ratio**0.5))
+    side = np.sqrt(np.prod(image_size))
+    return tuple(32 * max(1, round(each / 32)) for each in (side * ratio**0.5, side / ratio**0.5))
 
 
 def min_peak(

@@ -201,21 +201,30 @@ def test_the_mean_of_two_looks_turns_the_mirror_image_back():
         assert np.allclose(mean, 0.5, atol=0.02) # left and right in balance
 
 
-def test_a_careful_network_looks_twice_and_asks_for_a_lower_peak():
+def test_a_careful_network_looks_twice_and_may_ask_for_a_lower_peak():
     session, description = open_model(shipped_model())
-    assert choose_looks(session, False) == [Look()]
-    assert choose_looks(session, True) == [Look(), Look(mirrored=True, keeps_shape=True)]
-    assert choose_looks(object(), True) == [Look(), Look(mirrored=True)] # a network of others
-    assert 0 < min_peak(description, True) < min_peak(description, False) < 1
+    usual, again = Look(keeps_shape=True), Look(mirrored=True, keeps_shape=True)
+    assert choose_looks(session, description, False) == [usual]
+    assert choose_looks(session, description, True) == [usual, again]
+    stretched = description | dict(fit="stretch") # as in the lessons
+    assert choose_looks(session, stretched, False) == [Look()]
+    assert choose_looks(session, stretched, True) == [Look(), again]
+    of_others = [Look(), Look(mirrored=True)] # they take one size only
+    assert choose_looks(object(), stretched, True) == of_others
+    assert 0 < min_peak(description, True) <= min_peak(description, False) < 1
+    assert min_peak(dict(min_peak_probability=0.3, careful_min_peak_probability=0.2), True) == 0.2
     assert min_peak(dict(min_peak_probability=0.3), True) == 0.3
 
 
 @pytest.mark.parametrize("photo, seen", [((480, 640), (352, 480)), ((640, 480), (480, 352)),
-                                         ((500, 500), (416, 416)), ((100, 900), (288, 576))])
+                                         ((500, 500), (416, 416)), ((100, 900), (288, 576)),
+                                         ((3, 3), (416, 416))])
 def test_a_look_in_the_photos_shape_has_sides_that_the_network_takes(photo, seen):
-    assert look_size(Look(), (384, 384), photo) == (384, 384)
-    assert look_size(Look(True, True), (384, 384), photo) == seen
+    assert look_size(Look(), (416, 416), photo) == (416, 416)
+    assert look_size(Look(True, True), (416, 416), photo) == seen
     assert all(side % 32 == 0 for side in seen)
+    tiny = look_size(Look(True, True), (32, 32), photo)
+    assert all(side and side % 32 == 0 for side in tiny)
 
 
 def test_careful_cutouts_differ_and_stay_close():
