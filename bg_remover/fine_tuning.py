@@ -143,7 +143,7 @@ def export_run(
 def _limits(start: str | os.PathLike | None) -> dict: # empty for one of `BACKBONES`
     "From which probability on the network of a start calls a pixel, and a region, a person."
     if start in BACKBONES: return {}
-    if start is None: return run_note(_shipped, "start.json") # the U-Net's, without a second opinion
+    if start is None: return run_note(_shipped, "start.json") # the U-Net's when it answers alone
     network = network_today(start)
     careful = min_peak(network.description, careful=True)
     return dict(threshold=network.threshold, min_peak_probability=network.min_peak_probability,
