@@ -542,9 +542,10 @@ def test_the_shipped_file_is_the_mean_of_the_shipped_weights_and_a_second_opinio
     from bg_remover.model import predict_probability, pretrained_unet
     model, share = pretrained_unet(image_size=remover.image_size), remover.description[
         "share_of_deeplab"]
-    for path in val_photos[:3]:
+    for path in val_photos[:4]: # on two of them is nobody
         image = cv2.resize(read_image(path), remover.image_size[::-1], interpolation=cv2.INTER_AREA)
         unet = predict_probability(model, image)
         second = (remover.answer(image) - (1 - share) * unet) / share
         assert -0.01 < second.min() and second.max() < 1.01
-        assert second[unet > 0.9].mean() > 4 * second[unet < 0.1].mean()
+        people, others = unet > 0.9, second[unet < 0.1].mean()
+        assert second[people].mean() > 4 * others if people.any() else others < 0.01
