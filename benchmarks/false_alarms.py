@@ -5,8 +5,8 @@
 DATA and PEERS are those of quality.py, UNET.onnx is the U-Net without a second opinion
 (recipes/second_opinion.py). Counted as quality.py counts: at least 1 % of the pixels are
 called a person, each network at its threshold. Writes results/false_alarms.csv: the share of photos
-with its Wilson interval, for three kinds of photos. Rows that the file holds are kept; take out
-those to measure again.
+with its Wilson interval, for three kinds of photos. Ours are always measured; what the file holds
+of the others is kept.
 
     any            those of quality.py
     animals        mostly animals (DATA/extra, source `voc-background`); the U-Net was never trained
@@ -17,13 +17,13 @@ those to measure again.
 import argparse
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from evaluate import wilson_interval
-from quality import Peer, alarm_share, folder, photos_without_people, tflite, write_table
+from quality import Peer, count_alarms, folder, photos_without_people, tflite, write_table
 
 from bg_remover.images import read_image
 from bg_remover.removal import Remover
@@ -54,17 +54,11 @@ def around_people(data: Path) -> Iterator[np.ndarray]:
         if min(part.shape[:2]) >= least_side: yield np.ascontiguousarray(part)
 
 
-def count_alarms(predict, threshold: float, photos) -> tuple[int, int]:  # and of how many photos
-    "In how many photos somebody is found."
-    found = [(predict(photo) >= threshold).mean() >= alarm_share for photo in photos]
-    return sum(found), len(found)
-
-
-def measure(predict, threshold: float, photos) -> dict:
-    "The row of one network and one kind of photos."
+def measure(predict: Callable, threshold: float, photos: Iterator[np.ndarray]) -> dict:
+    "What a row says of one network and one kind of photos."
     alarms, count = count_alarms(predict, threshold, photos)
     low, high = wilson_interval(alarms, count)
-    return dict(network="", photos="", count=count, alarms=alarms / count, low=low, high=high)
+    return dict(count=count, alarms=alarms / count, low=low, high=high)
 
 
 def photos_without(data: Path) -> dict[str, Iterator[np.ndarray]]:
@@ -86,11 +80,12 @@ def main():
                  for name, (file, prepare, read) in tflite.items()}
     path, table = folder / "results/false_alarms.csv", []
     with open(path, newline="") as file:
-        earlier = {(row["network"], row["photos"]): row for row in csv.DictReader(file)}
+        earlier = {(row["network"], row["photos"]): row for row in csv.DictReader(file)
+                   if row["network"] not in ours}
     for name, (predict, threshold) in networks.items():
-        for kind, pictures in photos_without(options.data).items():
-            row = earlier.get((name, kind)) or measure(predict, threshold, pictures)
-            table.append(row | dict(network=name, photos=kind))
+        for kind, photos in photos_without(options.data).items():
+            row = earlier.get((name, kind)) or measure(predict, threshold, photos)
+            table.append(dict(network=name, photos=kind) | row)
             print(*table[-1].values(), flush=True)
     write_table(path, table)
 

@@ -37,7 +37,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -135,12 +135,19 @@ def large_enough(scores: list[dict]) -> np.ndarray:
     return np.array([one["iou"] for one in scores if one["person_fraction"] >= min_person_fraction])
 
 
+def count_alarms(predict: Callable, threshold: float,
+                 photos: Iterable[np.ndarray]) -> tuple[int, int]: # and of how many photos
+    "In how many photos somebody is found."
+    found = [(predict(photo) >= threshold).mean() >= alarm_share for photo in photos]
+    return sum(found), len(found)
+
+
 def measure(predict: Callable, threshold: float, pairs: Pairs,
             empty: list[Path]) -> tuple[dict, list[dict]]:
     "All figures of one network, and its score on each photo."
     scores = [score(predict(frame), mask, threshold) for frame, mask in
               zip(map(read_image, pairs.frame_paths), map(read_mask, pairs.mask_paths))]
-    alarms = sum((predict(read_image(path)) >= threshold).mean() >= alarm_share for path in empty)
+    alarms, _ = count_alarms(predict, threshold, map(read_image, empty))
     total = summarize(scores, min_person_fraction)
     low, high = bootstrap_interval(large_enough(scores))
     row = dict(IoU=total["iou"], low=low, high=high)

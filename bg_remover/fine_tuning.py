@@ -133,20 +133,19 @@ def export_run(
 ):
     "Write the network of a finished run as one .onnx file for `Remover`."
     run_dir, pairs = finished_run(run_dir), run_note(run_dir, "pairs.json")
-    limits = run_note(run_dir, "start.json") or _limits(None)
+    limits = run_note(run_dir, "start.json") or run_note(_shipped, "start.json")
     if threshold is not None: limits["threshold"] = threshold
     if min_peak_probability is not None: limits["min_peak_probability"] = min_peak_probability
     photos = {part: len(pairs.get(part, ())) for part in ("trained", "held_out")}
     export_onnx(pretrained_unet(run_dir), path, half=True, photos=photos, **limits)
 
 
-def _limits(start: str | os.PathLike | None) -> dict: # empty for one of `BACKBONES`
+def _limits(start: str | os.PathLike | None, today: Remover) -> dict: # empty: none are known
     "From which probability on the network of a start calls a pixel, and a region, a person."
     if start in BACKBONES: return {}
     if start is None: return run_note(_shipped, "start.json") # the U-Net's when it answers alone
-    network = network_today(start)
-    careful = min_peak(network.description, careful=True)
-    return dict(threshold=network.threshold, min_peak_probability=network.min_peak_probability,
+    careful = min_peak(today.description, careful=True)
+    return dict(threshold=today.threshold, min_peak_probability=today.min_peak_probability,
                 careful_min_peak_probability=careful)
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-keep-split
@@ -240,7 +239,7 @@ def fine_tune(
             more_callbacks)
     if start not in BACKBONES:
         model.set_weights(part_of_the_way(old, model.get_weights()))
-    _save_finished(model, run_dir, settings, _limits(start))
+    _save_finished(model, run_dir, settings, _limits(start, today))
     return compare_networks(today, Remover(run_dir / "model.onnx"), parts["held_out"])
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-fit

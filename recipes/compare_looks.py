@@ -19,7 +19,7 @@ import numpy as np
 
 from arguments import recipe_parser
 from compare_networks import Mean, choose, peaks, quality, scan, thresholds
-from false_alarms import around_people, count_alarms
+from false_alarms import around_people
 
 from bg_remover.base.network import Look, look_size, mean_look
 from bg_remover.generator import Pairs
@@ -87,7 +87,8 @@ def describe(way: Way, data: Path, first: dict) -> dict:
     empty = {"false alarms": map(read_image, quality.photos_without_people(data)),
              "around people": around_people(data)}
     for name, photos in empty.items():
-        alarms, count = count_alarms(lambda photo: way.probability(photo, peak), threshold, photos)
+        alarms, count = quality.count_alarms(lambda photo: way.probability(photo, peak),
+                                              threshold, photos)
         row[name] = alarms / count
     return row
 

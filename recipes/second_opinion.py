@@ -30,6 +30,7 @@ from compare_looks import Way, shaped, whole
 from compare_looks import compare as compare_ways
 from deeplab_encoder import read_layers
 from person_model import licences
+from quality import person_class
 
 from bg_remover import __version__
 from bg_remover.base.backbones import minus_one_to_one
@@ -37,7 +38,6 @@ from bg_remover.base.export import export_onnx
 from bg_remover.base.network import open_model, shipped_model
 from bg_remover.model import pretrained_unet
 
-person_class = 15  # of PASCAL VOC
 stride = 16  # pixels from cell to cell of DeepLab's grid
 side = 384  # of a square with as many pixels as the networks see
 ways = (("the U-Net, stretched to a square", 0, [(whole, side)]),
@@ -103,15 +103,20 @@ class DeepLab:
                                for value, weight in zip(values, layer.weights)])
 
 
+def networks(deeplab: Path, side: int) -> tuple[keras.Model, keras.Model]:
+    "The U-Net and DeepLab, for pictures of that size."
+    image, second = keras.Input((side, side, 3), name="image"), DeepLab(deeplab)
+    model = keras.Model(image, second.probability(image), name="deeplab")
+    second.fill()
+    return pretrained_unet(image_size=(side, side)), model
+
+
 def join(deeplab: Path, side: int, share: float) -> keras.Model:
     "U-Net and DeepLab in one; `share` of the answer is DeepLab's."
-    image, second = keras.Input((side, side, 3), name="image"), DeepLab(deeplab)
-    one = pretrained_unet(image_size=(side, side))(image)
-    mean = layers.Add()([layers.Rescaling(1 - share)(one),
-                         layers.Rescaling(share)(second.probability(image))])
-    model = keras.Model(image, mean, name="two_opinions")
-    second.fill()
-    return model
+    image = keras.Input((side, side, 3), name="image")
+    answers = [layers.Rescaling(part)(network(image))
+               for network, part in zip(networks(deeplab, side), (1 - share, share))]
+    return keras.Model(image, layers.Add()(answers), name="two_opinions")
 
 
 class Both:
@@ -126,10 +131,11 @@ class Both:
 
 def compare(options: argparse.Namespace):
     "A row for each share and way to look, measured as compare_looks.py does it."
+    each = networks(options.deeplab, 64)
     with tempfile.TemporaryDirectory() as work:
-        for share in (0, 1):
-            export_onnx(join(options.deeplab, 64, share), Path(work) / f"{share}.onnx")
-        sessions = [open_model(Path(work) / f"{share}.onnx")[0] for share in (0, 1)]
+        for network in each:
+            export_onnx(network, Path(work) / f"{network.name}.onnx")
+        sessions = [open_model(Path(work) / f"{network.name}.onnx")[0] for network in each]
     compare_ways(((dict(looks=name, share=share),
                    Way(SimpleNamespace(session=Both(sessions, share)), looks))
                   for name, share, looks in ways), options.data, options.out)

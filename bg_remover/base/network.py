@@ -328,8 +328,8 @@ class Look(NamedTuple):
 
 
 def choose_looks(
-    session, # from `open_model`, as
-    description: dict, # is; its `fit` says what the network is used to
+    session, # from `open_model`
+    description: dict, # from there, too; `fit` says how the network wants to see photos
     careful: bool, # look a second time, at the mirror image
 ) -> list[Look]:
     "How to look at a photo. Only a network that takes any size can keep a photo's shape."

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bg_remover.images import write_image
-from false_alarms import around_people, count_alarms
+from false_alarms import around_people
+from quality import count_alarms
 from second_opinion import Both, DeepLab, person_class, stride
 
 
