@@ -1,6 +1,7 @@
 __version__ = "0.1.0"
 
-_door = {"remove": "tool.remove", "remove_many": "tool.remove", "remove_folder": "tool.folders", "Remover": "removal"}
+_door = {"remove": "tool.remove", "remove_many": "tool.remove", "remove_folder": "tool.folders", "Remover": "removal",
+         "BgRemoverError": "base.errors"}
 __all__ = [*_door]
 
 

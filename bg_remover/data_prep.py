@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from .base.annotations import (annotation_file, encode_annotation, explain_size,
                                          open_coco, pair_name, report_problems)
-from .base.files import DataError, file_sha1, one_photo_lost, write_bytes
+from .base.errors import DataError, one_photo_lost
+from .base.files import file_sha1, write_bytes
 from .base.pairs import fill_folder, finished_names
-from .base.photo_files import file_kind
+from .base.formats import file_kind
 from .images import read_image, resize_image, resize_mask, write_image, write_mask
 
 import numpy as np

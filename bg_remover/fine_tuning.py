@@ -21,7 +21,8 @@ import numpy as np
 
 from .base.backbones import BACKBONES
 from .base.export import export_onnx, save_half_weights
-from .base.files import DataError, write_bytes
+from .base.errors import DataError
+from .base.files import write_bytes
 from .base.network import min_peak
 from .base.optimizers import warm_cosine
 from .base.pairs import group_alike

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from .base.errors import BgRemoverError
 from .base.work import usable_cores
 from .images import read_image, read_mask, resize_image, resize_mask
 
@@ -26,7 +27,7 @@ import numpy as np
 
 # %% ../nbs/05_generator.ipynb #generator-machinery
 # machinery
-class PairError(ValueError):
+class PairError(BgRemoverError):
     "Frames and masks that do not belong together; the message names the file and says what to do."
 
 def files_by_name(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> dict[str, Path]:

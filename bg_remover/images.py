@@ -10,7 +10,9 @@ __all__ = ['Photo', 'read_image', 'composite', 'on_checkerboard', 'read_mask', '
 import os
 from pathlib import Path
 
-from .base.files import ImageError, decode_image, is_mask, source_name, write_bytes
+from .base.errors import ImageError
+from .base.files import write_bytes
+from .base.decoding import decode_image, is_mask, source_name
 from .base.photo_files import picture_rgb, read_rgb
 
 import cv2

@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .base.files import ImageError, by_photo
+from .base.errors import ImageError
+from .base.files import by_photo
 from .base.masks import read_any_mask
 
 import cv2

@@ -14,7 +14,7 @@ import os
 import platform
 from pathlib import Path
 
-from .base.files import FolderError, check_name
+from .base.errors import BgRemoverError, FolderError, check_name
 from .base.network import answer_long, choose_looks, look_size, mean_look, min_peak
 from .base.network import open_model, shipped_model
 from .base.photo_files import from_srgb
@@ -338,7 +338,7 @@ def parse_background(
                             + " or ".join(kind.hint for kind in kinds))
 
 # %% ../nbs/09_removal.ipynb #removal-40
-class PersonNotFound(Exception):
+class PersonNotFound(BgRemoverError):
     "An answer rather than a failure: no pixel of a photo reaches the threshold."
 
 

@@ -19,11 +19,12 @@ from collections import Counter
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
-import cv2
 from pycocotools import mask as runs
 from pycocotools.coco import COCO
 
-from .files import DataError, ImageError, decode_image, read_orientation
+from .errors import DataError, ImageError
+from .opencv import cv2
+from .decoding import decode_image, read_orientation
 
 # %% ../../nbs/base/annotations.ipynb #annotations-number
 def whole_number(value, name: str) -> int:

@@ -21,6 +21,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from .errors import BgRemoverError
+
 # %% ../../nbs/base/backbones.ipynb #model-20
 def segmentation_models():
     "Import segmentation-models under Keras 3, on any of its backends, without its greeting."
@@ -140,7 +142,7 @@ def freeze_encoder(
     return model
 
 # %% ../../nbs/base/backbones.ipynb #model-33
-class WeightsError(ValueError):
+class WeightsError(BgRemoverError):
     "Weights that are missing, damaged or of another network; names the file and what to do."
 
 

@@ -12,8 +12,8 @@ import re
 import sys
 from importlib import resources
 
-import cv2
 import numpy as np
+from .opencv import cv2
 
 # %% ../../nbs/base/figures.ipynb #figures-encode
 def picture_url(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from .errors import BgRemoverError
 from .photo_files import largest_photo
 
 import numpy as np
@@ -22,7 +23,7 @@ except ImportError as error:
     raise ImportError('films need PyAV: pip install "bg-remover[video]"') from error
 
 # %% ../../nbs/base/films.ipynb #films-12
-class FilmError(ValueError):
+class FilmError(BgRemoverError):
     "A film that cannot be read or written; the message names it and says what to do."
 
 

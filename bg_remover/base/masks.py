@@ -9,11 +9,12 @@ __all__ = ['mask_plane', 'person_class', 'read_any_mask', 'check_fractions']
 import os
 from pathlib import Path
 
-from .files import ImageError, NamedBytes, decode_image, is_mask, one_photo_lost
-from .files import open_picture, read_orientation, source_name, turn_upright
+from .errors import ImageError, one_photo_lost
+from .opencv import cv2
+from .decoding import NamedBytes, decode_image, is_mask, open_picture
+from .decoding import read_orientation, source_name, turn_upright
 from .photo_files import largest_photo
 
-import cv2
 import numpy as np
 
 # %% ../../nbs/base/masks.ipynb #masks-palette

@@ -21,10 +21,9 @@ from typing import NamedTuple
 
 import bg_remover
 
-from .files import lacks_memory
+from .errors import BgRemoverError, lacks_memory
+from .opencv import cv2
 from .work import usable_cores
-
-import cv2
 
 import numpy as np
 
@@ -36,7 +35,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 # %% ../../nbs/base/network.ipynb #removal-07
-class ModelError(ValueError):
+class ModelError(BgRemoverError):
     "A model file that cannot be used; the message names it and says what to do."
 
 

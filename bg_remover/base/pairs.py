@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
 from .annotations import report_problems
-from .files import DataError, FolderError, ImageError, decode_image
+from .errors import DataError, FolderError, ImageError
+from .opencv import cv2
+from .decoding import decode_image
 from .storage import claim_folder
 from .work import run_jobs, usable_cores
 

@@ -20,12 +20,13 @@ from pathlib import Path
 import keras
 from keras import ops
 
+from .errors import BgRemoverError
 from .files import write_bytes
 from .pairs import pairs_digest
 from .storage import check_settings, read_settings
 
 # %% ../../nbs/base/runs.ipynb #training-25
-class RunError(ValueError):
+class RunError(BgRemoverError):
     "A run folder that does not fit the call, or a run that went wrong; says what to do."
 
 # %% ../../nbs/base/runs.ipynb #runs-finished

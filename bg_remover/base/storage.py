@@ -16,7 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from .files import DataError, FolderError, check_name, write_bytes
+from .errors import DataError, FolderError, check_name
+from .files import write_bytes
 
 # %% ../../nbs/base/storage.ipynb #storage-06x
 # the first word of an address, and the package that speaks to such a store

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import FolderError
+from .errors import FolderError
 
 # %% ../../nbs/base/work.ipynb #work-cores
 def _quotas(groups: Path, own: Path) -> Iterator[float]:

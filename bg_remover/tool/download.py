@@ -20,13 +20,14 @@ from typing import NamedTuple
 import requests
 from tqdm.auto import tqdm
 
-from ..base.files import ImageError, file_sha1, write_bytes
+from ..base.errors import BgRemoverError, ImageError
+from ..base.files import file_sha1, write_bytes
 from ..images import read_image
 from ..base.annotations import annotation_file, open_coco, report_problems
 from ..data_prep import person_ids
 
 # %% ../../nbs/tool/download.ipynb #download-zips
-class DownloadError(OSError):
+class DownloadError(BgRemoverError, OSError):
     "Something that could not be downloaded or unpacked; the message says what and what to do."
 
 class CocoZip(NamedTuple):

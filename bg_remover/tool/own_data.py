@@ -15,7 +15,6 @@ import contextlib
 import csv
 import glob
 import io
-import json
 import os
 import re
 import warnings
@@ -27,13 +26,14 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 
 from ..base.annotations import check_content, explain_size, read_json, report_problems
-from ..base.files import DataError, ImageError, NamedBytes, decode_image
-from ..base.files import explain_os_error, find_pictures, is_mask, one_photo_lost
-from ..base.files import one_spelling, picture_endings, write_bytes
+from ..base.errors import DataError, ImageError, explain_os_error, one_photo_lost
+from ..base.formats import is_photo_name, without_ending
+from ..base.files import find_pictures, one_spelling, write_bytes
+from ..base.opencv import cv2
+from ..base.decoding import NamedBytes, decode_image, is_mask
 from ..base.masks import check_fractions, mask_plane, read_any_mask
 from ..base.photo_files import largest_photo
 from ..base.storage import claim_folder, read_settings, write_settings
@@ -286,7 +286,7 @@ def subfolder(folder: Path, *names: str) -> Path | None:
 _photo_folders, _mask_folders = ("photos", "images"), ("masks", "labels", "annotations")
 
 def _is_mask(name: str) -> bool:
-    return bool(picture_endings.search(name)) or name.lower().endswith(".ora")
+    return is_photo_name(name) or name.lower().endswith(".ora")
 
 def from_masks(folder: Path, choice: Choice = Choice()) -> list[Own] | None:
     "photos/ and masks/, or images/ with masks/, labels/ or annotations/."
@@ -548,7 +548,7 @@ def _classes_in_use(files: list[Path]) -> str:
 
 def _coco_pair(name: str, record: dict, people: list[dict], path: Path, finder: PhotoFinder) -> Own:
     "A photo with its outlines, or with the reason why there is no such photo."
-    bare = flat_name(picture_endings.sub("", name).removeprefix("images/"))
+    bare = flat_name(without_ending(name).removeprefix("images/"))
     outlines = Outlines(path, people, (record["height"], record["width"]))
     try: return Own(bare, finder.find(name), outlines)
     except DataError as error: return Own(bare, finder.folder / name, error)
@@ -686,7 +686,7 @@ def from_supervisely(folder: Path, choice: Choice = Choice()) -> list[Own] | Non
     titles = [title(one) for content in contents.values() for one in content["objects"]]
     chosen = choose_class(titles, choice.class_name, folder)
     for path, content in contents.items():
-        bare = picture_endings.sub("", path.stem)
+        bare = without_ending(path.stem)
         name = flat_name((path.parent.parent.relative_to(folder) / bare).as_posix())
         size = content.get("size") if isinstance(content.get("size"), dict) else {}
         size = size.get("height"), size.get("width")

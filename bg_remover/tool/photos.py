@@ -11,13 +11,15 @@ import os
 import zlib
 from dataclasses import dataclass, replace
 
-from ..base.files import ImageError, source_name
-from ..base.photo_files import PhotoFile, largest_photo, open_photo, read_file, read_photo
+from ..base.errors import ImageError
+from ..base.formats import result_formats
+from ..base.opencv import cv2
+from ..base.decoding import source_name
+from ..base.photo_files import PhotoFile, largest_photo, read_file, read_photo
 from ..images import Photo
 from ..removal import Background, Remover, estimate_foreground, parse_background
 from ..removal import replace_background
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -45,7 +47,7 @@ class Request:
 
     def __post_init__(self):
         form, mask, background = self.form, self.mask, self.background
-        if form not in _savings:
+        if form not in result_formats:
             raise ValueError(f"form must be 'png', 'webp' or 'jpg', not {form!r}")
         if mask and background is not None:
             raise ValueError("a mask has no background; leave out one of the two")

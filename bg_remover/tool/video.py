@@ -23,6 +23,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..base.files import write_bytes
+from ..base.opencv import cv2
 from ..base.films import Film, FilmError, is_whole_film, open_film, read_frame
 from ..base.films import read_packets
 from ..base.network import network_fingerprint
@@ -32,7 +33,6 @@ from ..removal import (Background, Remover, alpha_from, estimate_foreground,
 from .photos import crop_box
 
 import av
-import cv2
 import numpy as np
 
 # %% ../../nbs/tool/video.ipynb #video-42

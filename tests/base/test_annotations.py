@@ -14,7 +14,7 @@ from PIL import Image
 from bg_remover.base.annotations import (annotation_file, clean_segmentation, encode_annotation,
                                          explain_size, flatten_polygons, open_coco, pair_name,
                                          unpack_counts)
-from bg_remover.base.files import DataError
+from bg_remover.base.errors import DataError
 from bg_remover.data_prep import person_annotations, person_ids, person_mask, prepare_pairs
 from bg_remover.images import read_mask, write_image
 

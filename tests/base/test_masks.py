@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bg_remover.base.files import ImageError, NamedBytes
+from bg_remover.base.errors import ImageError
+from bg_remover.base.decoding import NamedBytes
 from bg_remover.base.masks import check_fractions, read_any_mask
 from bg_remover.metrics import score_masks
 from picture_files import chunk

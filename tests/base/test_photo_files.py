@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from bg_remover.base.files import ImageError
-from bg_remover.base.photo_files import file_kind, read_photo, read_rgb
+from bg_remover.base.errors import ImageError
+from bg_remover.base.formats import file_kind
+from bg_remover.base.photo_files import read_photo, read_rgb
 from bg_remover.images import as_image, read_image
 from picture_files import chunk, encoded, noise
 

@@ -18,11 +18,11 @@ from distributed import Client
 
 from bg_remover import removal
 from bg_remover.tool import folders
-from bg_remover.base.files import DataError
+from bg_remover.base.errors import DataError
 from bg_remover.base.work import batch_size
 from bg_remover.base.pairs import make_batch
 from bg_remover.data_prep import prepare_pair, prepare_pairs
-from bg_remover.base.files import FolderError
+from bg_remover.base.errors import FolderError
 from bg_remover.tool.folders import Record, remove_folder
 from bg_remover.images import write_image
 from bg_remover.removal import Remover

@@ -16,7 +16,7 @@ from bg_remover.base import storage
 from bg_remover.tool import folders
 from bg_remover.tool.folders import find_photos, remove_folder
 from bg_remover.images import write_image
-from bg_remover.base.files import FolderError
+from bg_remover.base.errors import FolderError
 from bg_remover.base.storage import names_in, open_folder, walk_store, write_whole
 from stand_in import BrightRemover as Stub
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bg_remover.base import pairs
-from bg_remover.base.files import DataError
+from bg_remover.base.errors import DataError
 from bg_remover.base.work import usable_cores
 from bg_remover.generator import Batches
 

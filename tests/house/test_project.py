@@ -27,8 +27,9 @@ root = Path(__file__).resolve().parents[2]
 package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.solutions()
 modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
-plain = ("base.files", "base.photo_files", "base.storage", "base.work", "base.network", "images",
-         "removal", "tool.photos", "tool.folders")
+plain = ("base.errors", "base.formats", "base.files", "base.opencv", "base.decoding",
+         "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal",
+         "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
 extras = ("demo", "learn", "heic", "video", "server", "scale", "dev", "docs")
 
@@ -165,6 +166,12 @@ def test_no_module_imports_from_a_floor_above_or_from_later_on_its_own(name):
 @pytest.mark.parametrize("name", plain)
 def test_a_plain_install_runs_without_the_learners_modules(name):
     assert project_imports(modules[name]) <= set(plain)
+
+
+@pytest.mark.parametrize("name", [name for name in house.modules if "." in name])
+def test_opencv_is_loaded_where_its_errors_are_explained(name):
+    assert "cv2" not in imported(modules[name]) or name == "base.opencv", (
+        "from bg_remover.base.opencv import cv2")
 
 
 def test_folders_start_without_the_learners_packages():

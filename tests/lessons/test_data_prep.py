@@ -16,7 +16,7 @@ import pytest
 
 from bg_remover import data_prep
 from bg_remover.base import storage
-from bg_remover.base.files import DataError
+from bg_remover.base.errors import DataError
 from bg_remover.data_prep import draw_mask, open_coco, person_ids, person_mask, prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, resize_mask, write_image
 
@@ -329,12 +329,13 @@ def test_a_larger_limit_goes_on(tmp_path, whole):
 slow_preparation = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
-from bg_remover import data_prep; from bg_remover.base import files as images
-write = images.os.replace
+from bg_remover import data_prep
+from bg_remover.base import files
+write = files.os.replace
 def slow_write(*paths):
     time.sleep(0.05) # so that a kill always falls in the middle
     write(*paths)
-images.os.replace = slow_write
+files.os.replace = slow_write
 data_prep.prepare_pairs(sys.argv[1], "val", sys.argv[2], executor=ThreadPoolExecutor(1))
 """
 

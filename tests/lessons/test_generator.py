@@ -8,7 +8,7 @@ import pytest
 from bg_remover.generator import (Batches, PairError, Pairs, Step, all_steps, as_mask, augment_pair,
                                   batches, find_place, ignored, light_steps,
                                   make_plan, paste_people, view_steps)
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.images import resize_image, resize_mask, write_image, write_mask
 from pair_files import make_pair
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.images import (composite, read_image, read_mask, resize_image, resize_mask,
                                resize_probability, write_image, write_mask)
 from picture_files import encoded

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies
 from onnx import TensorProto, helper, load, save
 from PIL import Image, ImageOps
 
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.images import read_image, resize_probability, write_image
 from bg_remover.metrics import boundary_iou
 from bg_remover.base.network import ModelError, open_model, shipped_model

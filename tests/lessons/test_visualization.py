@@ -15,7 +15,7 @@ import pytest
 
 from bg_remover import visualization as show
 from bg_remover.generator import Pairs
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.images import read_image, write_image, write_mask
 from bg_remover.metrics import score
 

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bg_remover.base import files as images
+from bg_remover.base import files
 from bg_remover import removal
 from bg_remover.tool import folders
-from bg_remover.base.files import FolderError
+from bg_remover.base.errors import FolderError
 from bg_remover.tool.folders import (Record, find_photos, is_finished, output_path, remove_file,
                                      remove_folder)
 from bg_remover.images import read_image, write_image
@@ -479,8 +479,8 @@ def test_leftovers_of_the_dead_go_those_of_the_living_stay(photos, tmp_path):
     out = tmp_path / "out/in here"
     out.mkdir(parents=True)
     mine, its, elsewhere = (out / f".{machine}-{process}-0123abcd.part"
-                            for machine, process in ((images._machine, os.getpid()),
-                                                     (images._machine, dead.pid),
+                            for machine, process in ((files._machine, os.getpid()),
+                                                     (files._machine, dead.pid),
                                                      ("another_machine", dead.pid)))
     for part in (mine, its, elsewhere, out / ".somebody_elses.part", out / "notes.part"):
         part.touch()
@@ -749,7 +749,7 @@ def test_killed_at_any_moment_and_started_again(photos, tmp_path, workers):
         assert all(is_finished(path) for path in (tmp_path / "out").rglob("*.png"))
         assert_they_end(workers_of_it)
     # as if killed while it wrote
-    (tmp_path / "out" / f".{images._machine}-{run.pid}-0123abcd.part").write_bytes(b"half a fi")
+    (tmp_path / "out" / f".{files._machine}-{run.pid}-0123abcd.part").write_bytes(b"half a fi")
     records = list(remove_folder(photos, tmp_path / "out", Stub()))
     assert len(records) == 31 and verdicts(records)["failed"] == ["broken.jpg"]
     ours, undisturbed = contents(tmp_path / "out"), contents(tmp_path / "undisturbed")
@@ -760,16 +760,16 @@ def test_killed_at_any_moment_and_started_again(photos, tmp_path, workers):
 @on_unix
 def test_who_died_and_was_not_mourned_is_dead(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", ""])
-    part = tmp_path / f".{images._machine}-{child.pid}-0123abcd.part"
+    part = tmp_path / f".{files._machine}-{child.pid}-0123abcd.part"
     part.touch()
     # it has ended, but stays in the list of processes
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     if sys.platform == "linux":
-        images.remove_leftovers(tmp_path)
+        files.remove_leftovers(tmp_path)
         assert not part.exists()
     child.wait()
     part.touch()
-    images.remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert not part.exists()
 
 
@@ -777,10 +777,10 @@ def test_who_died_and_was_not_mourned_is_dead(tmp_path):
 def test_killed_while_it_writes(photos, tmp_path):
     code = ("import os, signal, sys; sys.path.insert(0, sys.argv[3])\nfrom stand_in import "
             "BrightRemover as Stub\nfrom bg_remover.tool.folders import remove_folder\n"
-            "from bg_remover import images\nreplace = os.replace\ndef die(part, path):\n"
+            "from bg_remover.base import files\nreplace = os.replace\ndef die(part, path):\n"
             "    if path.suffix == '.json': replace(part, path)\n"
             "    else: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "images.os.replace = die\nlist(remove_folder(sys.argv[1], sys.argv[2], Stub()))")
+            "files.os.replace = die\nlist(remove_folder(sys.argv[1], sys.argv[2], Stub()))")
     assert subprocess.run([sys.executable, "-c", code, photos, tmp_path / "out",
                            Path(__file__).parents[1]]).returncode == -signal.SIGKILL
     assert [Path(name).suffix for name in files_in(tmp_path / "out")] == [".part"]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bg_remover.base.files import DataError, FolderError, ImageError
+from bg_remover.base.errors import DataError, FolderError, ImageError
 from bg_remover.images import read_image, read_mask
 from bg_remover.removal import Remover
 from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own

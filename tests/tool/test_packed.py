@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.generator import PairError, Pairs, batches
 from bg_remover.tool.packed import PackedPairs, pack_pairs
 from pair_files import make_pair

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from bg_remover.base import photo_files
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.base.photo_files import open_photo, read_photo
 from bg_remover.images import read_image
 from bg_remover.tool.photos import Cut, Request, cut_photo
@@ -721,7 +721,7 @@ def test_nothing_is_printed(tmp_path):
                                   + [bomb(10_001), bomb(20_000), b"text"]):
         (tmp_path / f"{number}.bin").write_bytes(data)
     code = ("import sys, pathlib\nfrom bg_remover.base.photo_files import read_photo\nfrom "
-            "bg_remover.base.files import ImageError\nfailed = 0\n"
+            "bg_remover.base.errors import ImageError\nfailed = 0\n"
             "for path in pathlib.Path(sys.argv[1]).iterdir():\n    try: read_photo(path)\n"
             "    except ImageError: failed += 1\nprint(failed)")
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True,
@@ -744,7 +744,7 @@ def test_every_row_of_the_table_has_its_test():
     rows = [name for cell in tables for name in re.findall(r"test_\w+", cell)]
     base = Path(__file__).parents[1] / "base"
     files = [Path(__file__).with_name(f"test_{name}.py") for name in ("photos", "folders", "cli")]
-    files += [base / "test_files.py", base / "test_photo_files.py"]
+    files += [base / "test_files.py", base / "test_decoding.py", base / "test_photo_files.py"]
     tests = [path.read_text(encoding="utf-8") for path in files]
     assert len(rows) >= 25 and not [name for name in rows
                                     if not any(f"def {name}(" in text for text in tests)]

@@ -13,7 +13,7 @@ from PIL import Image
 
 import bg_remover
 from bg_remover import remove, remove_many
-from bg_remover.base.files import ImageError
+from bg_remover.base.errors import ImageError
 from bg_remover.base.network import ModelError, NetworkNotice, known_networks, shipped_model
 from stand_in import BrightRemover, write_known_network
 
