@@ -13,7 +13,8 @@ base = ("errors", "formats", "files", "opencv", "decoding", "photo_files", "film
         "optimizers", "runs", "export", "distribution", "figures")
 lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training",
            "visualization", "removal", "fine_tuning")
-tool = ("photos", "remove", "folders", "download", "packed", "video", "server", "own_data", "cli")
+tool = ("photos", "remove", "folders", "download", "packed", "video", "server", "paintings",
+        "layouts", "own_data", "drafts", "cli")
 modules = (*(f"base.{name}" for name in base), *lessons, *(f"tool.{name}" for name in tool))
 
 

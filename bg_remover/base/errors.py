@@ -31,7 +31,7 @@ class FolderError(BgRemoverError):
 # %% ../../nbs/base/errors.ipynb #errors-system-code
 def lacks_memory(error: BaseException) -> bool:
     "Whether an error, of any library, means that there was too little memory."
-    words = "bad_alloc|[Ff]ailed to allocate|[Cc]annot allocate|[Uu]nable to allocate"
+    words = "bad_alloc|([Ff]ailed|[Uu]nable) to (allocate|map segment)|[Cc]annot allocate"
     return isinstance(error, MemoryError) or bool(re.search(words, str(error)))
 
 

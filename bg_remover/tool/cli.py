@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 import typer
 
 from .. import __version__
-from ..base.errors import explain_os_error
+from ..base.errors import explain_os_error, lacks_memory
 from ..base.formats import film_suffixes, photo_suffixes, result_formats
 
 # %% ../../nbs/tool/cli.ipynb #the-command-07
@@ -92,11 +92,9 @@ def _run() -> int: # exit status
 
 
 def _little_memory(error: Exception) -> str:
-    """What to say where a library found too little memory; any other error goes on. (`lacks_memory`
-    lies in a module that does not load with so little.)"""
+    "What to say where a library found too little memory; any other error goes on."
     if "too little memory" in str(error): return str(error)
-    words = re.search("map segment|allocate|bad_alloc", str(error))
-    if not (words or isinstance(error, MemoryError)): raise error
+    if not lacks_memory(error): raise error
     return "too little memory; close other programs, or raise the limit (ulimit -v)"
 
 
@@ -413,7 +411,7 @@ _Mask = Annotated[bool, typer.Option(
     "--mask", "-m", help="Write the mask, white on black, instead of the cut-out.")]
 _Background = Annotated[str | None, typer.Option(
     "--background", "-b", metavar="WHAT", help="Put the people in front of a colour (white, "
-    "#00c878), a photo, or their own background out of focus (blur).")]
+    "#00c878), a photo, a checkerboard, or their own background out of focus (blur).")]
 _Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option(
     "--format", "-f", help="For folders and pipes; a file has the format of its ending. jpg "
     "needs a background.  [default: png]")]
@@ -583,7 +581,8 @@ def prepare(
     """
     with _learners_packages():
         from bg_remover.data_prep import prepare_pairs
-        from bg_remover.tool.own_data import is_coco, prepare_own, summarize_pairs
+        from bg_remover.tool.layouts import is_coco
+        from bg_remover.tool.own_data import prepare_own, summarize_pairs
         own = not is_coco(source)
         if source.is_dir(): _check_data_options(own, split, limit, longest, person, class_name)
         if own: prepare_own(source, dest, longest, person, class_name)
@@ -614,7 +613,7 @@ def draft(
     with _learners_packages():
         _require("pycocotools")
         from bg_remover.removal import Remover
-        from bg_remover.tool.own_data import draft_masks
+        from bg_remover.tool.drafts import draft_masks
         found = draft_masks(photos, masks, Remover(model))
     for doubt, path in found[:10]: print(f"{doubt:.2f}  {path}")
     _print_message(f"{len(found)} photos; those without a mask have a draft in {masks}; "
@@ -637,7 +636,8 @@ def _epoch_callback(epochs: int, advance):
 
 def _pairs_folder(data: Path, run: Path) -> Path:
     "The pairs in a folder, or those made from the photos and masks in it."
-    from bg_remover.tool.own_data import is_coco, prepare_own, summarize_pairs
+    from bg_remover.tool.layouts import is_coco
+    from bg_remover.tool.own_data import prepare_own, summarize_pairs
     if (data / "frames").is_dir(): return data
     if is_coco(data):
         raise ValueError(f"{data}: looks like COCO; make pairs first: bg-remover prepare {data} "

@@ -156,6 +156,11 @@ def test_every_module_has_its_place():
     assert found == set(house.modules), "tools/house.py names the modules and their order"
 
 
+def test_the_guide_for_contributors_names_the_floors_in_their_order():
+    guide = read(root / "CONTRIBUTING.md")
+    for floor in (house.base, house.tool): assert f"| {', '.join(floor)} |" in guide
+
+
 @pytest.mark.parametrize("name", house.modules)
 def test_no_module_imports_from_a_floor_above_or_from_later_on_its_own(name):
     later = project_imports(modules[name]) - set(house.modules[:house.modules.index(name)])

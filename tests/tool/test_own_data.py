@@ -22,8 +22,10 @@ from PIL import Image
 from bg_remover.base.errors import DataError, FolderError, ImageError
 from bg_remover.images import read_image, read_mask
 from bg_remover.removal import Remover
-from bg_remover.tool.own_data import PhotoFinder, draft_masks, find_own, prepare_own
-from bg_remover.tool.own_data import read_class_names, read_layer, summarize_pairs
+from bg_remover.tool.drafts import draft_masks
+from bg_remover.tool.layouts import PhotoFinder, find_own, read_class_names
+from bg_remover.tool.own_data import prepare_own, summarize_pairs
+from bg_remover.tool.paintings import read_layer
 from picture_files import chunk, encoded
 
 root = Path(__file__).resolve().parents[2]
