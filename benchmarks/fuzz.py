@@ -37,8 +37,8 @@ from bg_remover.removal import Remover
 root = Path(__file__).resolve().parent.parent
 samples = sorted((root / "nbs/samples/mini_coco/val2017").glob("*.jpg"))
 outcomes = ("done", "refused", "crash", "hang", "partial")
-requests = ({"form": "png"}, {"form": "webp"}, {"form": "png", "mask": True},
-            {"form": "jpg", "background": (9, 9, 9)}, {"form": "webp", "background": "blur"})
+requests = ({"format": "png"}, {"format": "webp"}, {"format": "png", "mask": True},
+            {"format": "jpg", "background": (9, 9, 9)}, {"format": "webp", "background": "blur"})
 patience = 120 # seconds; the machine may have other work
 
 
@@ -147,7 +147,7 @@ def try_one(
     kind = list(files)[number % len(files)]
     other = chance.choice(files[chance.choice(list(files))])
     source, request = folder / "photo.bin", chance.choice(requests)
-    dest = folder / f"result.{request['form']}"
+    dest = folder / f"result.{request['format']}"
     source.write_bytes(damage(chance.choice(files[kind]), other, chance))
     try:
         record = remove_file(source, dest, Constant(), overwrite=True, keep_metadata=True,

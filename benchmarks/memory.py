@@ -33,7 +33,7 @@ def measure(count: int, folder: Path) -> list[float]: # megabytes after each pho
     for number in range(count):
         (folder / f"photos/{number:05}.jpg").symlink_to(samples[number % len(samples)])
     return [resident_megabytes()
-            for _ in remove_folder(folder / "photos", folder / "results", form="webp")]
+            for _ in remove_folder(folder / "photos", folder / "results", format="webp")]
 
 
 def main():

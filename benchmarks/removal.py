@@ -190,7 +190,7 @@ def png_ways() -> list[tuple]:
     remover, rows, found = Remover(), [], {}
     cutouts = [remover.cutout(path, empty_ok=True) for path in samples]
     pixels = sum(cutout[..., 0].size for cutout in cutouts) / 1e6
-    ways = {"ours": partial(_encode, form="png")}
+    ways = {"ours": partial(_encode, format="png")}
     ways |= {f"Pillow, level {level}": partial(by_pillow, level=level) for level in (1, 3, 6)}
     cv2.setNumThreads(1)
     for _ in range(5):

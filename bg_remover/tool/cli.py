@@ -72,7 +72,7 @@ def _reason(error: Exception) -> str:
 
 
 # what messages of the package call an option → what it is called in a shell
-_options = {"overwrite=True": "--overwrite", "`largest`": "--largest", "form was": "format was",
+_options = {"overwrite=True": "--overwrite", "`largest`": "--largest",
             "holdout_fraction": "--held-out"}
 
 
@@ -142,29 +142,29 @@ def _usage_errors():
     except (ValueError, OSError) as error: raise _UsageError(_reason(error)) from error
 
 # %% ../../nbs/tool/cli.ipynb #the-command-15
-def _form(dest: str, form: str | None) -> str: # "png", "webp" or "jpg"
+def _result_format(dest: str, format: str | None) -> str: # "png", "webp" or "jpg"
     "The format of one result: that of its name, or the one that is asked for."
     ending = "" if dest == "-" else Path(dest).suffix.lower()
     if ending and ending[1:] not in result_formats:
         raise ValueError(f"{dest}: a result must end in .png, .webp or .jpg")
-    if form and ending and ending[1:] != form:
-        raise ValueError(f"{dest} does not end in .{form}; leave out --format, or rename it")
+    if format and ending and ending[1:] != format:
+        raise ValueError(f"{dest} does not end in .{format}; leave out --format, or rename it")
     if not ending and dest != "-":
         raise ValueError(f"{dest}: no such folder, and a file needs an ending; write {dest}/ or "
                          f"{dest}.png")
-    return form or ending[1:] or "png"
+    return format or ending[1:] or "png"
 
 
 def _is_directory(dest: str) -> bool: return dest.endswith(("/", os.sep)) or Path(dest).is_dir()
 
 
-def _target(source: str, dest: str, form: str | None) -> str:
+def _target(source: str, dest: str, format: str | None) -> str:
     "The file to make; in a folder, the photo's own name with another ending."
     if dest == "-" or not _is_directory(dest): return dest
     if source == "-":
         raise ValueError(f"{dest}: is a folder; give the file to make from standard input")
     from bg_remover.tool.folders import output_path
-    return str(Path(dest) / output_path(Path(Path(source).name), form or "png"))
+    return str(Path(dest) / output_path(Path(Path(source).name), format or "png"))
 
 # %% ../../nbs/tool/cli.ipynb #the-command-default
 def _check_owner(source: str, dest: Path):
@@ -179,14 +179,14 @@ def _check_owner(source: str, dest: Path):
 
 
 # IN, OUT
-def _split_paths(paths: list[str], form: str | None, mask: bool,
+def _split_paths(paths: list[str], format: str | None, mask: bool,
                  overwrite: bool) -> tuple[list[str], str]:
     "The photos, and where they go: the last path, or a name beside the only photo."
     if len(paths) > 1: return paths[:-1], paths[-1]
     source, = paths
     if source == "-": return paths, "-"
     if _is_folder(source): raise ValueError(f"{source}: is a folder; give a folder for its results")
-    ending = f"{'mask' if mask else 'cutout'}.{form or 'png'}"
+    ending = f"{'mask' if mask else 'cutout'}.{format or 'png'}"
     dest = Path(source).with_suffix(f".{ending}")
     if len(os.fsencode(dest.name)) > 255: # no disk has such a name
         from bg_remover.tool.folders import output_path
@@ -223,7 +223,7 @@ def _check_ends(source: str, dest: str, as_json: bool):
         raise ValueError("--json and the photo would mix on standard output; give a file")
 
 
-def _check_many(sources: list[str], dest: str, form: str | None):
+def _check_many(sources: list[str], dest: str, format: str | None):
     "Raise where several photos cannot go to one place."
     if len(sources) == 1: return
     for source in sources:
@@ -233,7 +233,7 @@ def _check_many(sources: list[str], dest: str, form: str | None):
     if not _is_directory(dest):
         raise ValueError(f"{dest}: several photos need a folder for their results; write {dest}/")
     from bg_remover.tool.folders import check_places
-    check_places({source: Path(_target(source, dest, form)) for source in dict.fromkeys(sources)})
+    check_places({source: Path(_target(source, dest, format)) for source in dict.fromkeys(sources)})
 
 # %% ../../nbs/tool/cli.ipynb #the-command-17
 def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator:
@@ -258,9 +258,9 @@ def _pipe(source: str, dest: str, remover, overwrite: bool, request) -> Iterator
                  "done" if cut.found else "nobody", cut.share, note=cut.note)
 
 # %% ../../nbs/tool/cli.ipynb #the-command-film
-def _film_options(form: str | None, wanted: dict) -> dict: # what `remove_film` takes
+def _film_options(format: str | None, wanted: dict) -> dict: # what `remove_film` takes
     "What is asked of a photo as it is asked of a film; an error for what only photos can have."
-    for is_asked, option in ((form, "--format"), (wanted["mask"], "--mask"),
+    for is_asked, option in ((format, "--format"), (wanted["mask"], "--mask"),
                              (wanted["keep"] != "people", "--keep"),
                              (wanted["keep_metadata"], "--keep-metadata"),
                              (wanted["largest"] != 100_000_000, "--largest")):
@@ -287,7 +287,7 @@ def _film(source: str, dest: str, remover, overwrite: bool, options: dict) -> It
 # %% ../../nbs/tool/cli.ipynb #the-command-18
 # records, how many to expect
 def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, hardware: dict,
-           executor: dict, form: str | None, wanted: dict) -> tuple[Iterator, int]:
+           executor: dict, format: str | None, wanted: dict) -> tuple[Iterator, int]:
     """Choose the function that does what is asked. Nothing is cut out before the first record
     is asked for."""
     from bg_remover.removal import Remover
@@ -295,17 +295,17 @@ def _start(sources: list[str], dest: str, model: Path | None, overwrite: bool, h
     from bg_remover.tool.photos import Request
     source = sources[0]
     if _is_folder(source):
-        request = Request(form or "png", **wanted)
+        request = Request(format or "png", **wanted)
         counts = sys.stderr.isatty() and "://" not in source # a store takes its time
         count = sum(1 for _ in find_photos(source, Path(dest).resolve())) if counts else 0
         return remove_folder(source, dest, model, overwrite=overwrite, request=request,
                              **hardware, **executor), count
     if Path(dest).suffix.lower() in film_suffixes:
         if len(sources) > 1: raise ValueError("one film at a time; give it and the file to make")
-        options = _film_options(form, wanted)
+        options = _film_options(format, wanted)
         return _film(source, dest, Remover(model, **hardware), overwrite, options), 1
-    targets = {source: _target(source, dest, form) for source in sources}
-    request = Request(_form(targets[source], form), **wanted)
+    targets = {source: _target(source, dest, format) for source in sources}
+    request = Request(_result_format(targets[source], format), **wanted)
     remover = Remover(model, **hardware) # last: what is wrong with the request need not wait for it
     if "-" in (source, dest): return _pipe(source, dest, remover, overwrite, request), 1
     records = (remove_file(photo, target, remover, overwrite, request)
@@ -412,7 +412,7 @@ _Mask = Annotated[bool, typer.Option(
 _Background = Annotated[str | None, typer.Option(
     "--background", "-b", metavar="WHAT", help="Put the people in front of a colour (white, "
     "#00c878), a photo, a checkerboard, or their own background out of focus (blur).")]
-_Form = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option(
+_Format = Annotated[Literal["png", "webp", "jpg"] | None, typer.Option(
     "--format", "-f", help="For folders and pipes; a file has the format of its ending. jpg "
     "needs a background.  [default: png]")]
 _Model = Annotated[Path | None, typer.Option(
@@ -462,7 +462,7 @@ def _plain_path(name: str) -> str:
 
 @app.command()
 def remove(
-    paths: _Paths, mask: _Mask = False, background: _Background = None, form: _Form = None,
+    paths: _Paths, mask: _Mask = False, background: _Background = None, format: _Format = None,
     model: _Model = None, overwrite: _Overwrite = False, workers: _Workers = 1,
     scheduler: _Scheduler = None, keep_metadata: _KeepMetadata = False, largest: _Largest = 100,
     as_json: _AsJson = False, crop: _Crop = False, padding: _Padding = 5.0,
@@ -492,13 +492,13 @@ def remove(
                   feather=feather, quality=quality)
     with contextlib.ExitStack() as stack, _plain_warnings():
         with _usage_errors():
-            sources, dest = _split_paths([*map(_plain_path, paths)], form, mask, overwrite)
+            sources, dest = _split_paths([*map(_plain_path, paths)], format, mask, overwrite)
             for source in sources: _check_ends(source, dest, as_json)
-            _check_many(sources, dest, form)
+            _check_many(sources, dest, format)
             stack.enter_context(_opencv_threads(threads))
             hardware = dict(threads=threads, provider=provider, careful=careful)
             executor = stack.enter_context(_sharing(sources[0], workers, scheduler))
-            records, count = _start(sources, dest, model, overwrite, hardware, executor, form,
+            records, count = _start(sources, dest, model, overwrite, hardware, executor, format,
                                     wanted)
         raise typer.Exit(_report_all(records, count, as_json))
 

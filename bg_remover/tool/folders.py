@@ -132,7 +132,7 @@ def _one_request(request: Request | None, wanted: dict, **usual) -> Request:
 
 def remove_file(
     source: str | os.PathLike, # a photo on a disk
-    # the file to make, with the folders above it; its suffix is the form: .png, .webp or .jpg
+    # the file to make, with the folders above it; its suffix is the format: .png, .webp or .jpg
     dest: str | os.PathLike,
     remover: Remover, # opened once, asked as often as you like
     overwrite: bool = False, # make it again where it is finished, and replace what else is there
@@ -143,10 +143,10 @@ def remove_file(
     what cannot be written is an error."""
     for path in (source, dest): check_name(path, FolderError)
     source, dest = Path(source), Path(dest)
-    request = _one_request(request, wanted, form=dest.suffix[1:].lower())
-    if dest.suffix.lower() != f".{request.form}" and not is_stream(dest):
-        raise ValueError(f"{dest}: does not end in .{request.form}, the format you asked for; "
-                         "rename it, or ask for another form")
+    request = _one_request(request, wanted, format=dest.suffix[1:].lower())
+    if dest.suffix.lower() != f".{request.format}" and not is_stream(dest):
+        raise ValueError(f"{dest}: does not end in .{request.format}, the format you asked for; "
+                         "rename it, or ask for another format")
     if dest.exists() and source.exists() and dest.samefile(source):
         raise FolderError(f"{dest}: is the photo itself; choose another name")
     if not overwrite and is_finished(dest): return Record(source, dest, "skipped")
@@ -189,16 +189,16 @@ def find_photos(
 # %% ../../nbs/tool/folders.ipynb #folders-16b
 def output_path(
     path: Path, # of a photo, within its folder
-    form: str, # "png", "webp" or "jpg"
+    format: str, # "png", "webp" or "jpg"
     by_hash: bool = False, # by a name that no other photo's result has on any disk
 ) -> Path: # of its result, within the folder of the results
     """Where a result goes: the photo's whole name and the new suffix, so that no two photos
     share one."""
-    name = f"{path.name}.{form}"
+    name = f"{path.name}.{format}"
     if not by_hash and len(os.fsencode(name)) <= 255: return path.with_name(name)
     # the longest name there can be
     checksum = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    return path.with_name(f"{path.name[:50]}~{checksum}.{form}")
+    return path.with_name(f"{path.name[:50]}~{checksum}.{format}")
 
 # %% ../../nbs/tool/folders.ipynb #folders-twins
 def _is_readable(path: Path) -> bool:
@@ -274,7 +274,7 @@ def _forget(dest: Path):
 
 # %% ../../nbs/tool/folders.ipynb #folders-19b
 # a photo's name and its result's → "done", "nobody" or nothing
-def _seen_on_disk(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]:
+def _seen_on_disk(dest: Path, format: str) -> Callable[[PurePath, PurePath], str]:
     "Look up in a folder on a disk what became of a photo."
     try: nobody = set((dest / "nobody.txt").read_bytes().split(b"\n"))
     except FileNotFoundError: nobody = set()
@@ -285,7 +285,7 @@ def _seen_on_disk(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]:
 
 
 # a photo's name and its result's → "done", "nobody" or nothing
-def _seen_in_store(dest: Path, form: str) -> Callable[[PurePath, PurePath], str]:
+def _seen_in_store(dest: Path, format: str) -> Callable[[PurePath, PurePath], str]:
     "Look up in a folder in a store what became of a photo. What is there is there whole."
     # photos come folder by folder
     list_once = functools.lru_cache(1)(lambda folder: names_in(dest.joinpath(*folder.parts)))
@@ -364,16 +364,16 @@ class _FolderTask:
 def _within(path: Path, folder: Path) -> PurePath: return PurePath(str(path.relative_to(folder)))
 
 
-def _jobs(source: Path, dest: Path, form: str, overwrite: bool) -> Iterator[Job | Done]:
+def _jobs(source: Path, dest: Path, format: str, overwrite: bool) -> Iterator[Job | Done]:
     "A photo and its result for each photo; the record of those that are finished, or cannot be."
     on_disk = isinstance(dest, Path)
-    look = (_seen_on_disk if on_disk else _seen_in_store)(dest, form)
+    look = (_seen_on_disk if on_disk else _seen_in_store)(dest, format)
     for folder, paths in itertools.groupby(find_photos(source, dest.resolve() if on_disk else dest),
                                            lambda path: path.parent):
         twins = _twins(folder, dest) if on_disk and isinstance(folder, Path) else set()
         for path in paths:
             name = _within(path, source)
-            result = output_path(name, form, path.name in twins)
+            result = output_path(name, format, path.name in twins)
             output, seen = dest / str(result), "" if overwrite else look(name, result)
             if seen: yield Done(Record(path, output if seen == "done" else None, "skipped"))
             # looked at once more: another run may have finished it meanwhile
@@ -444,7 +444,7 @@ def remove_folder(
     provider: str = "cpu", # what the network is to run on: "cpu", "cuda" ... or "auto"
     careful: bool = False, # look twice at each photo, see `Network`
     request: Request | None = None, # what is wanted of each photo; None: what follows
-    **wanted, # what `Request` takes: form, mask, background, keep_metadata, largest
+    **wanted, # what `Request` takes: format, mask, background, keep_metadata, largest
 ) -> Iterator[Record]: # as they finish
     """Cut the people out of all photos of a folder. One bad photo stops nothing; what is
     finished is not done again."""
@@ -461,7 +461,7 @@ def remove_folder(
     _prepare_folders(source, dest, settings, overwrite)
     task = _FolderTask(source, dest, opened if alone else model, network, request, overwrite,
                        (threads, provider, careful), os.getpid())
-    jobs = _jobs(source, dest, request.form, overwrite)
+    jobs = _jobs(source, dest, request.format, overwrite)
     # a store that does not answer says so now
     jobs = itertools.chain(list(itertools.islice(jobs, 1)), jobs)
     if alone: return _finish(task, run_here(jobs, task), settings, None)

@@ -33,7 +33,7 @@ _largest_profile = 1_000_000 # bytes; Pillow opens no PNG with a larger one
 @dataclass(frozen=True)
 class Request:
     "What is wanted of a photo; a `ValueError` where it does not go together."
-    form: str = "png" # "png", "webp" or "jpg"
+    format: str = "png" # "png", "webp" or "jpg"
     mask: bool = False # the 8-bit alpha instead of the cut-out
     # what `parse_background` takes; None: transparent
     background: Background | tuple[int, int, int] | Photo | None = None
@@ -46,14 +46,14 @@ class Request:
     quality: int | None = None # of webp and jpg, 1–100; None: 90 and 93
 
     def __post_init__(self):
-        form, mask, background = self.form, self.mask, self.background
-        if form not in result_formats:
-            raise ValueError(f"form must be 'png', 'webp' or 'jpg', not {form!r}")
+        format, mask, background = self.format, self.mask, self.background
+        if format not in result_formats:
+            raise ValueError(f"format must be 'png', 'webp' or 'jpg', not {format!r}")
         if mask and background is not None:
             raise ValueError("a mask has no background; leave out one of the two")
-        if form == "jpg" and mask:
+        if format == "jpg" and mask:
             raise ValueError("JPEG changes the values of a mask; write it as 'png' or 'webp'")
-        if form == "jpg" and background is None:
+        if format == "jpg" and background is None:
             raise ValueError("JPEG has no transparency; give a background, or use 'png' or "
                              "'webp'")
         self._check_shape()
@@ -71,7 +71,7 @@ class Request:
                              "not both")
         if not 0 <= self.padding <= 1000 or not 0 <= self.feather <= 100:
             raise ValueError("padding must be 0 to 1000 percent, and feather 0 to 100 pixels")
-        if self.quality is not None and (self.form == "png" or not 1 <= self.quality <= 100):
+        if self.quality is not None and (self.format == "png" or not 1 <= self.quality <= 100):
             raise ValueError("quality must be 1 to 100, and is only for webp and jpg")
 
     def settings(self) -> dict: # what results depend on, as json holds it
@@ -79,7 +79,7 @@ class Request:
         more = [f"{name}={getattr(self, name)}" for name in ("keep", "crop", "feather", "quality")
                 if getattr(self, name) != getattr(Request, name)]
         if self.crop: more.append(f"padding={self.padding}")
-        return dict(background=background, form=" ".join([self.form, *more]), mask=self.mask,
+        return dict(background=background, format=" ".join([self.format, *more]), mask=self.mask,
                     keep_metadata=self.keep_metadata)
 
 # %% ../../nbs/tool/photos.ipynb #photos-19b
@@ -103,13 +103,13 @@ def _as_png(pixels: np.ndarray, exif: bytes = b"", icc_profile: bytes | None = N
     return b"".join([data[:33], profile, density, notes, data[33:]])
 
 
-def _encode(pixels: np.ndarray, form: str, quality: int | None = None, **notes) -> bytes:
+def _encode(pixels: np.ndarray, format: str, quality: int | None = None, **notes) -> bytes:
     "The bytes of a file that holds a mask, a cut-out or a photo, with those notes that there are."
-    if form == "png": return _as_png(pixels, **notes)
-    options = dict(lossless=True) if form == "webp" and pixels.ndim == 2 else _savings[form]
+    if format == "png": return _as_png(pixels, **notes)
+    options = dict(lossless=True) if format == "webp" and pixels.ndim == 2 else _savings[format]
     if quality is not None: options = options | dict(quality=quality)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG" if form == "jpg" else form, **options,
+    Image.fromarray(pixels).save(file, "JPEG" if format == "jpg" else format, **options,
                                  **{key: note for key, note in notes.items() if note})
     return file.getvalue()
 
@@ -187,10 +187,10 @@ def make_cut(
     result, people = cut_pixels(read, remover, request)
     notes = dict(exif=read.exif, icc_profile=None if request.mask else read.profile,
                  dpi=read.dpi if request.keep_metadata else None)
-    try: made = _encode(result, request.form, request.quality, **notes)
+    try: made = _encode(result, request.format, request.quality, **notes)
     except (OSError, ValueError, cv2.error) as error: # above 16,383 pixels a side
-        raise ImageError(f"{source_name(data)}: cannot be written as {request.form} ({error}); use "
-                         "'png'") from error
+        raise ImageError(f"{source_name(data)}: cannot be written as {request.format} ({error}); "
+                         "use 'png'") from error
     seen = people if read.alpha is None else np.minimum(people, read.alpha)
     return Cut(made, bool(seen.any()), float((seen >= 128).mean()), read.note)
 
@@ -198,8 +198,8 @@ def make_cut(
 def cut_photo(
     photo: str | os.PathLike | bytes, # a file, or the bytes of one
     remover: Remover, # opened once, asked as often as you like
-    form: str = "png", # of the result: "png", "webp" or "jpg"
+    format: str = "png", # of the result: "png", "webp" or "jpg"
     **request, # what else `Request` takes: mask, background, crop, keep, feather ...
 ) -> Cut:
     "What `make_cut` does, asked for in one call."
-    return make_cut(photo, remover, Request(form, **request))
+    return make_cut(photo, remover, Request(format, **request))

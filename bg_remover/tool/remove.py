@@ -42,7 +42,7 @@ def _remover(model: str | os.PathLike | Remover | None) -> Remover:
 # %% ../../nbs/tool/remove.ipynb #remove-one-code
 def _without_file(photo: Photo, options: Iterable[str]) -> PhotoFile:
     "An array or a PIL image as what is read from a file; an error for what only files can have."
-    for name in ("form", "quality", "keep_metadata", "largest"):
+    for name in ("format", "quality", "keep_metadata", "largest"):
         if name in options:
             raise ValueError(f"{name} is about files; leave it out, or give the photo's file or "
                              "its bytes")
@@ -55,7 +55,7 @@ def remove(
     photo: Photo, # a file, the bytes of one, a PIL image, or RGB uint8 H×W×3
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
-    # what `Request` takes: mask, background, crop, keep, feather; for files also form ...
+    # what `Request` takes: mask, background, crop, keep, feather; for files also format ...
     **request,
 ): # bytes for bytes, an array for an array, a PIL image for a PIL image or a file
     """Cut the people out of a photo. Nobody there is an empty cut-out. Raises `ImageError` for
@@ -95,7 +95,7 @@ def remove_many(
     # an .onnx file; None: the network that ships with the package
     model: str | os.PathLike | Remover | None = None,
     workers: int = 2, # threads
-    # what `Request` takes: mask, background, crop, keep, feather; for files also form ...
+    # what `Request` takes: mask, background, crop, keep, feather; for files also format ...
     **request,
 ) -> Iterator: # what `remove` gives for each, in the order of the photos
     """Cut the people out of many photos, a few ahead of the reader. What is wrong with a photo is

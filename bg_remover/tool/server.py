@@ -148,7 +148,7 @@ def _answer(cut, wanted: Request) -> Response:
     "The picture, with what the command says about it as headers."
     headers = {"X-Found": str(cut.found).lower(), "X-Share": f"{cut.share:.4f}"}
     if cut.note: headers["X-Note"] = cut.note
-    return Response(cut.data, media_type=_kinds[wanted.form], headers=headers)
+    return Response(cut.data, media_type=_kinds[wanted.format], headers=headers)
 
 
 def _refusal(status: int, why: str) -> JSONResponse:

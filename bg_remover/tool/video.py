@@ -117,7 +117,7 @@ def compose_frame(
 
 # %% ../../nbs/tool/video.ipynb #video-62
 @dataclass(frozen=True)
-class _Form:
+class _FilmFormat:
     "How one kind of film is written."
     codec: str
     clear: str | None # the pixel format with transparency
@@ -126,11 +126,11 @@ class _Form:
     recoded: str # what the others become
 
 
-_forms = {
-    ".webm": _Form("libvpx-vp9", "yuva420p", "yuv420p", ("opus", "vorbis"), "libopus"),
-    ".mov": _Form("prores_ks", "yuva444p10le", "yuv444p10le",
+_film_formats = {
+    ".webm": _FilmFormat("libvpx-vp9", "yuva420p", "yuv420p", ("opus", "vorbis"), "libopus"),
+    ".mov": _FilmFormat("prores_ks", "yuva444p10le", "yuv444p10le",
                   ("aac", "mp3", "ac3", "alac", "pcm_s16le"), "aac"),
-    ".mp4": _Form("libx264", None, "yuv420p", ("aac", "mp3", "ac3", "alac"), "aac"),
+    ".mp4": _FilmFormat("libx264", None, "yuv420p", ("aac", "mp3", "ac3", "alac"), "aac"),
 }
 
 
@@ -156,7 +156,7 @@ class FilmRequest:
 
     def __post_init__(self):
         object.__setattr__(self, "ending", self.ending.lower())
-        if self.ending not in _forms:
+        if self.ending not in _film_formats:
             raise FilmError(f"a film must end in .webm, .mov or .mp4, not '{self.ending}'")
         if not 1 <= self.quality <= 100:
             raise FilmError(f"quality must be 1 to 100, not {self.quality}")
@@ -164,11 +164,11 @@ class FilmRequest:
             raise FilmError("padding must be 0 to 1000 percent, and feather 0 to 100 pixels")
         if self.background is not None:
             object.__setattr__(self, "background", parse_background(self.background))
-        elif self.form.clear is None:
+        elif self.format.clear is None:
             raise FilmError("MP4 has no transparency; give a background, or use .webm or .mov")
 
     @property
-    def form(self) -> _Form: return _forms[self.ending]
+    def format(self) -> _FilmFormat: return _film_formats[self.ending]
 
     def settings(self) -> list: # what results depend on, as json holds it
         background = self.background and self.background.fingerprint
@@ -178,15 +178,16 @@ class FilmRequest:
 # %% ../../nbs/tool/video.ipynb #video-63
 def _add_pictures(container, film: Film, request: FilmRequest, shape: tuple):
     "A stream for pictures of a shape, with the notes that a player needs."
-    form = request.form
-    options = _codec_options(form.codec, request.quality)
-    stream = container.add_stream(form.codec, rate=film.rate, options=options)
+    format = request.format
+    options = _codec_options(format.codec, request.quality)
+    stream = container.add_stream(format.codec, rate=film.rate, options=options)
     stream.height, stream.width = shape[:2]
-    if form.codec == "libx264": # which needs even sides
+    if format.codec == "libx264": # which needs even sides
         stream.height, stream.width = (side + side % 2 for side in shape[:2])
-    if form.codec == "libvpx-vp9": stream.width = round(shape[1] * film.ratio) # PyAV cannot note it
+    if format.codec == "libvpx-vp9": # whose ratio PyAV cannot note
+        stream.width = round(shape[1] * film.ratio)
     else: stream.codec_context.sample_aspect_ratio = film.ratio
-    stream.pix_fmt = form.clear if shape[2] == 4 else form.solid
+    stream.pix_fmt = format.clear if shape[2] == 4 else format.solid
     stream.color_range = stream.colorspace = stream.color_primaries = stream.color_trc = 1 # BT.709
     if shape[2] == 4: stream.metadata["alpha_mode"] = "1" # players of WebM look here
     return stream
@@ -328,16 +329,16 @@ def _sound_packets(container, tracks: dict, offset: Fraction) -> Iterator:
         yield from track.encode(None)
 
 # %% ../../nbs/tool/video.ipynb #video-73
-def _add_sound(container, sources, form: _Form) -> dict:
+def _add_sound(container, sources, format: _FilmFormat) -> dict:
     "A track for each track of sound: source → (track, whether it is copied)."
     tracks = {}
     for source in sources:
         if source.codec_context is None: continue # a kind of sound that nobody knows
-        copied = source.codec_context.name in form.copied
+        copied = source.codec_context.name in format.copied
         if copied: track = container.add_stream_from_template(source)
         else:
-            rate = 48000 if form.recoded == "libopus" else source.rate
-            track = container.add_stream(form.recoded, rate=rate, layout=source.layout.name)
+            rate = 48000 if format.recoded == "libopus" else source.rate
+            track = container.add_stream(format.recoded, rate=rate, layout=source.layout.name)
         tracks[source] = track, copied
     return tracks
 
@@ -351,16 +352,16 @@ def _start_of(film: Film, sounds) -> Fraction: # seconds
 # %% ../../nbs/tool/video.ipynb #video-74
 def _join(film: Film, request: FilmRequest, segments: list[Path], part: Path):
     "Put the segments and the film's sound into one file."
-    base, form = film.base, request.ending[1:]
+    base, format = film.base, request.ending[1:]
     options = {"movflags": "faststart", "movie_timescale": str(base.denominator)}
-    if form == "webm": options = {}
+    if format == "webm": options = {}
     with open_film(film.path)[0] as sound, av.open(f"file:{segments[0]}") as first, \
-            av.open(f"file:{part}", "w", format=form, options=options) as container:
+            av.open(f"file:{part}", "w", format=format, options=options) as container:
         stream = container.add_stream_from_template(first.streams.video[0])
         stream.time_base = base
-        if form != "webm": stream.codec_context.sample_aspect_ratio = film.ratio
+        if format != "webm": stream.codec_context.sample_aspect_ratio = film.ratio
         if "ALPHA_MODE" in first.streams.video[0].metadata: stream.metadata["alpha_mode"] = "1"
-        tracks = _add_sound(container, sound.streams.audio, request.form)
+        tracks = _add_sound(container, sound.streams.audio, request.format)
         offset = _start_of(film, tracks)
         times = [ticks - round(offset / base) for ticks in film.times]
         sources = [_picture_packets(segments, [*times, times[-1] + film.last], base, stream)]

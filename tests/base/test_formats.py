@@ -23,4 +23,4 @@ def test_results_are_photos_and_films_that_can_be_written():
     from bg_remover.tool import photos, video
     assert set(result_formats) == set(photos._savings)
     assert {f".{each}" for each in result_formats} <= set(photo_suffixes)
-    assert film_suffixes == tuple(video._forms)
+    assert film_suffixes == tuple(video._film_formats)

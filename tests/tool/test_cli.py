@@ -86,10 +86,10 @@ def test_notebook_module_command_and_pipe_give_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("options, name, how", [
     (["--mask"], "mask.png", dict(mask=True)),
-    (["--background", "teal"], "colour.jpg", dict(form="jpg", background=(0, 128, 128))),
-    (["-b", "#0c8"], "colour.webp", dict(form="webp", background=(0, 204, 136))),
+    (["--background", "teal"], "colour.jpg", dict(format="jpg", background=(0, 128, 128))),
+    (["-b", "#0c8"], "colour.webp", dict(format="webp", background=(0, 204, 136))),
     (["--background", "blur"], "blur.png", dict(background="blur")),
-    (["--background", str(nobody)], "photo.jpg", dict(form="jpg", background=nobody)),
+    (["--background", str(nobody)], "photo.jpg", dict(format="jpg", background=nobody)),
     (["--keep-metadata"], "notes.png", dict(keep_metadata=True))])
 def test_options_reach_the_photo(tmp_path, options, name, how):
     done = CliRunner().invoke(app, ["remove", str(person), str(tmp_path / name), *options])

@@ -114,15 +114,15 @@ def test_records_come_as_they_finish(photos, tmp_path):
 
 
 @pytest.mark.parametrize("how, mode",
-                         [(dict(form="webp"), ("RGB", "RGBA")), (dict(mask=True), "L"),
-                          (dict(form="jpg", background="blur"), "RGB"),
+                         [(dict(format="webp"), ("RGB", "RGBA")), (dict(mask=True), "L"),
+                          (dict(format="jpg", background="blur"), "RGB"),
                           (dict(background=(1, 2, 3)), "RGB")])
 def test_what_may_be_asked_for(photos, tmp_path, how, mode):
     records = [record for record in remove_folder(photos, tmp_path / "out", Stub(), **how)
                if record.output]
     assert len(records) == 4
     for record in records:
-        assert record.output.suffix == "." + how.get("form", "png")
+        assert record.output.suffix == "." + how.get("format", "png")
         assert Image.open(record.output).mode in mode
 
 
@@ -138,7 +138,7 @@ def test_a_background_photo_is_read_once(photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how, error",
-                         [(dict(form="jpg"), ValueError), (dict(form="gif"), ValueError),
+                         [(dict(format="jpg"), ValueError), (dict(format="gif"), ValueError),
                           (dict(mask=True, background=(1, 2, 3)), ValueError),
                           (dict(background=(1, 2, 300)), ValueError),
                                         (dict(background="nowhere.jpg"), FileNotFoundError),
@@ -207,9 +207,9 @@ def test_no_two_photos_share_a_result(one, other, form):
 def test_the_longest_names(tmp_path, length):
     for letter in "ab": write_photo(tmp_path / "photos" / ("x" * (length - 5) + letter + ".png"))
     assert verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(),
-                                  form="webp"))["done"] and len(files_in(tmp_path / "out")) == 2
+                                  format="webp"))["done"] and len(files_in(tmp_path / "out")) == 2
     assert list(verdicts(remove_folder(tmp_path / "photos", tmp_path / "out", Stub(),
-                                       form="webp"))) == ["skipped"]
+                                       format="webp"))) == ["skipped"]
 
 
 @on_unix
@@ -324,7 +324,7 @@ def test_a_result_with_a_large_ending_is_found_again(photos, tmp_path):
 
 @pytest.mark.parametrize("name, form", [("a.jpeg", "jpg"), ("a.png", "webp"), ("a", "png")])
 def test_an_ending_that_is_not_the_form_is_refused(photos, tmp_path, name, form):
-    how = dict(background=(1, 2, 3), form=form)
+    how = dict(background=(1, 2, 3), format=form)
     for wanted in (dict(request=Request(**how)), how):
         with pytest.raises(ValueError, match=rf"{name}: does not end in \.{form}"):
             remove_file(photos / "a.jpg", tmp_path / name, Stub(), **wanted)
@@ -492,7 +492,7 @@ def test_leftovers_of_the_dead_go_those_of_the_living_stay(photos, tmp_path):
 def test_results_of_other_wishes_are_not_taken_for_these(photos, tmp_path):
     list(remove_folder(photos, tmp_path / "out", Stub()))
     before = contents(tmp_path / "out")
-    for how, name in ((dict(mask=True), "mask"), (dict(form="webp"), "form"),
+    for how, name in ((dict(mask=True), "mask"), (dict(format="webp"), "format"),
                       (dict(background=(1, 2, 3)), "background"),
                       (dict(background=photos / "a.png"), "background"),
                       (dict(keep_metadata=True), "keep_metadata")):

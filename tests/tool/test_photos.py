@@ -480,11 +480,11 @@ def test_png_is_the_removers_own_cutout(remover):
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(form="jpg"), "has no transparency"),
-                                              (dict(form="jpg", mask=True), "changes the values"),
+    (dict(format="jpg"), "has no transparency"),
+                                              (dict(format="jpg", mask=True), "changes the values"),
                                               (dict(mask=True, background=(1, 2, 3)),
                                                "no background"),
-    (dict(form="gif"), "'png', 'webp' or 'jpg', not 'gif'"),
+    (dict(format="gif"), "'png', 'webp' or 'jpg', not 'gif'"),
                                               (dict(background=(1, 2, 300)), "integers from 0 "
                                                "to 255")])
 def test_what_does_not_go_together(remover, options, message):
@@ -796,13 +796,13 @@ def test_quality_is_a_trade(remover):
                           dict(keep="background", background=(1, 2, 3)),
                           dict(keep="background", crop=True),
                                    dict(crop=True, keep_metadata=True), dict(padding=-1),
-                          dict(feather=101), dict(quality=50), dict(form="webp", quality=0)])
+                          dict(feather=101), dict(quality=50), dict(format="webp", quality=0)])
 def test_what_does_not_go_together(wrong):
     with pytest.raises(ValueError): Request(**wrong)
 
 
 def test_other_shapes_are_other_results():
-    assert Request().settings() == dict(background=None, form="png", mask=False,
+    assert Request().settings() == dict(background=None, format="png", mask=False,
                                         keep_metadata=False), "folders made before go on"
     asked = [Request(), Request(crop=True), Request(crop=True, padding=9),
              Request(keep="background"), Request(feather=1), Request("webp", quality=50)]

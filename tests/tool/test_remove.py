@@ -54,7 +54,7 @@ def test_the_options_of_the_command(kind):
     with pytest.raises(ValueError, match="a mask has no background"):
         remove(photo, remover, mask=True, background="teal")
     with pytest.raises(TypeError, match="sharpen"): remove(photo, remover, sharpen=3)
-    if kind is bytes: assert remove(photo, remover, form="webp").startswith(b"RIFF")
+    if kind is bytes: assert remove(photo, remover, format="webp").startswith(b"RIFF")
 
 
 def test_what_is_no_photo_is_one_error():
@@ -114,8 +114,8 @@ def test_a_network_file_that_has_changed_is_opened_anew(tmp_path):
 
 
 def test_what_is_about_files_is_refused_for_other_photos():
-    for option in (dict(form="webp"), dict(keep_metadata=True), dict(largest=10),
-                   dict(form="webp", quality=5)):
+    for option in (dict(format="webp"), dict(keep_metadata=True), dict(largest=10),
+                   dict(format="webp", quality=5)):
         for photo in (pixels, Image.fromarray(pixels)):
             with pytest.raises(ValueError, match=f"{[*option][0]} is about files"):
                 remove(photo, remover, **option)
