@@ -31,7 +31,7 @@ class Network:
         model: str | os.PathLike | None = None, # an .onnx file of `export_onnx`; None: shipped
         threads: int = 0, # that one photo may use; 0: as many as this process has cores
         provider: str = "cpu", # what to run on: "cpu", "cuda", ... or "auto"
-        careful: bool = False, # look twice, the second time at the mirror image in its own shape
+        careful: bool = False, # look twice, the second time at a larger mirror image
     ):
         self.model, self.hardware = shipped_model() if model is None else model, (threads, provider)
         self.session, self.description = open_model(self.model, *self.hardware)

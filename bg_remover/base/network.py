@@ -324,6 +324,7 @@ class Look(NamedTuple):
     "One way to look at a photo."
     mirrored: bool = False
     keeps_shape: bool = False # else the photo is stretched to the network's square
+    scale: float = 1.0 # of the copy's sides: above 1 the network sees more pixels
 
 
 def choose_looks(
@@ -336,7 +337,9 @@ def choose_looks(
     sides = session.get_inputs()[0].shape[1:3] if ours else [0]
     any_size = not any(isinstance(side, int) for side in sides) # then they have names
     first = Look(keeps_shape=any_size and description["fit"] == "keep shape")
-    return [first, Look(mirrored=True, keeps_shape=any_size)] if careful else [first]
+    if not careful: return [first]
+    if not any_size: return [first, Look(mirrored=True)]
+    return [first, Look(mirrored=True, keeps_shape=True, scale=7 / 6)] # at 448 instead of 384
 
 
 def look_size(
@@ -344,10 +347,10 @@ def look_size(
     image_size: tuple[int, int], # (height, width) that the network is used at
     photo_size: tuple[int, int], # (height, width)
 ) -> tuple[int, int]: # height and width of the copy that the network sees
-    "The network's size, or one in the photo's shape with about as many pixels."
+    "The network's size, or one in the photo's shape, with as many pixels times the scale's square."
     if not look.keeps_shape: return image_size
     ratio = np.clip(photo_size[0] / photo_size[1], 0.5, 2) # longer photos are seen in tiles
-    side = np.sqrt(np.prod(image_size))
+    side = look.scale * np.sqrt(np.prod(image_size))
     return tuple(32 * max(1, round(each / 32)) for each in (side * ratio**0.5, side / ratio**0.5))
 
 

@@ -203,7 +203,7 @@ def test_the_mean_of_two_looks_turns_the_mirror_image_back():
 
 def test_a_careful_network_looks_twice_and_may_ask_for_a_lower_peak():
     session, description = open_model(shipped_model())
-    usual, again = Look(keeps_shape=True), Look(mirrored=True, keeps_shape=True)
+    usual, again = Look(keeps_shape=True), Look(mirrored=True, keeps_shape=True, scale=7 / 6)
     assert choose_looks(session, description, False) == [usual]
     assert choose_looks(session, description, True) == [usual, again]
     stretched = description | dict(fit="stretch") # as in the lessons
@@ -223,6 +223,8 @@ def test_a_look_in_the_photos_shape_has_sides_that_the_network_takes(photo, seen
     assert look_size(Look(), (416, 416), photo) == (416, 416)
     assert look_size(Look(True, True), (416, 416), photo) == seen
     assert all(side % 32 == 0 for side in seen)
+    area = np.prod(look_size(Look(True, True, 1.5), (416, 416), photo))
+    assert 1.9 < area / np.prod(seen) < 2.6
     tiny = look_size(Look(True, True), (32, 32), photo)
     assert all(side and side % 32 == 0 for side in tiny)
 
