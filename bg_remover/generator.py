@@ -33,14 +33,14 @@ class PairError(BgRemoverError):
 def files_by_name(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> dict[str, Path]:
     "The files of a folder by their name without suffix, in the order of the names."
     folder, found = Path(folder), {}
-    if not folder.is_dir(): raise PairError(f"{folder}: no such folder; run `prepare_pairs` first")
+    if not folder.is_dir(): raise PairError(f"{folder}: no such folder; prepare pairs first")
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in suffixes or path.name.startswith("."): continue
         if path.stem in found:
             raise PairError(f"{path}: {found[path.stem].name} has the same name; remove one")
         found[path.stem] = path
     if found: return found
-    raise PairError(f"{folder}: no {' or '.join(suffixes)} here; fill it with `prepare_pairs`")
+    raise PairError(f"{folder}: no {' or '.join(suffixes)} here; prepare pairs first")
 
 def as_mask(mask: np.ndarray) -> np.ndarray: # uint8 H×W×1: 0 background, 1 person, 128 crowd
     "Any mask (bool, 0 and 1, 0 and 255, or 0, 128 and 255) in one form."

@@ -2,7 +2,7 @@
 
     python recipes/second_opinion.py compare DATA DEEPLAB.tflite OUT.csv
     python recipes/second_opinion.py export DEEPLAB.tflite OUT.onnx [--share 0.2]
-        [--threshold 0.45] [--peak 0.8] [--careful-peak 0.8]
+        [--threshold 0.4] [--peak 0.8] [--careful-peak 0.8]
 
 DATA is what person_network.py trains on, DEEPLAB.tflite the file that deeplab_encoder.py reads.
 `compare` measures the U-Net that ships (`pretrained_unet`) alone and its mean with DeepLab, which
@@ -161,7 +161,7 @@ def main():
     for name, places in (("compare", ("data", "deeplab", "out")), ("export", ("deeplab", "out"))):
         command = commands.add_parser(name)
         for place in places: command.add_argument(place, type=Path)
-    for name, value in (("share", 0.2), ("threshold", 0.45), ("peak", 0.8), ("careful-peak", 0.8)):
+    for name, value in (("share", 0.2), ("threshold", 0.4), ("peak", 0.8), ("careful-peak", 0.8)):
         commands.choices["export"].add_argument(f"--{name}", type=float, default=value)
     options = parser.parse_args()
     {"compare": compare, "export": export}[options.command](options)

@@ -330,7 +330,7 @@ class Look(NamedTuple):
 def choose_looks(
     session, # from `open_model`
     description: dict, # from there, too; `fit` says how the network wants to see photos
-    careful: bool, # look a second time, at the mirror image
+    careful: bool, # look a second time, at a larger mirror image
 ) -> list[Look]:
     "How to look at a photo. Only a network that takes any size can keep a photo's shape."
     ours = isinstance(session, onnxruntime.InferenceSession)
@@ -347,8 +347,8 @@ def look_size(
     image_size: tuple[int, int], # (height, width) that the network is used at
     photo_size: tuple[int, int], # (height, width)
 ) -> tuple[int, int]: # height and width of the copy that the network sees
-    "The network's size, or one in the photo's shape, with as many pixels times the scale's square."
-    if not look.keeps_shape: return image_size
+    "The network's size, or as many pixels in nearly the photo's shape, scaled."
+    if not look.keeps_shape: return image_size # of those that we stretch, none is enlarged
     ratio = np.clip(photo_size[0] / photo_size[1], 0.5, 2) # longer photos are seen in tiles
     side = look.scale * np.sqrt(np.prod(image_size))
     return tuple(32 * max(1, round(each / 32)) for each in (side * ratio**0.5, side / ratio**0.5))
@@ -386,7 +386,7 @@ def network_fingerprint(
     is_careful, kind = len(getattr(network, "looks", ())) > 1, type(network)
     usual = dict(threshold=its.get("threshold"), min_peak_probability=min_peak(its, is_careful))
     parts = [] if kind.__module__.startswith("bg_remover.") else [kind.__name__]
-    parts += ["careful"] * is_careful
+    parts += [f"careful, {network.looks[-1].scale:.2f} times as large"] if is_careful else []
     mine = {name: getattr(network, name, value) for name, value in usual.items()}
     parts += [f"{name}={value}" for name, value in mine.items() if value != usual[name]]
     if file is None: return " ".join(parts)

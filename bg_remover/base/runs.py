@@ -33,7 +33,7 @@ class RunError(BgRemoverError):
 def finished_run(run_dir: str | os.PathLike) -> Path: # the folder
     "The folder of a run that has come to its end."
     if (Path(run_dir) / "person.json").exists(): return Path(run_dir)
-    raise RunError(f"{run_dir}: no finished run in this folder; finish it with fine_tune, or "
+    raise RunError(f"{run_dir}: no finished run in this folder; train it to its end, or "
                    "choose another")
 
 
@@ -46,7 +46,7 @@ def run_note(
     try: note = json.loads(path.read_text()) if path and path.exists() else {}
     except (json.JSONDecodeError, UnicodeDecodeError): note = None
     if isinstance(note, dict): return note
-    raise RunError(f"{path}: damaged; restore the file, or choose a new run_dir")
+    raise RunError(f"{path}: damaged; restore the file, or choose a new run folder")
 
 # %% ../../nbs/base/runs.ipynb #training-19
 @contextlib.contextmanager
@@ -115,7 +115,7 @@ class RunFolder(keras.callbacks.Callback):
         try: model.load_weights(self.last_weights())
         except (OSError, ValueError, KeyError) as error:
             raise RunError(f"{self.last_weights()}: cannot continue from these weights; "
-                           f"restore the file, or choose a new run_dir ({error})") from error
+                           f"restore the file, or choose a new run folder ({error})") from error
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(logs.get("learning_rate", self.model.optimizer.learning_rate))
@@ -223,7 +223,7 @@ def open_run(
     if noted and "photos" not in noted: # a run of an earlier version
         for name in describe_batches(train_batches): settings.pop(name)
     check_settings(path, settings, RunError,
-                   "choose a new run_dir, or use the old settings", write=writes)
+                   "choose a new run folder, or use the old settings", write=writes)
     return run
 
 # %% ../../nbs/base/runs.ipynb #runs-nan-stop
@@ -250,7 +250,7 @@ class StopOnNaN(keras.callbacks.Callback):
         raise RunError(
             f"{self.run.run_dir}: the loss became NaN or infinite in epoch {self.epoch + 1} "
             f"{where}; {good}. Try a learning rate ten times smaller, float32 instead of half "
-            "precision, look at the photos and masks of this batch, and start in a new run_dir")
+            "precision, look at the photos and masks of this batch, and start in a new run folder")
 
 # %% ../../nbs/base/runs.ipynb #runs-callbacks-code
 def run_callbacks(

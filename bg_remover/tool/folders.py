@@ -274,7 +274,7 @@ def _forget(dest: Path):
 
 # %% ../../nbs/tool/folders.ipynb #folders-19b
 # a photo's name and its result's → "done", "nobody" or nothing
-def _seen_on_disk(dest: Path, format: str) -> Callable[[PurePath, PurePath], str]:
+def _seen_on_disk(dest: Path) -> Callable[[PurePath, PurePath], str]:
     "Look up in a folder on a disk what became of a photo."
     try: nobody = set((dest / "nobody.txt").read_bytes().split(b"\n"))
     except FileNotFoundError: nobody = set()
@@ -285,7 +285,7 @@ def _seen_on_disk(dest: Path, format: str) -> Callable[[PurePath, PurePath], str
 
 
 # a photo's name and its result's → "done", "nobody" or nothing
-def _seen_in_store(dest: Path, format: str) -> Callable[[PurePath, PurePath], str]:
+def _seen_in_store(dest: Path) -> Callable[[PurePath, PurePath], str]:
     "Look up in a folder in a store what became of a photo. What is there is there whole."
     # photos come folder by folder
     list_once = functools.lru_cache(1)(lambda folder: names_in(dest.joinpath(*folder.parts)))
@@ -367,7 +367,7 @@ def _within(path: Path, folder: Path) -> PurePath: return PurePath(str(path.rela
 def _jobs(source: Path, dest: Path, format: str, overwrite: bool) -> Iterator[Job | Done]:
     "A photo and its result for each photo; the record of those that are finished, or cannot be."
     on_disk = isinstance(dest, Path)
-    look = (_seen_on_disk if on_disk else _seen_in_store)(dest, format)
+    look = (_seen_on_disk if on_disk else _seen_in_store)(dest)
     for folder, paths in itertools.groupby(find_photos(source, dest.resolve() if on_disk else dest),
                                            lambda path: path.parent):
         twins = _twins(folder, dest) if on_disk and isinstance(folder, Path) else set()

@@ -165,10 +165,9 @@ def choose_class(
     names, wanted = list(dict.fromkeys(map(str, names))), class_name or "person"
     found = {name for name in names if name.strip().lower() == wanted.lower()}
     if found: return found
-    example, listed = (names or ["human"])[0], ", ".join(names[:12]) or "none"
-    raise DataError(f"{where}: no class is named {wanted!r}, only {listed}; "
-                    f"say which one is a person: class_name={example!r}, "
-                    f"or --class {example} for the command")
+    listed = ", ".join(names[:12]) or "none"
+    raise DataError(f"{where}: no class is named {wanted!r}, only {listed}; if one of them means "
+                    "a person, name it: class_name, or --class for the command")
 
 # %% ../../nbs/tool/layouts.ipynb #own-data-words
 def read_words(path: Path) -> str:

@@ -68,7 +68,7 @@ def summarize_pairs(
     return f"{summary}; {empty} without a person" if empty else summary
 
 
-def _tile(dest: Path, name: str, side: int) -> np.ndarray: # side × 2·side × 3
+def _tile(dest: Path, name: str, side: int = 200) -> np.ndarray: # side × 2·side × 3
     "A photo, and beside it the same with the person in green."
     frame = read_image(dest / "frames" / f"{name}.jpg")
     mask = read_mask(dest / "masks" / f"{name}.png")
@@ -85,12 +85,10 @@ def _tile(dest: Path, name: str, side: int) -> np.ndarray: # side × 2·side × 
 
 def picture_pairs(
     dest: str | os.PathLike, # from `prepare_own`
-    count: int = 8, # pairs, at most
-    side: int = 200, # of a photo in the picture, pixels
 ) -> np.ndarray: # RGB uint8
-    "The first pairs of a folder in one picture, two in a row."
-    names = [path.stem for path in sorted((Path(dest) / "masks").glob("*.png"))[:count]]
-    tiles = [_tile(Path(dest), name, side) for name in names]
+    "The first eight pairs of a folder in one picture, two in a row."
+    names = [path.stem for path in sorted((Path(dest) / "masks").glob("*.png"))[:8]]
+    tiles = [_tile(Path(dest), name) for name in names]
     if len(tiles) % 2: tiles.append(np.full_like(tiles[0], 255))
     return np.vstack([np.hstack(tiles[place:place + 2]) for place in range(0, len(tiles), 2)])
 

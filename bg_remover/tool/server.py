@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..base.errors import ImageError, lacks_memory
+from ..base.formats import result_formats
+from ..base.formats import result_formats
 from ..base.decoding import NamedBytes
 from ..removal import Blur, Colour, Remover
 from .photos import Request, make_cut
@@ -73,7 +75,7 @@ def _read_background(text: str): # Blur or Colour; never a file of the server
 
 
 _options = { # name: how its text is read, its schema in OpenAPI, what it is
-    "format": (str, {"enum": ["png", "webp", "jpg"]}, "png, webp, or jpg with a background"),
+    "format": (str, {"enum": list(result_formats)}, "png, webp, or jpg with a background"),
     "mask": (_read_switch, {"type": "boolean"},
              "true for the mask instead of the cut-out, or false"),
     "background": (_read_background, {"type": "string"}, "a colour (white, #00c878), or blur"),
@@ -128,7 +130,8 @@ class Desk:
             if gone or time.monotonic() > end:
                 future.cancel()
                 waiting.cancel()
-                raise ClientDisconnect() if gone else _Refused(503, "too busy")
+                if gone: raise ClientDisconnect()
+                raise _Refused(503, "took too long; try again later, or send a smaller photo")
         return waiting.result()
 
     @contextlib.contextmanager

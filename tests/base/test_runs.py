@@ -194,7 +194,7 @@ def test_nan_stops_a_run_and_names_epoch_weights_and_what_to_try(pairs, tmp_path
     with pytest.raises(RunError, match="epoch 2 in batch") as error:
         tiny_run(pairs, tmp_path, 5, learning_rate=too_fast)
     for part in (str(tmp_path), "last-1.weights.h5", "learning rate ten times smaller",
-                 "new run_dir"):
+                 "new run folder"):
         assert part in str(error.value)
     assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1]
     good = tiny_net()

@@ -291,7 +291,7 @@ def test_runs_of_earlier_versions_go_on(run, pairs, tmp_path, exported):
     parts = fine_tuning._keep_split(folder, split_pairs(pairs), 0.2)
     assert [path.stem for path in parts["held_out"].mask_paths] == list(old["held_out"])
     export_run(folder, tmp_path / "net.onnx")
-    assert exported[0]["threshold"] == Remover().threshold
+    assert exported[0]["threshold"] == unet_limits()["threshold"]
     assert exported[0]["photos"] == dict(trained=4, held_out=1)
 
 
