@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .base.annotations import (annotation_file, encode_annotation, explain_size,
-                                         open_coco, pair_name, report_problems)
 from .base.errors import DataError, one_photo_lost
-from .base.files import file_sha1, write_bytes
-from .base.pairs import fill_folder, finished_names
 from .base.formats import file_kind
+from .base.files import file_sha1, write_bytes
+from .base.decoding import explain_size
+from .base.annotations import annotation_file, encode_annotation, open_coco, pair_name
+from .base.pairs import fill_folder, finished_names
 from .images import read_image, resize_image, resize_mask, write_image, write_mask
 
 import numpy as np

@@ -19,19 +19,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .base.backbones import BACKBONES
-from .base.export import export_onnx, save_half_weights
 from .base.errors import DataError
 from .base.files import write_bytes
-from .base.network import min_peak
-from .base.optimizers import warm_cosine
 from .base.pairs import group_alike
+from .base.network import min_peak
+from .base.backbones import BACKBONES
+from .base.optimizers import warm_cosine
 from .base.runs import RunError, finished_run, run_note
-from .generator import Pairs, augment_pair, batches
+from .base.export import export_onnx, save_half_weights
 from .metrics import bootstrap_interval
+from .generator import Pairs, augment_pair, batches
 from .model import build_unet, freeze_encoder, pretrained_unet
-from .removal import Remover
 from .training import score_pairs, train
+from .removal import Remover
 
 # %% ../nbs/10_fine_tuning.ipynb #fine-tuning-hold-out
 def _name_to_number(name: str) -> float: # in 0–1

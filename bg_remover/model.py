@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from .base.backend import check_backend
 from .base.backbones import BACKBONES, BatchNormalization, check_unet, encoder_layers
 from .base.backbones import fetch_imagenet, freeze_encoder, load_encoder
 from .base.backbones import segmentation_models, weights_file
-from .base.backend import check_backend
 from .images import resize_image, resize_probability
 
 # %% ../nbs/06_model.ipynb #model-24

@@ -15,9 +15,9 @@ import platform
 from pathlib import Path
 
 from .base.errors import BgRemoverError, FolderError, check_name
-from .base.network import answer_long, choose_looks, look_size, mean_look, min_peak
-from .base.network import open_model, shipped_model
 from .base.photo_files import from_srgb
+from .base.network import min_peak, open_model, shipped_model
+from .base.looks import answer_long, choose_looks, look_size, mean_look
 from .images import Photo, as_image, composite, on_checkerboard, resize_image
 from .images import resize_probability
 

@@ -15,10 +15,10 @@ import numpy as np
 from keras import ops
 from tqdm.auto import tqdm
 
-from .base.distribution import agree_on_history, find_team, prepare_model
-from .base.distribution import share_batches, use_strategy
 from .base.optimizers import EncoderRate # to load what was saved after a training
 from .base.runs import WholeSetIoU, open_run, run_callbacks
+from .base.distribution import agree_on_history, find_team, prepare_model
+from .base.distribution import share_batches, use_strategy
 from .images import read_image, read_mask
 from .metrics import score, summarize
 from .generator import PairError, Pairs, ignored

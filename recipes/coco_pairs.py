@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 
 from arguments import recipe_parser
 
-from bg_remover.base.annotations import report_problems
+from bg_remover.base.errors import report_problems
 from bg_remover.base.files import write_bytes
 from bg_remover.base.pairs import finished_names, make_batch
 from bg_remover.data_prep import Job, open_coco, person_ids, prepare_pair, prepare_pairs

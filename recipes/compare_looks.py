@@ -21,7 +21,7 @@ from arguments import recipe_parser
 from compare_networks import Mean, choose, peaks, quality, scan, thresholds
 from false_alarms import around_people
 
-from bg_remover.base.network import Look, look_size, mean_look
+from bg_remover.base.looks import Look, look_size, mean_look
 from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, resize_image
 from bg_remover.metrics import bootstrap_interval, score

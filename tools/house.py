@@ -9,7 +9,7 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 # The order of the modules on each floor: a module imports only from those before it.
 base = ("errors", "formats", "files", "opencv", "decoding", "photo_files", "films", "masks",
-        "storage", "work", "annotations", "pairs", "network", "backend", "backbones",
+        "storage", "work", "annotations", "pairs", "network", "looks", "backend", "backbones",
         "optimizers", "runs", "export", "distribution", "figures")
 lessons = ("images", "metrics", "classical", "data_prep", "generator", "model", "training",
            "visualization", "removal", "fine_tuning")

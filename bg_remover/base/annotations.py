@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['whole_number', 'clean_photo', 'clean_annotation', 'clean_all', 'clean_category', 'pair_name', 'without_clashes',
-           'without_strays', 'check_content', 'report_problems', 'explain_size', 'annotation_file', 'read_json',
-           'open_coco', 'flatten_polygons', 'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation',
-           'encode_annotation']
+           'without_strays', 'check_content', 'annotation_file', 'read_json', 'open_coco', 'flatten_polygons',
+           'clean_polygons', 'unpack_counts', 'clean_runs', 'clean_segmentation', 'encode_annotation']
 
 # %% ../../nbs/base/annotations.ipynb #annotations-imports
 import contextlib
@@ -14,7 +13,6 @@ import io
 import json
 import math
 import os
-import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -22,9 +20,9 @@ from pathlib import Path, PureWindowsPath
 from pycocotools import mask as runs
 from pycocotools.coco import COCO
 
-from .errors import DataError, ImageError
+from .errors import DataError, ImageError, report_problems
 from .opencv import cv2
-from .decoding import decode_image, read_orientation
+from .decoding import decode_image
 
 # %% ../../nbs/base/annotations.ipynb #annotations-number
 def whole_number(value, name: str) -> int:
@@ -131,28 +129,6 @@ def check_content(content: dict, folder: Path) -> tuple[dict, list[str]]: # cont
     return content | good, problems + odd
 
 # %% ../../nbs/base/annotations.ipynb #annotations-open
-def report_problems(
-    problems: list[str], # one line for each
-    advice: str, # what to do
-    stacklevel: int = 3, # whose line the warning names
-):
-    "Warn about what was left out: how much, and the first ten by name."
-    shown = problems[:10] + ["…"] * (len(problems) > 10)
-    lines = [f"{len(problems)} left out. {advice}", *shown]
-    if problems: warnings.warn("\n  ".join(lines), stacklevel=stacklevel)
-
-def explain_size(
-    photo: Path,
-    shape: tuple[int, int], # (height, width) of the photo, upright
-    drawn: tuple[int, int], # (height, width) of what was drawn on it
-) -> str: # what to do
-    "Why a mask or outlines do not fit a photo."
-    number = read_orientation(photo.read_bytes())
-    if number < 5 or tuple(drawn) != tuple(shape)[::-1]: return "use the photo they were drawn on"
-    return (f"they fit the photo as it is stored, not as its EXIF orientation {number} turns it; "
-            "turn them too, or remove the orientation from the photo: "
-            f"exiftool -Orientation= {photo.name}")
-
 def annotation_file(
     root: str | os.PathLike, # a COCO folder
     split: str, # "train" or "val"

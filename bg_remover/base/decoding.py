@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['is_complete', 'open_picture', 'read_orientation', 'all_scans_are_there', 'NamedBytes', 'source_name', 'decode_image',
-           'turn_upright', 'is_mask']
+           'turn_upright', 'explain_size', 'is_mask']
 
 # %% ../../nbs/base/decoding.ipynb #decoding-imports
 import contextlib
@@ -219,6 +219,19 @@ def turn_upright(
     if exchange: pixels = pixels.swapaxes(0, 1)
     return pixels[::-1 if upside_down else 1, ::-1 if mirror else 1]
 
+
+# %% ../../nbs/base/decoding.ipynb #decoding-explain-code
+def explain_size(
+    photo: Path,
+    shape: tuple[int, int], # (height, width) of the photo, upright
+    drawn: tuple[int, int], # (height, width) of what was drawn on it
+) -> str: # what to do
+    "Why a mask or outlines do not fit a photo."
+    number = read_orientation(photo.read_bytes())
+    if number < 5 or tuple(drawn) != tuple(shape)[::-1]: return "use the photo they were drawn on"
+    return (f"they fit the photo as it is stored, not as its EXIF orientation {number} turns it; "
+            "turn them too, or remove the orientation from the photo: "
+            f"exiftool -Orientation= {photo.name}")
 
 # %% ../../nbs/base/decoding.ipynb #images-37
 def is_mask(mask: np.ndarray) -> bool:

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['BgRemoverError', 'ImageError', 'DataError', 'FolderError', 'lacks_memory', 'explain_os_error', 'check_name',
-           'one_photo_lost']
+           'one_photo_lost', 'report_problems']
 
 # %% ../../nbs/base/errors.ipynb #errors-imports
 import contextlib
 import errno
 import os
 import re
+import warnings
 
 # %% ../../nbs/base/errors.ipynb #errors-classes
 class BgRemoverError(ValueError):
@@ -61,3 +62,14 @@ def one_photo_lost(name: str | os.PathLike):
         if isinstance(error, FileNotFoundError) and not os.path.islink(name): raise
         error.filename = error.filename or str(name)
         raise ImageError(explain_os_error(error)) from error
+
+# %% ../../nbs/base/errors.ipynb #errors-left-out-code
+def report_problems(
+    problems: list[str], # one line for each
+    advice: str, # what to do
+    stacklevel: int = 3, # whose line the warning names
+):
+    "Warn about what was left out: how much, and the first ten by name."
+    shown = problems[:10] + ["…"] * (len(problems) > 10)
+    lines = [f"{len(problems)} left out. {advice}", *shown]
+    if problems: warnings.warn("\n  ".join(lines), stacklevel=stacklevel)

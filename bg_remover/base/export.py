@@ -15,8 +15,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .backend import check_backend
 from .files import write_bytes
+from .backend import check_backend
 
 # %% ../../nbs/base/export.ipynb #training-49
 def export_onnx(

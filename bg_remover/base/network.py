@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['known_networks', 'ModelError', 'NetworkNotice', 'KnownNetwork', 'recognise_network', 'AdaptedSession',
-           'choose_providers', 'open_model', 'shipped_model', 'answer_long', 'Look', 'choose_looks', 'look_size',
-           'min_peak', 'mean_look', 'network_fingerprint']
+           'choose_providers', 'open_model', 'shipped_model', 'min_peak', 'network_fingerprint']
 
 # %% ../../nbs/base/network.ipynb #network-imports
 import ctypes
@@ -17,12 +16,10 @@ import warnings
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import bg_remover
 
 from .errors import BgRemoverError, lacks_memory
-from .opencv import cv2
 from .work import usable_cores
 
 import numpy as np
@@ -285,75 +282,7 @@ def shipped_model() -> Path: # the .onnx file that comes with the package
     "Where the network that ships with the package lies."
     return Path(bg_remover.__file__).parent / "weights" / "person.onnx"
 
-# %% ../../nbs/base/network.ipynb #network-long
-def _tiles(size: tuple[int, int]) -> list[slice]: # along the longer side
-    """Where to look at a long photo: as few square tiles as cover it and overlap by half; at
-    most 31."""
-    short, long = sorted(size)
-    side = max(short, -(-long // 16)) # of a very long photo, tiles are longer than wide
-    count = -(-2 * (long - side) // side) + 1
-    starts = np.linspace(0, long - side, count).round().astype(int)
-    return [slice(start, start + side) for start in starts]
-
-
-def answer_long(
-    answer, # a function from a photo, uint8 h×w×3, to the network's answer, float32
-    photo: np.ndarray, # uint8 H×W×3, long or wide
-) -> np.ndarray: # float32 in 0–1, as long in proportion as the photo
-    "The network's answer to a long photo, tile by tile."
-    lies = photo.shape[1] > photo.shape[0]
-    upright = photo.swapaxes(0, 1) if lies else photo # only to cut it: the network sees it as it is
-    total = weights = None
-    for tile in _tiles(photo.shape[:2]):
-        part = answer(np.ascontiguousarray(upright[tile].swapaxes(0, 1) if lies else upright[tile]))
-        part = part.T if lies else part
-        if total is None:
-            scale = part.shape[0] / (tile.stop - tile.start)
-            total = np.zeros((round(len(upright) * scale), part.shape[1]), np.float32)
-            weights = np.full((len(total), 1), 1e-6, np.float32)
-        start = min(round(tile.start * scale), len(total) - len(part))
-        row = np.arange(len(part), dtype=np.float32)
-        weight = (np.minimum(row, row[::-1]) + 1)[:, None]
-        total[start:start + len(part)] += weight * part
-        weights[start:start + len(part)] += weight
-    total /= weights
-    return np.ascontiguousarray(total.T if lies else total)
-
-# %% ../../nbs/base/network.ipynb #network-careful
-class Look(NamedTuple):
-    "One way to look at a photo."
-    mirrored: bool = False
-    keeps_shape: bool = False # else the photo is stretched to the network's square
-    scale: float = 1.0 # of the copy's sides: above 1 the network sees more pixels
-
-
-def choose_looks(
-    session, # from `open_model`
-    description: dict, # from there, too; `fit` says how the network wants to see photos
-    careful: bool, # look a second time, at a larger mirror image
-) -> list[Look]:
-    "How to look at a photo. Only a network that takes any size can keep a photo's shape."
-    ours = isinstance(session, onnxruntime.InferenceSession)
-    sides = session.get_inputs()[0].shape[1:3] if ours else [0]
-    any_size = not any(isinstance(side, int) for side in sides) # then they have names
-    first = Look(keeps_shape=any_size and description["fit"] == "keep shape")
-    if not careful: return [first]
-    if not any_size: return [first, Look(mirrored=True)]
-    return [first, Look(mirrored=True, keeps_shape=True, scale=7 / 6)] # at 448 instead of 384
-
-
-def look_size(
-    look: Look,
-    image_size: tuple[int, int], # (height, width) that the network is used at
-    photo_size: tuple[int, int], # (height, width)
-) -> tuple[int, int]: # height and width of the copy that the network sees
-    "The network's size, or as many pixels in nearly the photo's shape, scaled."
-    if not look.keeps_shape: return image_size # of those that we stretch, none is enlarged
-    ratio = np.clip(photo_size[0] / photo_size[1], 0.5, 2) # longer photos are seen in tiles
-    side = look.scale * np.sqrt(np.prod(image_size))
-    return tuple(32 * max(1, round(each / 32)) for each in (side * ratio**0.5, side / ratio**0.5))
-
-
+# %% ../../nbs/base/network.ipynb #network-fingerprint
 def min_peak(
     description: dict, # from `open_model`
     careful: bool, # whether answers are means of two looks
@@ -362,21 +291,7 @@ def min_peak(
     usual = description.get("min_peak_probability", 0.0)
     return description.get("careful_min_peak_probability", usual) if careful else usual
 
-# %% ../../nbs/base/network.ipynb #network-careful-mean
-def mean_look(
-    see, # a function from a photo, uint8 H×W×3, and a look to the network's answer, float32
-    image: np.ndarray, # uint8 H×W×3
-    looks: list[Look], # from `choose_looks`
-) -> np.ndarray: # float32 in 0–1, of the last look's size
-    "The mean of the answers to all looks."
-    steps = [-1 if look.mirrored else 1 for look in looks]
-    answers = [see(np.ascontiguousarray(image[:, ::step]), look)[:, ::step]
-               for look, step in zip(looks, steps)]
-    if len(answers) == 1: return answers[0]
-    size = answers[-1].shape[::-1] # as OpenCV has it, the width first
-    return np.mean([cv2.resize(np.ascontiguousarray(each), size) for each in answers], axis=0)
 
-# %% ../../nbs/base/network.ipynb #network-fingerprint
 def network_fingerprint(
     network, # open, such as a `Remover`
 ) -> str:

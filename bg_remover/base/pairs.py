@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from .annotations import report_problems
-from .errors import DataError, FolderError, ImageError
+from .errors import DataError, FolderError, ImageError, report_problems
 from .opencv import cv2
 from .decoding import decode_image
 from .storage import claim_folder

@@ -22,8 +22,8 @@ from keras import ops
 
 from .errors import BgRemoverError
 from .files import write_bytes
-from .pairs import pairs_digest
 from .storage import check_settings, read_settings
+from .pairs import pairs_digest
 
 # %% ../../nbs/base/runs.ipynb #training-25
 class RunError(BgRemoverError):

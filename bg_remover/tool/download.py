@@ -20,10 +20,10 @@ from typing import NamedTuple
 import requests
 from tqdm.auto import tqdm
 
-from ..base.errors import BgRemoverError, ImageError
+from ..base.errors import BgRemoverError, ImageError, report_problems
 from ..base.files import file_sha1, write_bytes
+from ..base.annotations import annotation_file, open_coco
 from ..images import read_image
-from ..base.annotations import annotation_file, open_coco, report_problems
 from ..data_prep import person_ids
 
 # %% ../../nbs/tool/download.ipynb #download-zips

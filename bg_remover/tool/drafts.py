@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..base.annotations import report_problems
-from ..base.errors import DataError, ImageError, one_photo_lost
+from ..base.errors import DataError, ImageError, one_photo_lost, report_problems
 from ..base.files import find_pictures, write_bytes
 from ..images import read_image
 from ..removal import Remover

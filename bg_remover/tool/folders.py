@@ -24,15 +24,15 @@ from pathlib import Path, PurePath
 
 from ..base.errors import FolderError, ImageError, check_name, explain_os_error
 from ..base.errors import lacks_memory
-from ..base.files import remove_leftovers
-from ..base.decoding import NamedBytes, is_complete
-from ..base.network import NetworkNotice, network_fingerprint
 from ..base.formats import file_kind, photo_suffixes, raw_suffixes
+from ..base.files import remove_leftovers
 from ..base.opencv import cv2
+from ..base.decoding import NamedBytes, is_complete
 from ..base.storage import cannot_write, check_settings, erase, holds, names_in
 from ..base.storage import open_folder, read_start, read_whole, results_mark, walk_store
 from ..base.storage import write_settings, write_whole
 from ..base.work import Done, Processes, run_here, run_jobs
+from ..base.network import NetworkNotice, network_fingerprint
 from ..removal import Remover
 from .photos import Request, make_cut
 

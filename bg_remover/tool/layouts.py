@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..base.annotations import check_content, read_json, report_problems
-from ..base.errors import DataError, explain_os_error, one_photo_lost
+from ..base.errors import DataError, explain_os_error, one_photo_lost, report_problems
 from ..base.formats import is_photo_name, without_ending
 from ..base.files import find_pictures, one_spelling
 from ..base.opencv import cv2
 from ..base.decoding import NamedBytes, decode_image, is_mask
 from ..base.masks import mask_plane, read_any_mask
+from ..base.annotations import check_content, read_json
 from ..data_prep import draw_mask
 from .paintings import Painting, check_size
 

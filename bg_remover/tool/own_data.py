@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..base.annotations import explain_size, report_problems
-from ..base.errors import DataError, ImageError, one_photo_lost
+from ..base.errors import DataError, ImageError, one_photo_lost, report_problems
+from ..base.decoding import explain_size
 from ..base.masks import check_fractions
 from ..base.storage import claim_folder, read_settings, write_settings
 from ..images import read_image, read_mask, resize_image, resize_mask, write_image

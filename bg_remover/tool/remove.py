@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..base.network import shipped_model
 from ..base.photo_files import PhotoFile, from_picture
+from ..base.network import shipped_model
 from ..images import Photo, as_image
 from ..removal import Remover
 from .photos import Request, cut_pixels, make_cut

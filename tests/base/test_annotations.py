@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bg_remover.base.annotations import (annotation_file, clean_segmentation, encode_annotation,
-                                         explain_size, flatten_polygons, open_coco, pair_name,
-                                         unpack_counts)
+from bg_remover.base.decoding import explain_size
+from bg_remover.base.annotations import annotation_file, clean_segmentation, encode_annotation
+from bg_remover.base.annotations import flatten_polygons, open_coco, pair_name, unpack_counts
 from bg_remover.base.errors import DataError
 from bg_remover.data_prep import person_annotations, person_ids, person_mask, prepare_pairs
 from bg_remover.images import read_mask, write_image

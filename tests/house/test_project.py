@@ -28,8 +28,8 @@ package, notebooks, solutions = root / "bg_remover", house.notebooks(), house.so
 modules = {name: house.module_path(name) for name in house.modules}
 # What a plain install runs, without the packages that only learners need.
 plain = ("base.errors", "base.formats", "base.files", "base.opencv", "base.decoding",
-         "base.photo_files", "base.storage", "base.work", "base.network", "images", "removal",
-         "tool.photos", "tool.folders")
+         "base.photo_files", "base.storage", "base.work", "base.network", "base.looks", "images",
+         "removal", "tool.photos", "tool.folders")
 scripts = ("benchmarks", "recipes", "examples", "tests", "docs", "tools")
 extras = ("demo", "learn", "heic", "video", "server", "scale", "dev", "docs")
 
