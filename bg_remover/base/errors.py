@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BgRemoverError', 'ImageError', 'DataError', 'FolderError', 'lacks_memory', 'explain_os_error', 'check_name',
-           'one_photo_lost', 'report_problems']
+           'explain_crash', 'one_photo_lost', 'report_problems']
 
 # %% ../../nbs/base/errors.ipynb #errors-imports
 import contextlib
@@ -52,6 +52,12 @@ def check_name(path: str | os.PathLike, error: type[Exception] = ImageError):
     "Raise where a path is empty: it would mean the current folder."
     if not isinstance(path, os.PathLike) and not path:
         raise error("the name is empty; give a file or a folder")
+
+
+def explain_crash(path: str | os.PathLike) -> str:
+    "What to say of a photo that killed the process which worked on it."
+    return (f"{path}: its worker process died (too little memory, or a decoder that crashed); "
+            "convert it to JPEG, or make it smaller")
 
 
 @contextlib.contextmanager

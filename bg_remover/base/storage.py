@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['stores', 'results_mark', 'open_folder', 'cannot_write', 'write_whole', 'read_whole', 'read_start', 'erase',
-           'walk_store', 'names_in', 'holds', 'read_settings', 'write_settings', 'check_settings', 'claim_folder']
+           'walk_store', 'names_in', 'holds', 'read_settings', 'write_settings', 'check_settings']
 
 # %% ../../nbs/base/storage.ipynb #storage-02
 import contextlib
@@ -12,11 +12,10 @@ import errno
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from .errors import DataError, FolderError, check_name
+from .errors import FolderError, check_name
 from .files import write_bytes
 
 # %% ../../nbs/base/storage.ipynb #storage-06x
@@ -214,24 +213,3 @@ def check_settings(
         raise error(f"{path.parent}: made with other settings ({'; '.join(changed)}); {remedy}")
     # Until the last old result is replaced, the folder fits no settings at all.
     if write: write_settings(path, dict.fromkeys(settings) if changed else settings)
-
-# %% ../../nbs/base/storage.ipynb #storage-claim
-def claim_folder(
-    dest: Path, # folder for pairs
-    settings: dict, # what they are made with
-):
-    "Make a folder for pairs; raise `DataError` if it holds other pairs."
-    path = dest / "settings.json"
-    if not path.exists() and ((dest / "frames").exists() or (dest / "masks").exists()):
-        raise DataError(f"{dest}: has frames or masks that bg_remover did not make; choose another "
-                        "folder")
-    dest.mkdir(parents=True, exist_ok=True)
-    # where no pair could be made, other settings may help
-    is_empty = not any(any(dest.glob(f"{part}/[!.]*")) for part in ("frames", "masks"))
-    check_settings(path, settings, DataError, "choose another folder, or delete this one",
-                   is_empty)
-    if is_empty: write_settings(path, json.loads(json.dumps(settings)))
-    # after the settings: a killed call can go on
-    for name in ("frames", "masks"): (dest / name).mkdir(exist_ok=True)
-    for left in (*dest.glob("frames/.*.part"), *dest.glob("masks/.*.part")): # of killed runs
-        if time.time() - left.stat().st_mtime > 600: left.unlink(missing_ok=True)

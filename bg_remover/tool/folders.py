@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ..base.errors import FolderError, ImageError, check_name, explain_os_error
-from ..base.errors import lacks_memory
+from ..base.errors import FolderError, ImageError, check_name, explain_crash
+from ..base.errors import explain_os_error, lacks_memory
 from ..base.formats import file_kind, photo_suffixes, raw_suffixes
 from ..base.files import remove_leftovers
 from ..base.opencv import cv2
@@ -423,8 +423,7 @@ def _absolute(given):
 # %% ../../nbs/tool/folders.ipynb #folders-lost
 def _lost(job: Job) -> Record:
     "The record of a photo that killed its worker, alone in a process of its own."
-    return Record(job[0], None, "failed", error=f"{job[0]}: its worker process died (too little "
-                  "memory, or a decoder that crashed); convert it to JPEG, or make it smaller")
+    return Record(job[0], None, "failed", error=explain_crash(job[0]))
 
 
 # %% ../../nbs/tool/folders.ipynb #folders-29

@@ -132,9 +132,11 @@ def match_names(
                 return DataError(f"{paths[1]}: {paths[0].name} has the same name; "
                                  "rename or remove one of the two")
         if files: return source(files[0])
-        return DataError(f"{photos[name][0]}: no mask with this name in masks")
+        return DataError(f"{photos[name][0]}: no mask with this name; add "
+                         f"{Path(name).name}.png, or leave the photo out")
     used = {path for name in photos for path in masks_of(name, masks)}
-    left = [Own(flat_name(name), paths[0], DataError(f"{paths[0]}: no photo with this name"))
+    no_photo = "no photo with this name; rename or remove this mask"
+    left = [Own(flat_name(name), paths[0], DataError(f"{paths[0]}: {no_photo}"))
             for name, paths in masks.items() if not used & set(paths)]
     return [Own(flat_name(name), photos[name][0], mask_of(name)) for name in photos] + left
 

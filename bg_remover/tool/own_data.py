@@ -15,7 +15,8 @@ import numpy as np
 from ..base.errors import DataError, ImageError, one_photo_lost, report_problems
 from ..base.decoding import explain_size
 from ..base.masks import check_fractions
-from ..base.storage import claim_folder, read_settings, write_settings
+from ..base.storage import read_settings, write_settings
+from ..base.pairs import claim_folder
 from ..images import read_image, read_mask, resize_image, resize_mask, write_image
 from ..images import write_mask
 from .paintings import Painting

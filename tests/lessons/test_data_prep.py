@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bg_remover import data_prep
-from bg_remover.base import storage
+from bg_remover.base import files, storage
 from bg_remover.base.errors import DataError
 from bg_remover.data_prep import draw_mask, open_coco, person_ids, person_mask, prepare_pairs
 from bg_remover.images import read_image, read_mask, resize_image, resize_mask, write_image
@@ -200,9 +200,10 @@ def test_a_pair_that_lost_its_frame_is_made_again(tmp_path, whole):
 
 def test_what_a_killed_run_left_half_written_goes_but_not_what_another_writes_now(tmp_path):
     prepare_pairs(samples, "val", tmp_path, limit=1)
-    old, new = tmp_path / "masks/.old.part", tmp_path / "masks/.new.part"
+    dead = 2**22 + 1 # no process has a number that high
+    old, new = (tmp_path / f"masks/.{files._machine}-{process}-0123abcd.part"
+                for process in (dead, os.getpid()))
     for path in (old, new): path.write_bytes(b"half")
-    os.utime(old, (1e9, 1e9))
     prepare_pairs(samples, "val", tmp_path, limit=1)
     assert not old.exists() and new.exists()
 
