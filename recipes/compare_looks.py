@@ -27,16 +27,17 @@ from bg_remover.images import read_image, read_mask, resize_image
 from bg_remover.metrics import bootstrap_interval, score
 from bg_remover.removal import Network
 
-whole, mirrored = Look(), Look(mirrored=True)
-shaped, both = Look(keeps_shape=True), Look(mirrored=True, keeps_shape=True)
+stretched, mirrored = (Look(each) for each in (False, True))
+shaped, shaped_mirrored = (Look(each, keeps_shape=True) for each in (False, True))
 ways = {  # looks, and the side of a square with as many pixels
-    "a square of 384": [(whole, 384)],
-    "and its mirror image": [(whole, 384), (mirrored, 384)],
-    "both at 384 and 512": [(look, side) for side in (384, 512) for look in (whole, mirrored)],
+    "a square of 384": [(stretched, 384)],
+    "and its mirror image": [(stretched, 384), (mirrored, 384)],
+    "both at 384 and 512": [(look, side) for side in (384, 512) for look in (stretched, mirrored)],
     "the photo's shape, 416": [(shaped, 416)],
-    "384, and 416 in its shape mirrored": [(whole, 384), (both, 416)],
-    "the shape of 416 and its mirror image": [(shaped, 416), (both, 416)],
-    "all four of 384 and 416": [(whole, 384), (mirrored, 384), (shaped, 416), (both, 416)],
+    "384, and 416 in its shape mirrored": [(stretched, 384), (shaped_mirrored, 416)],
+    "the shape of 416 and its mirror image": [(shaped, 416), (shaped_mirrored, 416)],
+    "all four of 384 and 416": [(stretched, 384), (mirrored, 384), (shaped, 416),
+                                (shaped_mirrored, 416)],
 }
 sources = {"choose": "pairs", "coco-more": "extra", "ccp": "extra"}  # and where their photos lie
 

@@ -26,7 +26,7 @@ import numpy as np
 from keras import layers
 
 from arguments import recipe_parser
-from compare_looks import Way, both, shaped, whole
+from compare_looks import Way, shaped, shaped_mirrored, stretched
 from compare_looks import compare as compare_ways
 from deeplab_encoder import read_layers
 from person_model import licences
@@ -40,12 +40,12 @@ from bg_remover.model import pretrained_unet
 
 stride = 16  # pixels from cell to cell of DeepLab's grid
 side = 384  # of a square with as many pixels as the networks see
-ways = (("the U-Net, stretched to a square", 0, [(whole, side)]),
+ways = (("the U-Net, stretched to a square", 0, [(stretched, side)]),
         ("the U-Net, in the photo's shape", 0, [(shaped, side)]),
         ("both, in the photo's shape", 0.2, [(shaped, side)]),
-        ("and the mirror image", 0.2, [(shaped, side), (both, side)]),
-        ("and the mirror image at 448", 0.2, [(shaped, side), (both, 448)]),
-        ("and the mirror image at 512", 0.2, [(shaped, side), (both, 512)]))
+        ("and the mirror image", 0.2, [(shaped, side), (shaped_mirrored, side)]),
+        ("and the mirror image at 448", 0.2, [(shaped, side), (shaped_mirrored, 448)]),
+        ("and the mirror image at 512", 0.2, [(shaped, side), (shaped_mirrored, 512)]))
 
 
 class DeepLab:

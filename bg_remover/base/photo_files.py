@@ -55,7 +55,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @functools.cache
-def _photo_formats() -> tuple[str, ...]:
+def _readable_formats() -> tuple[str, ...]:
     "What is taken for a photo; HEIC, the format of many phones, where pillow-heif is installed."
     try: import pillow_heif
     except ImportError: return photo_formats
@@ -65,7 +65,7 @@ def _photo_formats() -> tuple[str, ...]:
 
 def _try_to_open(data: bytes, kind: str):
     "Open a file; for the usual kinds nothing more has to be imported."
-    picture = open_picture(data, _photo_formats() if kind in ("HEIF", "AVIF") else photo_formats)
+    picture = open_picture(data, _readable_formats() if kind in ("HEIF", "AVIF") else photo_formats)
     picture.has_transparency_data # raises where a palette is missing
     return picture
 
@@ -75,7 +75,7 @@ def _why_refused(kind: str, data: bytes) -> str:
     if not data: return "the file is empty; copy or download it again"
     if kind == "raw": return "a raw photo of a camera; convert it to JPEG or TIFF first"
     if kind.startswith("a film"): return f"{kind}, not a photo; save one frame of it as JPEG or PNG"
-    if kind == "HEIF" and "HEIF" not in _photo_formats():
+    if kind == "HEIF" and "HEIF" not in _readable_formats():
         return "a HEIC photo; `pip install pillow-heif` to read it, or convert it to JPEG or PNG"
     if kind.startswith("a"): return f"{kind}; convert it to JPEG or PNG"
     if kind == "TIFF": return "damaged, or a kind of TIFF that cannot be read; convert it to PNG"
@@ -131,7 +131,7 @@ def _tiff_pages(data: bytes) -> dict[int, dict[int, tuple]]: # where it starts â
 
 # %% ../../nbs/base/photo_files.ipynb #photo-files-tiff-largest
 _is_reduced, _width_of_page, _height_of_page, _colours_of_page = 254, 256, 257, 262
-_is_negative = 50706 # the version of DNG
+_dng_version = 50706 # the version of DNG
 
 
 def _from_largest_page(data: bytes) -> bytes:
@@ -142,7 +142,7 @@ def _from_largest_page(data: bytes) -> bytes:
     def value(page, tag): return (*pages[page].get(tag, ()), 0)[0]
     def area(page): return value(page, _width_of_page) * value(page, _height_of_page)
     whole = [page for page in pages if not value(page, _is_reduced) & 5] # nor only a mask
-    is_raw = any(_is_negative in tags or value(page, _colours_of_page) in (32803, 34892)
+    is_raw = any(_dng_version in tags or value(page, _colours_of_page) in (32803, 34892)
                  for page, tags in pages.items())
     if is_raw or not whole:
         raise ImageError(f"{source_name(data)}: {_why_refused('raw', data)} (its first picture is "

@@ -105,6 +105,7 @@ class RunFolder(keras.callbacks.Callback):
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for left in self.run_dir.glob(".*.weights.h5"): left.unlink() # of a killed run
         self.history = read_history(self.run_dir / "history.csv")
+        self.pooled = False # whether it watches the IoU of all pixels together, as old runs did
 
     def last_weights(self) -> Path: return self.run_dir / f"last-{len(self.history)}.weights.h5"
 

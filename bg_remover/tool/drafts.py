@@ -17,7 +17,7 @@ from ..base.errors import DataError, ImageError, one_photo_lost, report_problems
 from ..base.files import find_pictures, write_bytes
 from ..images import read_image
 from ..removal import Remover
-from .paintings import write_layers
+from .paintings import encode_painting
 from .layouts import from_masks, is_mask_name, masks_of
 
 # %% ../../nbs/tool/drafts.ipynb #own-data-draft
@@ -70,7 +70,7 @@ def draft_masks(
         painting = dest / path.relative_to(photos).parent / f"{path.name}.ora"
         painting.parent.mkdir(parents=True, exist_ok=True)
         mask = np.uint8(probability >= remover.threshold) * np.uint8(255)
-        write_bytes(painting, write_layers(photo, mask))
+        write_bytes(painting, encode_painting(photo, mask))
     if not found: raise DataError(f"{photos}: has no photo that can be read")
     report_problems(problems, "Fix them and try again.", 3)
     found.sort(key=lambda one: -one[0])

@@ -20,10 +20,10 @@ from ..base.pairs import claim_folder
 from ..images import read_image, read_mask, resize_image, resize_mask, write_image
 from ..images import write_mask
 from .paintings import Painting
-from .layouts import Own, find_own
+from .layouts import LabelledPhoto, find_labelled_photos
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-fit
-def _check_fit(own: Own, shape: tuple[int, int], drawn: tuple[int, int]):
+def _check_fit(own: LabelledPhoto, shape: tuple[int, int], drawn: tuple[int, int]):
     "Raise a `DataError` unless the mask has the photo's size."
     if shape == drawn: return
     raise DataError(f"{own.mask.path}: the mask is {drawn}, its photo {shape}; "
@@ -36,7 +36,7 @@ def _is_up_to_date(made: Path, source: Path) -> bool:
 
 
 def prepare_own_pair(
-    own: Own, # from `find_own`
+    own: LabelledPhoto, # from `find_labelled_photos`
     dest: Path, # folder with frames/ and masks/
     longest: int, # longer side of what is written, at most, pixels
 ):
@@ -98,7 +98,7 @@ def _files_of(dest: Path, name: str) -> tuple[Path, Path]: # frame, mask
     return dest / "frames" / f"{name}.jpg", dest / "masks" / f"{name}.png"
 
 
-def _bring_up_to_date(found: list[Own], dest: Path, longest: int) -> dict[str, str]:
+def _bring_up_to_date(found: list[LabelledPhoto], dest: Path, longest: int) -> dict[str, str]:
     "Make the pairs that are missing or old; name → problem."
     note, problems = dest / "made.json", {}
     names = {own.name for own in found}
@@ -113,7 +113,7 @@ def _bring_up_to_date(found: list[Own], dest: Path, longest: int) -> dict[str, s
     return problems
 
 
-def _taken(own: Own, dest: Path) -> DataError:
+def _taken(own: LabelledPhoto, dest: Path) -> DataError:
     path = next(path for path in _files_of(dest, own.name) if path.exists())
     return DataError(f"{path}: was not made from {own.photo}, so it is left as it is; move it away")
 
@@ -137,7 +137,7 @@ def prepare_own(
     class_name: str | None = None, # of people, where classes have names; None: "person"
 ) -> Path: # dest, with frames/*.jpg, masks/*.png and pairs.jpg
     "Make pairs from your own photos and masks. Call it again, and it makes what changed."
-    found, dest = find_own(source, person, class_name), Path(dest)
+    found, dest = find_labelled_photos(source, person, class_name), Path(dest)
     claim_folder(dest, dict(kind="own photos", longest=longest, person=person,
                             class_name=class_name))
     problems = _bring_up_to_date(found, dest, longest)

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 # %% ../../nbs/tool/photos.ipynb #photos-19
-_savings = {"png": {}, "webp": dict(quality=90), "jpg": dict(quality=93, subsampling=0)}
+_save_options = {"png": {}, "webp": dict(quality=90), "jpg": dict(quality=93, subsampling=0)}
 _png_ways = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_FILTER,
              cv2.IMWRITE_PNG_FILTER_PAETH)
 _largest_profile = 1_000_000 # bytes; Pillow opens no PNG with a larger one
@@ -106,7 +106,8 @@ def _as_png(pixels: np.ndarray, exif: bytes = b"", icc_profile: bytes | None = N
 def _encode(pixels: np.ndarray, format: str, quality: int | None = None, **notes) -> bytes:
     "The bytes of a file that holds a mask, a cut-out or a photo, with those notes that there are."
     if format == "png": return _as_png(pixels, **notes)
-    options = dict(lossless=True) if format == "webp" and pixels.ndim == 2 else _savings[format]
+    is_mask = pixels.ndim == 2
+    options = dict(lossless=True) if format == "webp" and is_mask else _save_options[format]
     if quality is not None: options = options | dict(quality=quality)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG" if format == "jpg" else format, **options,

@@ -21,6 +21,6 @@ def test_what_is_listed_is_a_suffix_and_in_one_list_only():
 
 def test_results_are_photos_and_films_that_can_be_written():
     from bg_remover.tool import photos, video
-    assert set(result_formats) == set(photos._savings)
+    assert set(result_formats) == set(photos._save_options)
     assert {f".{each}" for each in result_formats} <= set(photo_suffixes)
     assert film_suffixes == tuple(video._film_formats)
