@@ -706,6 +706,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'bg_remover.tool.cli._split_paths': ('tool/cli.html#_split_paths', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._start': ('tool/cli.html#_start', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._target': ('tool/cli.html#_target', 'bg_remover/tool/cli.py'),
+                                     'bg_remover.tool.cli._training_packages': ( 'tool/cli.html#_training_packages',
+                                                                                 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli._usage_errors': ('tool/cli.html#_usage_errors', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli.draft': ('tool/cli.html#draft', 'bg_remover/tool/cli.py'),
                                      'bg_remover.tool.cli.evaluate': ('tool/cli.html#evaluate', 'bg_remover/tool/cli.py'),

@@ -78,7 +78,8 @@ def read_history(
     with open(path, newline="", encoding="utf-8") as file: rows = list(csv.DictReader(file))
     try: return [{name: float(value) for name, value in row.items()} for row in rows]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a history written by train ({error})") from error
+        raise RunError(f"{path}: not a history written by train ({error}); restore the file, or "
+                       "choose a new run folder") from error
 
 
 def write_history(

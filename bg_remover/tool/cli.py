@@ -537,6 +537,16 @@ def _require(*names: str):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
+
+@contextlib.contextmanager
+def _training_packages():
+    "The same for a command that loads weights and writes a network: all it needs is there."
+    with _learners_packages():
+        _require("keras", "tensorflow")
+        from bg_remover.base.backend import check_backend
+        check_backend(exports=True) # now: Keras itself would say less, or fail at the end
+        yield
+
 # %% ../../nbs/tool/cli.ipynb #the-command-data-options
 def _check_data_options(is_own: bool, split: str, limit: int | None, longest: int,
                         person: int | None, class_name: str | None):
@@ -688,10 +698,7 @@ def train(
     if image_size and image_size % 32:
         raise typer.BadParameter(f"--image-size must be a multiple of 32, not {image_size}")
     size = image_size and (image_size, image_size)
-    with _learners_packages():
-        _require("keras", "tensorflow")
-        from bg_remover.base.backend import check_backend
-        check_backend(exports=True) # Keras itself would say less, or fail after the training
+    with _training_packages():
         from bg_remover.fine_tuning import fine_tune
         pairs = _pairs_folder(data, run)
         with _progress(epochs, "epochs") as advance:
@@ -733,10 +740,7 @@ def export(
     higher one, fewer pixels count as person.
     """
     if path.suffix != ".onnx": raise typer.BadParameter(f"{path}: must end in .onnx")
-    with _learners_packages():
-        _require("keras", "tensorflow")
-        from bg_remover.base.backend import check_backend
-        check_backend(exports=True) # Keras itself would say less, or fail after the training
+    with _training_packages():
         from bg_remover.fine_tuning import export_run
         export_run(run, path, threshold)
     print(f"use it with: bg-remover remove IN OUT --model {path}")

@@ -23,6 +23,10 @@ from .paintings import Painting
 from .layouts import LabelledPhoto, find_labelled_photos
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-fit
+def _files_of(dest: Path, name: str) -> tuple[Path, Path]: # frame, mask
+    return dest / "frames" / f"{name}.jpg", dest / "masks" / f"{name}.png"
+
+
 def _check_fit(own: LabelledPhoto, shape: tuple[int, int], drawn: tuple[int, int]):
     "Raise a `DataError` unless the mask has the photo's size."
     if shape == drawn: return
@@ -44,7 +48,7 @@ def prepare_own_pair(
     if isinstance(own.mask, Exception): raise own.mask
     for path in (own.photo, own.mask.path):
         if not path.is_file(): raise DataError(f"{path}: a broken link, or not a file")
-    frame_path, mask_path = dest / "frames" / f"{own.name}.jpg", dest / "masks" / f"{own.name}.png"
+    frame_path, mask_path = _files_of(dest, own.name)
     made = {frame_path: own.photo, mask_path: own.mask.path}
     if all(_is_up_to_date(*both) for both in made.items()): return
     with one_photo_lost(own.photo): frame = read_image(own.photo)
@@ -71,8 +75,8 @@ def summarize_pairs(
 
 def _tile(dest: Path, name: str, side: int = 200) -> np.ndarray: # side × 2·side × 3
     "A photo, and beside it the same with the person in green."
-    frame = read_image(dest / "frames" / f"{name}.jpg")
-    mask = read_mask(dest / "masks" / f"{name}.png")
+    frame_path, mask_path = _files_of(dest, name)
+    frame, mask = read_image(frame_path), read_mask(mask_path)
     scale = side / max(mask.shape)
     size = tuple(max(1, round(length * scale)) for length in mask.shape)
     frame, mask = resize_image(frame, size), resize_mask(mask, size)
@@ -94,10 +98,6 @@ def picture_pairs(
     return np.vstack([np.hstack(tiles[place:place + 2]) for place in range(0, len(tiles), 2)])
 
 # %% ../../nbs/tool/own_data.ipynb #own-data-up-to-date
-def _files_of(dest: Path, name: str) -> tuple[Path, Path]: # frame, mask
-    return dest / "frames" / f"{name}.jpg", dest / "masks" / f"{name}.png"
-
-
 def _bring_up_to_date(found: list[LabelledPhoto], dest: Path, longest: int) -> dict[str, str]:
     "Make the pairs that are missing or old; name → problem."
     note, problems = dest / "made.json", {}
