@@ -126,9 +126,9 @@ def test_mask_of_another_size(folder):
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(PairError, match="nowhere: no such folder; run `prepare_pairs`"):
+    with pytest.raises(PairError, match="nowhere: no such folder; prepare pairs first"):
         Pairs(tmp_path / "nowhere")
-    with pytest.raises(PairError, match="no .jpg or .jpeg or .png here; fill it"): Pairs(tmp_path)
+    with pytest.raises(PairError, match="no .jpg or .jpeg or .png here; prepare"): Pairs(tmp_path)
     make_pair(tmp_path, "one"); (tmp_path / "masks" / "one.png").unlink()
     with pytest.raises(PairError, match="masks: no .png here"): pairs_of(tmp_path)
 
