@@ -23,12 +23,13 @@ import numpy as np
 
 from fine_tuning import cameras, night_name, source_pairs, write_pairs, write_rows
 
-from bg_remover.fine_tuning import fit_few, hold_out
+from bg_remover.base.runs import run_note
+from bg_remover.fine_tuning import fit_few, hold_out, part_of_the_way
 from bg_remover.generator import Pairs
 from bg_remover.images import read_image, read_mask, resize_image, resize_probability
 from bg_remover.metrics import score
 from bg_remover.model import freeze_encoder, pretrained_unet
-from bg_remover.removal import Remover, hysteresis_threshold
+from bg_remover.removal import hysteresis_threshold
 
 root = Path(__file__).resolve().parent.parent
 side, photos, general_photos, shares = 256, 20, 100, (1.0, 0.75, 0.5, 0.25)
@@ -69,20 +70,16 @@ def mix(new: Pairs, old: Pairs, dest: Path) -> Pairs:
     return Pairs(dest / "frames", dest / "masks")
 
 
-def mean_iou(model: keras.Model, pairs: Pairs, limits: Remover) -> float:
-    "Mean IoU at the photos' own size, with the shipped network's limits."
-    ious = []
+def mean_iou(model: keras.Model, pairs: Pairs) -> float:
+    "Mean IoU at the photos' own size, with the U-Net's limits."
+    ious, limits = [], run_note(root / "bg_remover/weights", "start.json")
     for frame, mask in zip(pairs.frame_paths, map(read_mask, pairs.mask_paths)):
         small = np.float32(resize_image(read_image(frame), model.input_shape[1:3]))[None]
         answer = hysteresis_threshold(model.predict_on_batch(small)[0, ..., 0],
-                                      limits.min_peak_probability)
-        ious.append(score(resize_probability(answer, mask.shape), mask, limits.threshold)["iou"])
+                                      limits["min_peak_probability"])
+        ious.append(score(resize_probability(answer, mask.shape), mask,
+                          limits["threshold"])["iou"])
     return float(np.mean(ious))
-
-
-def between(old: list[np.ndarray], new: list[np.ndarray], share: float) -> list[np.ndarray]:
-    "Weights on the straight line from the old ones (0) to the new ones (1)."
-    return [(1 - share) * one + share * other for one, other in zip(old, new)]
 
 
 def tune(setting: Setting, learn: Pairs, held_out: Pairs, run: Path) -> keras.Model:
@@ -97,16 +94,16 @@ def tune(setting: Setting, learn: Pairs, held_out: Pairs, run: Path) -> keras.Mo
 
 def rows_of(name: str, turn: int, pairs: dict[str, Pairs], few: Pairs, work: Path) -> list[dict]:
     "One setting, trained once, measured at each share of the new weights."
-    limits, setting = Remover(), settings[name]
+    setting = settings[name]
     learn = pairs["learn"]
     if setting.mixed: learn = mix(learn, pairs["general"], work / "mixed")
     old = pretrained_unet(image_size=(side, side)).get_weights()
     model, rows = tune(setting, learn, few, work / "run"), []
     new = model.get_weights()
     for share in shares:
-        model.set_weights(between(old, new, share))
+        model.set_weights(part_of_the_way(old, new, share))
         rows.append(dict(setting=name, turn=turn, share=share) |
-                    {light: mean_iou(model, pairs[light], limits) for light in ("new", "ordinary")})
+                    {light: mean_iou(model, pairs[light]) for light in ("new", "ordinary")})
     return rows
 
 
@@ -133,9 +130,9 @@ def main():
     path = options.results / f"fine_tuning_defaults_{options.camera}.csv"
     rows = list(csv.DictReader(open(path, newline=""))) if path.exists() else []
     if not rows:
-        model, limits = pretrained_unet(image_size=(side, side)), Remover()
+        model = pretrained_unet(image_size=(side, side))
         rows = [dict(setting="as shipped", turn="", share=0.0) |
-                {light: mean_iou(model, pairs[light], limits) for light in ("new", "ordinary")}]
+                {light: mean_iou(model, pairs[light]) for light in ("new", "ordinary")}]
     for turn in (0, 1):
         folder = work / f"learn-{turn}"
         some = write_pairs(source, learn[turn * photos:][:photos], folder, cameras[options.camera])

@@ -14,9 +14,9 @@ photo_formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000"
 photo_suffixes = tuple(
     ".jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .png .apng .webp .gif .bmp .dib .tif .tiff"
     " .avif .avifs .heic .heics .heif .heifs .hif .jp2 .j2k .jpx .jpf".split())
-raw_suffixes = tuple(".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw "
-                     ".orf .pef"
-                     " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split())
+raw_suffixes = tuple(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
+    " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split())
 result_formats = ("png", "webp", "jpg")
 film_suffixes = (".webm", ".mov", ".mp4") # of results; the last one needs a background
 _photo_endings = re.compile(rf"({'|'.join(map(re.escape, photo_suffixes))})+$", re.I)

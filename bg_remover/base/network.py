@@ -282,7 +282,7 @@ def shipped_model() -> Path: # the .onnx file that comes with the package
     "Where the network that ships with the package lies."
     return Path(bg_remover.__file__).parent / "weights" / "person.onnx"
 
-# %% ../../nbs/base/network.ipynb #network-fingerprint
+# %% ../../nbs/base/network.ipynb #network-min-peak
 def min_peak(
     description: dict, # from `open_model`
     careful: bool, # whether answers are means of two looks
@@ -291,7 +291,7 @@ def min_peak(
     usual = description.get("min_peak_probability", 0.0)
     return description.get("careful_min_peak_probability", usual) if careful else usual
 
-
+# %% ../../nbs/base/network.ipynb #network-fingerprint
 def network_fingerprint(
     network, # open, such as a `Remover`
 ) -> str:
